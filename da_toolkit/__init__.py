@@ -1,0 +1,67 @@
+"""What to do about a dataset shift: adapters that wrap your model, and a guard that keeps it when they do not help.
+
+Names load on first use: importing the package loads neither torch nor POT.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from shift_detectors._version import __version__
+
+if TYPE_CHECKING:
+    from ._base import Target
+    from ._source_only import SourceOnly
+    from .alignment import CORAL, FeatureAlignment, LinearOT
+    from .label_shift import MLLS, PriorCorrection
+    from .selection import AdaptationResult, Recommendation, adapt, recommend
+    from .transfer import PriorCentered
+    from .weighting import ClassifierRatio, ImportanceWeighting, RuLSIF
+
+_HOME = {
+    "adapt": ".selection",
+    "recommend": ".selection",
+    "AdaptationResult": ".selection",
+    "Recommendation": ".selection",
+    "Target": "._base",
+    "SourceOnly": "._source_only",
+    "ImportanceWeighting": ".weighting",
+    "ClassifierRatio": ".weighting",
+    "RuLSIF": ".weighting",
+    "PriorCorrection": ".label_shift",
+    "MLLS": ".label_shift",
+    "FeatureAlignment": ".alignment",
+    "CORAL": ".alignment",
+    "LinearOT": ".alignment",
+    "PriorCentered": ".transfer",
+}
+
+__all__ = [
+    "CORAL",
+    "MLLS",
+    "AdaptationResult",
+    "ClassifierRatio",
+    "FeatureAlignment",
+    "ImportanceWeighting",
+    "LinearOT",
+    "PriorCentered",
+    "PriorCorrection",
+    "Recommendation",
+    "RuLSIF",
+    "SourceOnly",
+    "Target",
+    "__version__",
+    "adapt",
+    "recommend",
+]
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name], __name__), name)
+
+
+def __dir__():
+    return sorted(__all__)

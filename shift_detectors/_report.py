@@ -1,0 +1,146 @@
+"""The report of a diagnosis: verdict, evidence, and every way to look at it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ._results import (
+    DomainMap,
+    FeatureShift,
+    FeatureSummary,
+    Impact,
+    LabelBudget,
+    Overlap,
+    PriorEstimate,
+    ShiftTestResult,
+    Verdict,
+    to_plain,
+)
+
+
+@dataclass(frozen=True)
+class ShiftReport:
+    """What `diagnose` found.
+
+    Attributes
+    ----------
+    verdict : Verdict
+    shifts : frozenset of str
+        Quantities found to differ, for example ``{"p(x)", "p(y)"}``.
+    tests : tuple of ShiftTestResult
+    features : tuple of FeatureShift
+        Sorted by importance.
+    overlap : Overlap
+    prior : PriorEstimate or None
+        Classification only.
+    impact : Impact or None
+        When a fitted estimator was given.
+    next_steps : tuple of str
+        Plain sentences.
+    task : str or None
+    n_source, n_target, n_labelled, n_features : int
+        `n_labelled` counts the labelled target rows.
+    alpha : float
+        Family-wise level of the whole report.
+    min_effect : dict
+        Below these effects a significant difference is called negligible.
+    separators : tuple of str
+        Columns that separate the domains alone (identifiers, dates, leaks).
+    notes : tuple of str
+        What a reader must know about how it was computed.
+    summaries : tuple of FeatureSummary
+        Distributions of the features, in the order of `features`.
+    domain_map : DomainMap or None
+    verdict_with_separators : Verdict or None
+        The verdict when the separators are kept, where there are any.
+    seconds : float
+    version : str
+    """
+
+    verdict: Verdict
+    shifts: frozenset[str]
+    tests: tuple[ShiftTestResult, ...]
+    features: tuple[FeatureShift, ...]
+    overlap: Overlap
+    prior: PriorEstimate | None
+    impact: Impact | None
+    next_steps: tuple[str, ...]
+    task: str | None
+    n_source: int
+    n_target: int
+    n_labelled: int
+    n_features: int
+    alpha: float
+    min_effect: dict[str, float]
+    separators: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    summaries: tuple[FeatureSummary, ...] = field(default=(), repr=False)
+    domain_map: DomainMap | None = field(default=None, repr=False)
+    verdict_with_separators: Verdict | None = None
+    seconds: float = 0.0
+    version: str = ""
+    random_state: Any = None
+    label_variance: float | None = field(default=None, repr=False)
+
+    def test(self, quantity: str) -> ShiftTestResult | None:
+        """The decisive test of a quantity, None when it was not tested."""
+        return next((t for t in self.tests if t.quantity == quantity), None)
+
+    def label_budget(self, power: float = 0.8, effect: float = 0.1) -> LabelBudget:
+        """How many labelled target rows would reveal a change of p(y|x) of a given size.
+
+        m = (z_{1-alpha/2} + z_power)^2 s^2 / effect^2, with s^2 the cross-fitted residual variance of y
+        given x on the source (for classes: the largest variance of a class indicator), for rows drawn at
+        random from the target.
+
+        Parameters
+        ----------
+        power : float
+            Probability of seeing the change.
+        effect : float
+            Change of a class probability, or of the mean of y in standard deviations of y.
+        """
+        from scipy.stats import norm
+
+        variance = 0.25 if self.label_variance is None else self.label_variance
+        z = norm.isf(self.alpha / 2) + norm.ppf(power)
+        return LabelBudget(max(1, int(-(-(z**2) * variance // effect**2))), effect, power, self.alpha)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dict of everything in the report."""
+        return to_plain(self)
+
+    def to_json(self, path: str | Path | None = None, indent: int | None = 2) -> str:
+        """JSON text; also written to `path` when given."""
+        text = json.dumps(self.to_dict(), indent=indent)
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """One self-contained HTML page; also written to `path` when given."""
+        from ._html import report_to_html
+
+        html = report_to_html(self)
+        if path is not None:
+            Path(path).write_text(html, encoding="utf-8")
+        return html
+
+    def plot(self):
+        """Draw the report on a matplotlib figure and return the figure."""
+        from ._plot import plot_report
+
+        return plot_report(self)
+
+    def __str__(self) -> str:
+        from ._text import report_to_text
+
+        return report_to_text(self)
+
+    def _repr_html_(self) -> str:
+        from ._html import report_to_snippet
+
+        return report_to_snippet(self)

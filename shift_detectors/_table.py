@@ -1,0 +1,233 @@
+"""The two samples as one typed table, and its two encodings.
+
+Everything here looks at source and target *pooled*, never at which row belongs to which: an encoding that
+peeked at the domain would invalidate every permutation p-value computed on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+RARE = 10  # categories with fewer pooled rows share one column of the design
+MAX_LEVELS = 30  # columns of the design per categorical feature
+
+
+@dataclass(frozen=True)
+class Table:
+    """Source rows stacked on target rows, columns separated by kind.
+
+    Attributes
+    ----------
+    numeric : ndarray of shape (n, n_numeric)
+        Float64, NaN where missing. Datetimes are seconds since 1970.
+    codes : ndarray of shape (n, n_categorical)
+        Int32 category codes into `categories`, -1 where missing. Booleans are categorical.
+    numeric_names, categorical_names : tuple of str
+    categories : tuple of ndarray
+        One array of category values per column of `codes`.
+    n_source : int
+        The first `n_source` rows are the source.
+    datetimes : frozenset of str
+        Names among `numeric_names` that hold datetimes.
+    """
+
+    numeric: np.ndarray
+    codes: np.ndarray
+    numeric_names: tuple[str, ...]
+    categorical_names: tuple[str, ...]
+    categories: tuple[np.ndarray, ...]
+    n_source: int
+    datetimes: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def n(self) -> int:
+        """Rows of both sides."""
+        return len(self.numeric)
+
+    @property
+    def n_target(self) -> int:
+        """Rows of the target."""
+        return self.n - self.n_source
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Feature names, numeric ones first."""
+        return self.numeric_names + self.categorical_names
+
+    @property
+    def domain(self) -> np.ndarray:
+        """0 for source rows, 1 for target rows, shape (n,)."""
+        return (np.arange(self.n) >= self.n_source).astype(np.int8)
+
+    def take(self, rows: np.ndarray, n_source: int) -> Table:
+        """The table of some rows, of which the first `n_source` are the source."""
+        return Table(
+            self.numeric[rows],
+            self.codes[rows],
+            self.numeric_names,
+            self.categorical_names,
+            self.categories,
+            n_source,
+            self.datetimes,
+        )
+
+    def without(self, names: frozenset[str] | set[str]) -> Table:
+        """The table without the named features."""
+        keep_numeric = [i for i, name in enumerate(self.numeric_names) if name not in names]
+        keep_codes = [i for i, name in enumerate(self.categorical_names) if name not in names]
+        return Table(
+            self.numeric[:, keep_numeric],
+            self.codes[:, keep_codes],
+            tuple(self.numeric_names[i] for i in keep_numeric),
+            tuple(self.categorical_names[i] for i in keep_codes),
+            tuple(self.categories[i] for i in keep_codes),
+            self.n_source,
+            self.datetimes - set(names),
+        )
+
+    @cached_property
+    def design(self) -> np.ndarray:
+        """Dense float32 design without missing values, shape (n, d).
+
+        Numeric columns are centred and scaled by pooled mean and standard deviation after clipping at the
+        pooled 0.1 % and 99.9 % quantiles widened by three interquartile ranges; a missing value becomes the
+        mean and sets an indicator column. Categories become indicator columns, rare ones share a column;
+        each indicator is centred and scaled so that one categorical feature has about the variance of one
+        numeric feature. Constant columns are dropped.
+        """
+        return self._design[0]
+
+    @cached_property
+    def design_feature(self) -> np.ndarray:
+        """Index into `names` of every design column, shape (d,)."""
+        return self._design[1]
+
+    @cached_property
+    def _design(self) -> tuple[np.ndarray, np.ndarray]:
+        blocks, owner = [], []
+        for j in range(self.numeric.shape[1]):
+            column = self.numeric[:, j]
+            missing = np.isnan(column)
+            present = column[~missing]
+            if present.size and np.ptp(present) > 0:
+                low, q1, q3, high = np.quantile(present, [0.001, 0.25, 0.75, 0.999])
+                margin = 3 * (q3 - q1)
+                clipped = np.clip(present, low - margin, high + margin)
+                scale = clipped.std()
+                if scale > 0:
+                    z = np.zeros(self.n)
+                    z[~missing] = (clipped - clipped.mean()) / scale
+                    blocks.append(z)
+                    owner.append(j)
+            if 0 < missing.sum() < self.n:
+                blocks.append((missing - missing.mean()) / missing.std())
+                owner.append(j)
+        for j in range(self.codes.shape[1]):
+            indicators = _indicators(self.codes[:, j])
+            scale = np.sqrt(np.maximum(1, indicators.shape[1] - 1))
+            for column in indicators.T:
+                blocks.append((column - column.mean()) / column.std() / scale)
+                owner.append(self.numeric.shape[1] + j)
+        if not blocks:
+            return np.zeros((self.n, 0), np.float32), np.zeros(0, int)
+        return np.column_stack(blocks).astype(np.float32), np.array(owner)
+
+    @cached_property
+    def tree_input(self) -> np.ndarray:
+        """Float matrix for tree learners, shape (n, n_numeric + n_categorical), NaN where missing."""
+        codes = np.where(self.codes < 0, np.nan, self.codes)
+        # histogram trees take at most 255 categories: the rest share the last code
+        return np.column_stack([self.numeric, np.minimum(codes, 254)])
+
+    @property
+    def tree_categorical(self) -> np.ndarray | None:
+        """Mask of the categorical columns of `tree_input`, None when there is none."""
+        if not self.codes.shape[1]:
+            return None
+        return np.arange(len(self.names)) >= self.numeric.shape[1]
+
+
+def _indicators(codes: np.ndarray) -> np.ndarray:
+    """0/1 columns of the frequent codes (missing is a code of its own), rare ones together."""
+    values, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    if len(values) < 2:
+        return np.zeros((len(codes), 0))
+    frequent = np.argsort(-counts, kind="stable")[:MAX_LEVELS]
+    frequent = frequent[counts[frequent] >= RARE]
+    group = np.full(len(values), len(frequent))
+    group[frequent] = np.arange(len(frequent))
+    columns = (group[inverse][:, None] == np.arange(len(frequent) + 1)).astype(float)
+    columns = columns[:, (columns.std(axis=0) > 0)]
+    return columns[:, :1] if columns.shape[1] == 2 else columns
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A checked problem: the caller's objects untouched, beside what the tests compute on.
+
+    Attributes
+    ----------
+    table : Table
+        Both samples as the tests see them (through `representation`, without `exclude`).
+    y_source : ndarray of shape (n_source,) or None
+        Class labels or float targets.
+    y_target : ndarray of shape (n_target,) or None
+        As `y_source`; what stands in unlabelled rows is meaningless.
+    labelled : ndarray of bool, shape (n_target,)
+        Which target rows have a label; all False when there are none.
+    task : str or None
+        ``"classification"`` or ``"regression"``; None without `y_source`.
+    classes : ndarray or None
+        Sorted source classes; target-only classes are in `new_classes`.
+    new_classes : tuple
+        Classes seen in the target only.
+    groups : ndarray of int, shape (n,) or None
+        Rows with the same value belong together (over both sides).
+    weight : ndarray of shape (n,) or None
+        Sample weights of both sides, mean 1 on each side.
+    source_domain : ndarray of shape (n_source,) or None
+    notes : tuple of str
+    """
+
+    table: Table
+    y_source: np.ndarray | None = None
+    y_target: np.ndarray | None = None
+    labelled: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    task: str | None = None
+    classes: np.ndarray | None = None
+    new_classes: tuple = ()
+    groups: np.ndarray | None = None
+    weight: np.ndarray | None = None
+    source_domain: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_labelled(self) -> int:
+        """Labelled target rows."""
+        return int(self.labelled.sum())
+
+    def labelled_part(self) -> Problem:
+        """The problem restricted to rows with a label: all of the source, the labelled target rows."""
+        n_source = self.table.n_source
+        rows = np.r_[np.arange(n_source), n_source + np.flatnonzero(self.labelled)]
+        return Problem(
+            self.table.take(rows, n_source),
+            self.y_source,
+            None if self.y_target is None else self.y_target[self.labelled],
+            np.ones(self.n_labelled, bool),
+            self.task,
+            self.classes,
+            self.new_classes,
+            None if self.groups is None else self.groups[rows],
+            None if self.weight is None else self.weight[rows],
+            self.source_domain,
+            self.notes,
+        )
+
+    @property
+    def y(self) -> np.ndarray:
+        """Labels of both sides, shape (n,); only for fully labelled problems (see `labelled_part`)."""
+        return np.concatenate([self.y_source, self.y_target])
