@@ -1,0 +1,777 @@
+"""The input boundary: what is accepted, what it becomes, and every error with its message."""
+
+import copy
+import datetime
+import decimal
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse as sp
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from shift_detectors._boundary import read_problem
+from shift_detectors._errors import InputError, ShiftWarning
+
+N, M = 60, 40
+
+
+def normal(n, d=3, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+def frame(n, seed=0):
+    """One column of every kind, some values missing."""
+    rng = np.random.default_rng(seed)
+    hole = np.arange(n) % 7 == 3
+    return pd.DataFrame(
+        {
+            "real": rng.normal(size=n),
+            "whole": rng.integers(0, 9, n),
+            "nullable": pd.array(np.where(hole, None, rng.integers(0, 9, n)), dtype="Int64"),
+            "nullable real": pd.array(np.where(hole, np.nan, rng.normal(size=n)), dtype="Float64"),
+            "flag": rng.random(n) < 0.5,
+            "nullable flag": pd.array(np.where(hole, None, rng.random(n) < 0.5), dtype="boolean"),
+            "text": np.where(hole, None, rng.choice(["red", "green"], n)).astype(object),
+            "string": pd.array(np.where(hole, None, rng.choice(["u", "v"], n)), dtype="string"),
+            "kind": pd.Categorical(rng.choice(["a", "b"], n), categories=["a", "b", "never"]),
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 90, n), "D"),
+            "zoned": pd.Timestamp("2024-01-01", tz="Europe/Berlin") + pd.to_timedelta(rng.integers(0, 90, n), "D"),
+            "wait": pd.to_timedelta(np.where(hole, np.nan, rng.integers(1, 90, n)), "s"),
+        }
+    )
+
+
+def problem(X_source=None, y_source=None, X_target=None, y_target=None, **options):
+    X_source = normal(N) if X_source is None else X_source
+    X_target = normal(M, seed=1) if X_target is None else X_target
+    return read_problem(X_source, y_source, X_target, y_target, **options)
+
+
+def refuses(*words, **arguments):
+    """The call raises an InputError whose message has every word and a remedy or accepted part."""
+    with pytest.raises(InputError) as caught:
+        problem(**arguments)
+    message = str(caught.value)
+    for word in words:
+        assert word in message
+    return message
+
+
+CLASSES = np.arange(N) % 2
+TARGET_CLASSES = np.arange(M) % 2
+
+
+# ------------------------------------------------------------------ what comes in
+
+
+def test_arrays_become_one_float_matrix():
+    X, T = normal(N).astype(np.float32), np.arange(3 * M).reshape(M, 3)
+    table = problem(X, None, T).table
+    assert table.numeric_names == ("x0", "x1", "x2") and table.n_source == N and table.n_target == M
+    np.testing.assert_array_equal(table.numeric[:N], X)
+    np.testing.assert_array_equal(table.numeric[N:], T)
+    assert table.numeric.dtype == float and table.codes.shape == (N + M, 0)
+
+
+@pytest.mark.parametrize("form", [list, lambda X: [list(map(float, row)) for row in X], lambda X: X.astype(object)])
+def test_lists_and_object_arrays_of_numbers_equal_the_array(form):
+    np.testing.assert_array_equal(
+        problem(form(normal(N)), None, form(normal(M))).table.numeric,
+        problem(normal(N), None, normal(M)).table.numeric,
+    )
+
+
+def test_a_list_of_rows_keeps_numbers_beside_text():
+    rows = [[float(i) ** 2, "ab"[i % 2], None if i % 5 else 1.0] for i in range(N)]
+    table = problem(rows, None, rows[:M]).table
+    assert table.numeric_names == ("x0", "x2") and table.categorical_names == ("x1",)
+    assert np.isnan(table.numeric[1, 1]) and table.numeric[3, 0] == 9
+
+
+def test_masked_values_are_missing():
+    masked = np.ma.masked_less(normal(N), -1)
+    table = problem(masked, None, normal(M)).table
+    np.testing.assert_array_equal(np.isnan(table.numeric[:N]), masked.mask)
+
+
+def test_every_kind_of_pandas_column():
+    source, target = frame(N), frame(M, 1)
+    table = problem(source, None, target).table
+    numeric = ("real", "whole", "nullable", "nullable real", "day", "zoned", "wait")
+    assert table.numeric_names == numeric
+    assert table.categorical_names == ("flag", "nullable flag", "text", "string", "kind")
+    assert table.datetimes == {"day", "zoned"}
+    column = dict(zip(numeric, table.numeric.T, strict=True))
+    assert column["day"][0] == source["day"][0].timestamp()
+    assert column["zoned"][0] == source["zoned"][0].timestamp()
+    assert column["wait"][0] == source["wait"][0].total_seconds()
+    for name in numeric:
+        np.testing.assert_array_equal(np.isnan(column[name][:N]), source[name].isna())
+        np.testing.assert_array_equal(np.isnan(column[name][N:]), target[name].isna())
+    for j, name in enumerate(table.categorical_names):
+        both = pd.concat([source[name].astype(object), target[name].astype(object)]).to_numpy()
+        decoded = np.where(table.codes[:, j] < 0, None, table.categories[j][table.codes[:, j]])
+        assert all(a == b or (a is None and pd.isna(b)) for a, b in zip(decoded, both, strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "Float32", "Int8", "int16", "UInt32", "uint8", "Sparse[float]"])
+def test_number_dtypes_of_pandas(dtype):
+    values = np.random.default_rng(0).integers(0, 50, N)
+    X = pd.DataFrame({"a": pd.array(values, dtype=dtype)})
+    np.testing.assert_array_equal(problem(X, None, X).table.numeric[:N, 0], values)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([decimal.Decimal("1.5"), None], [1.5, np.nan]),
+        ([datetime.timedelta(seconds=3), None], [3, np.nan]),
+        ([datetime.date(1970, 1, 2), None], [86400, np.nan]),
+        ([datetime.datetime(1970, 1, 1, 1), pd.NaT], [3600, np.nan]),
+        ([datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc), None], [0, np.nan]),
+        ([2, pd.NA], [2, np.nan]),
+    ],
+)
+def test_python_objects_become_numbers(values, expected):
+    X = pd.DataFrame({"a": pd.Series(values * 10, dtype=object)})
+    table = problem(X, None, X).table
+    np.testing.assert_array_equal(table.numeric[:2, 0], expected)
+
+
+def test_arrow_backed_columns():
+    pa = pytest.importorskip("pyarrow")
+    values = {
+        "date": ([datetime.date(1970, 1, 2), None], pa.date32()),
+        "zoned": (
+            [datetime.datetime(1970, 1, 2, tzinfo=datetime.timezone.utc), None],
+            pa.timestamp("us", "UTC"),
+        ),
+        "decimal": ([decimal.Decimal("1.5"), None], pa.decimal128(5, 2)),
+        "number": ([7, None], pa.int8()),
+        "text": (["a", None], pa.string()),
+        "flag": ([True, None], pa.bool_()),
+    }
+    X = pd.DataFrame({name: pd.array(v * 10, dtype=pd.ArrowDtype(t)) for name, (v, t) in values.items()})
+    table = problem(X, None, X).table
+    assert table.names == ("date", "zoned", "decimal", "number", "text", "flag")
+    np.testing.assert_array_equal(table.numeric[:2], [[86400, 86400, 1.5, 7], [np.nan] * 4])
+    np.testing.assert_array_equal(table.codes[:2], [[0, 0], [-1, -1]])
+
+
+def test_periods_and_intervals():
+    X = pd.DataFrame(
+        {
+            "month": pd.period_range("1970-01", periods=N, freq="M")[np.random.default_rng(0).permutation(N)],
+            "bin": pd.cut(normal(N)[:, 0], [-9, 0, 9]),
+            "range": pd.arrays.IntervalArray.from_breaks(np.arange(N + 1) // 9 * 1.0),
+        }
+    )
+    table = problem(X, None, X).table
+    assert table.datetimes == {"month"} and table.categorical_names == ("bin", "range")
+
+
+def test_polars_equals_pandas():
+    source, target = frame(N).drop(columns="zoned"), frame(M, 1).drop(columns="zoned")
+
+    def to_polars(data):
+        columns = {name: data[name].astype(object).where(data[name].notna(), None).tolist() for name in data}
+        return pl.DataFrame(columns, strict=False).with_columns(pl.col("kind").cast(pl.Categorical))
+
+    expected = problem(source, None, target).table
+    got = problem(to_polars(source), None, to_polars(target)).table
+    mixed = problem(source, None, to_polars(target)).table
+    for table in (got, mixed):
+        assert table.names == expected.names and table.datetimes == expected.datetimes
+        np.testing.assert_array_equal(table.numeric, expected.numeric)
+        np.testing.assert_array_equal(table.codes, expected.codes)
+
+
+def test_polars_special_types():
+    X = pl.DataFrame(
+        {
+            "zoned": pl.Series([datetime.datetime(1970, 1, 1, 1), None] * 10).dt.replace_time_zone("Europe/Berlin"),
+            "enum": pl.Series(["a", "b"] * 10, dtype=pl.Enum(["a", "b"])),
+            "decimal": pl.Series([decimal.Decimal("1.5"), None] * 10),
+            "nothing": pl.Series([None] * 20),
+            "lists": pl.Series([[1, 2], [3]] * 10),
+        }
+    )
+    got = problem(X, pl.Series(["u", "v"] * 10), X, pl.Series([None, "v"] * 10))
+    assert got.table.names == ("zoned", "decimal", "enum")
+    np.testing.assert_array_equal(got.table.numeric[:2], [[0, 1.5], [np.nan, np.nan]])
+    assert got.n_labelled == 10 and got.classes.tolist() == ["u", "v"]
+    refuses("LazyFrame", "collect", X_source=X.lazy(), X_target=X)
+    refuses("Series", "to_frame", X_source=X["enum"], X_target=X)
+
+
+@pytest.mark.parametrize("form", [sp.csr_array, sp.csc_matrix, sp.coo_array, sp.lil_array])
+def test_sparse(form):
+    X, T = sp.random_array((N, 300), density=0.1, rng=0), sp.random_array((M, 300), density=0.1, rng=1)
+    wide = problem(form(X), None, form(T))
+    assert wide.table.numeric.shape == (N + M, 50) and wide.table.names[0] == "component 1"
+    assert "reduced to 50 components" in wide.notes[0]
+    narrow = problem(form(X.tocsc()[:, :50]), None, form(T.tocsc()[:, :50]))
+    np.testing.assert_array_equal(narrow.table.numeric[:N], X.toarray()[:, :50])
+    fewer = problem(form(X), None, form(T), exclude=list(range(250)))
+    assert fewer.table.names == tuple(f"x{j}" for j in range(250, 300))
+
+
+def test_sparse_components_do_not_depend_on_the_side():
+    X = sp.random_array((N + M, 90), density=0.2, rng=0).tocsr()
+    a = problem(X[:N], None, X[N:]).table.numeric
+    b = problem(X[:M], None, X[M:]).table.numeric
+    np.testing.assert_array_equal(a, b)
+
+
+# ------------------------------------------------------------------ shapes and counts
+
+
+@pytest.mark.parametrize("X", [np.arange(N), list(range(N)), pd.Series(range(N)), ["text"] * N, np.array(["t"] * N)])
+def test_one_dimension(X):
+    message = refuses("X_source is one-dimensional", "accepted", X_source=X)
+    assert "reshape" in message or "to_frame" in message
+
+
+def test_things_that_are_no_table():
+    refuses("X_source is a dict", "pandas.DataFrame", X_source={"a": [1] * N})
+    refuses("X_source is a generator", X_source=(i for i in range(N)))
+    refuses("X_source is empty", X_source=[])
+    refuses("y_source has shape ()", "a list or a series", y_source="ill")
+
+
+def test_shapes():
+    refuses("3 dimensions", "representation=", X_source=np.zeros((N, 4, 4)))
+    refuses("complex", X_source=normal(N) * 1j)
+    refuses("structured array", "pandas.DataFrame", X_source=np.zeros(N, dtype=[("a", float), ("b", int)]))
+    refuses("different lengths", X_source=[[1, 2], [3]] * 20)
+    refuses("X_target has no columns", X_target=np.zeros((M, 0)))
+    refuses("X_target has no columns", X_target=pd.DataFrame(index=range(M)))
+    refuses("X_target has 2 columns, X_source has 3", "same preprocessing", X_target=normal(M, 2))
+    refuses("X_target is empty", "at least 10 rows", X_target=normal(0))
+    refuses("X_source has 9 rows", "at least 10 rows", X_source=normal(9))
+    with pytest.raises(InputError, match="X_target is None"):
+        read_problem(normal(N), None, None)
+
+
+def test_infinite_values_are_named_and_counted():
+    X = normal(N)
+    X[:2, 1] = np.inf
+    T = normal(M)
+    T[0, 2] = -np.inf
+    refuses("'x1' (2 in X_source, 0 in X_target)", "'x2' (0 in X_source, 1 in X_target)", X_source=X, X_target=T)
+    F = frame(N)
+    F.loc[0, "real"] = np.inf
+    refuses("'real' (1 in X_source", "NaN", X_source=F, X_target=frame(M))
+    S = sp.random_array((N, 90), density=0.1, rng=0).tocsr()
+    refuses("dense while the other side is sparse", X_source=S, X_target=normal(M, 90))
+    S.data[0] = np.nan
+    refuses("X_source is sparse with 1 missing or infinite", X_source=S, X_target=S)
+
+
+# ------------------------------------------------------------------ matching and kinds of columns
+
+
+def test_columns_are_matched_by_name():
+    source = frame(N)
+    target = frame(M, 1)
+    got = problem(source, None, target[target.columns[::-1]])
+    np.testing.assert_array_equal(got.table.numeric, problem(source, None, target).table.numeric)
+    assert "matched by name" in got.notes[0]
+
+
+def test_missing_and_extra_columns():
+    target = frame(M).drop(columns="real").assign(other=1)
+    refuses("X_target lacks 'real'", "X_target has 'other'", "exclude=", X_source=frame(N), X_target=target)
+    table = problem(frame(N), None, target, exclude=["real", "other"]).table
+    assert "real" not in table.names and "other" not in table.names
+
+
+def test_repeated_names():
+    X = pd.DataFrame(normal(N), columns=["a", "a", "b"])
+    refuses("several columns called 'a'", X_source=X, X_target=X)
+
+
+def test_frame_beside_array_is_matched_by_position():
+    X = pd.DataFrame(normal(N), columns=["a", "b", "c"])
+    got = problem(X, None, normal(M))
+    assert got.table.names == ("a", "b", "c") and "matched by position" in got.notes[0]
+    got = problem(normal(N), None, X)
+    assert got.table.names == ("a", "b", "c") and got.notes[0].startswith("X_source")
+
+
+def test_exclude():
+    assert problem(exclude=[0, -1]).table.names == ("x1",)
+    assert problem(exclude="x1").table.names == ("x0", "x2")
+    assert problem(exclude=None).table.names == ("x0", "x1", "x2")
+    refuses(
+        "unknown column 'reel'",
+        "Did you mean 'real'?",
+        X_source=frame(N),
+        X_target=frame(M),
+        exclude=["reel"],
+    )
+    refuses("column 7", "0 to 2", exclude=[7])
+    refuses("no column is left", exclude=[0, 1, 2])
+
+
+def pair(a, b):
+    return {
+        "X_source": pd.DataFrame({"col": pd.Series(a * 10), "z": normal(10 * len(a))[:, 0]}),
+        "X_target": pd.DataFrame({"col": pd.Series(b * 10), "z": normal(10 * len(b))[:, 0]}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        ([1.5, 2.5], ["u", "v"], ("column 'col' is number in X_source", "text in X_target", "'u'")),
+        (["u", "v"], [True, False], ("column 'col'", "boolean")),
+        ([pd.Timestamp(0), pd.Timestamp(1)], [1, 2], ("column 'col' is datetime",)),
+        ([pd.Timestamp(0), pd.Timestamp(1)], ["soon", "late"], ("column 'col' is datetime", "'soon'")),
+        ([pd.Timestamp(0), pd.Timestamp(1)], [pd.Timestamp(0, tz="UTC")] * 2, ("time zone", "tz_localize")),
+    ],
+)
+def test_kinds_that_disagree(a, b, words):
+    refuses(*words, **pair(a, b))
+    refuses("'col'", X_source=pair(a, b)["X_target"], X_target=pair(a, b)["X_source"])
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "kind", "word"),
+    [
+        ([1.5, 2.0], ["1.5", None], "numeric", "numbers as text"),
+        ([True, False], [0, 1], "numeric", "boolean on one side"),
+        (["2024-01-01", "2024-01-02 10:00"], ["2023-01-01", None], "datetime", "dates as text"),
+        ([pd.Timestamp(0), pd.Timestamp(1)], ["2024-01-01", None], "datetime", "dates as text"),
+        (["01067", "01069"], ["10115", None], "categorical", ""),
+        ([None, None], [1.0, 2.0], "numeric", ""),
+        (["a", "b"], [None, None], "categorical", ""),
+        ([1, "a"], ["a", 1], "categorical", ""),
+    ],
+)
+def test_kinds_that_can_be_reconciled(a, b, kind, word):
+    got = problem(**{"X_source": pair(a, b)["X_source"], "X_target": pair(a, b)["X_target"]})
+    table = got.table
+    assert ("col" in table.categorical_names) == (kind == "categorical")
+    assert ("col" in table.datetimes) == (kind == "datetime")
+    assert any(word in note for note in got.notes) == bool(word)
+
+
+def test_categories_declared_on_one_side_meet_numbers():
+    data = pair([1, 2], [2, 3])
+    data["X_source"]["col"] = data["X_source"]["col"].astype("category")
+    assert problem(**data).table.categories[0].tolist() == [2, 1, 3]
+
+
+def test_categories_of_either_side_are_kept_most_frequent_first():
+    source = pd.DataFrame({"c": ["rare"] + ["b"] * 30 + ["a"] * 29})
+    target = pd.DataFrame({"c": ["new"] * 15})
+    table = problem(source, None, target).table
+    assert table.categories[0].tolist() == ["b", "a", "new", "rare"]
+    assert table.codes[0, 0] == 3 and table.codes[-1, 0] == 2
+
+
+def test_identifiers_texts_row_numbers_and_nested_values_are_left_out_with_a_note():
+    def table(n, seed):
+        return pd.DataFrame(
+            {
+                "id": [f"{seed}-{i}" for i in range(n)],
+                "row": np.arange(n) + 100 * seed,
+                "lists": [[i] for i in range(n)],
+                "void": np.nan,
+                "constant": 1.0,
+                "z": normal(n, seed=seed)[:, 0],
+            }
+        )
+
+    got = problem(table(N, 0), None, table(M, 1))
+    assert got.table.names == ("constant", "z")
+    notes = " ".join(got.notes)
+    assert "'id', because nearly every value is distinct" in notes and "'row', because it numbers the rows" in notes
+    assert "'void', because all values are missing" in notes and "'lists', because its values are of a type" in notes
+    refuses(
+        "no column can be tested",
+        "representation=",
+        X_source=table(N, 0)[["id"]],
+        X_target=table(M, 1)[["id"]],
+    )
+
+
+def test_missing_columns_of_arrays():
+    X = normal(N)
+    X[:, 1] = np.nan
+    T = normal(M)
+    assert problem(X, None, T).table.names == ("x0", "x1", "x2")
+    T[:, 1] = np.nan
+    got = problem(X, None, T)
+    assert got.table.names == ("x0", "x2") and "'x1', because all values are missing" in got.notes[0]
+    refuses(
+        "no column can be tested",
+        "all values are missing",
+        X_source=np.full((N, 2), np.nan),
+        X_target=np.full((M, 2), np.nan),
+    )
+
+
+# ------------------------------------------------------------------ labels
+
+
+@pytest.mark.parametrize(
+    ("y", "task"),
+    [
+        (["a", "b"] * 30, "classification"),
+        ([True, False] * 30, "classification"),
+        (pd.Categorical(["a", "b"] * 30), "classification"),
+        (pd.Series(["a", "b"] * 30, dtype="string"), "classification"),
+        (np.arange(N) % 20, "classification"),
+        (np.arange(N) % 21, "regression"),
+        (np.arange(N) % 2.0, "classification"),
+        (np.arange(N) / 7, "regression"),
+        (pd.array(np.arange(N) % 2, dtype="Int64"), "classification"),
+        (np.random.default_rng(0).poisson(40, N), "regression"),
+    ],
+)
+def test_task_is_inferred(y, task):
+    assert problem(y_source=y).task == task
+    assert problem().task is None and problem().n_labelled == 0
+
+
+def test_task_can_be_said():
+    assert problem(y_source=np.arange(N) % 3, task="regression").y_source.dtype == float
+    assert problem(y_source=np.arange(N) % 25, task="classification").classes.tolist() == list(range(25))
+    refuses("task is 'both'", "'auto'", y_source=CLASSES, task="both")
+    refuses("task is 'both'", "'auto'", task="both")
+    refuses("text with task='regression'", y_source=["a", "b"] * 30, task="regression")
+    refuses("fraction with task='classification'", y_source=np.arange(N) / 7, task="classification")
+
+
+def test_labels_that_cannot_be_used():
+    y = CLASSES.astype(float)
+    y[:3] = np.nan
+    refuses("y_source has 3 missing labels of 60", "unlabelled", y_source=y)
+    refuses("y_source has 59 labels", "60, one per row of X_source", y_source=CLASSES[:59])
+    refuses("y_target has 39 labels", "40", y_source=CLASSES, y_target=TARGET_CLASSES[:39])
+    refuses("y_source has shape (60, 1)", "ravel", y_source=CLASSES[:, None])
+    refuses("y_source has shape", "ravel", y_source=[[c] for c in CLASSES])
+    refuses("y_source has shape", "ravel", y_source=pd.DataFrame({"y": CLASSES}))
+    refuses("one class only (1)", y_source=np.ones(N, int))
+    refuses("one value only", y_source=np.full(N, 1.5))
+    refuses("infinite", y_source=np.r_[np.inf, np.arange(N - 1)])
+    refuses("several types", y_source=["a", 1] * 30)
+    refuses("y_source holds", y_source=pd.date_range("2024", periods=N))
+    refuses("without y_source", y_target=TARGET_CLASSES)
+
+
+@pytest.mark.parametrize("hole", [None, np.nan, pd.NA, pd.NaT, float("nan")])
+def test_missing_target_labels_are_unlabelled(hole):
+    y = [hole if i % 3 else i % 2 for i in range(M)]
+    got = problem(y_source=CLASSES, y_target=y)
+    np.testing.assert_array_equal(got.labelled, np.arange(M) % 3 == 0)
+    assert got.y_target.dtype == got.y_source.dtype == CLASSES.dtype
+    np.testing.assert_array_equal(got.y_target[got.labelled], np.arange(0, M, 3) % 2)
+    part = got.labelled_part()
+    assert part.table.n_target == part.n_labelled == 14 and part.y.dtype == CLASSES.dtype
+
+
+def test_minus_one_is_a_class():
+    got = problem(y_source=np.where(CLASSES, 1, -1), y_target=np.where(TARGET_CLASSES, 1, -1))
+    assert got.classes.tolist() == [-1, 1] and got.n_labelled == M
+
+
+def test_all_target_labels_missing_means_none():
+    got = problem(y_source=CLASSES, y_target=[None] * M)
+    assert got.y_target is None and got.n_labelled == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "dtype"),
+    [
+        (CLASSES, TARGET_CLASSES * 1.0, "i"),
+        (CLASSES, TARGET_CLASSES == 1, "i"),
+        (CLASSES * 1.0, TARGET_CLASSES, "f"),
+        (CLASSES == 1, TARGET_CLASSES, "b"),
+        (CLASSES == 1, [None, True] * 20, "b"),
+        (CLASSES / 3 + np.arange(N), TARGET_CLASSES, "f"),
+        (CLASSES.astype(np.uint8), np.where(TARGET_CLASSES, 300.0, 0), "i"),
+        (CLASSES.astype(np.uint8), np.where(TARGET_CLASSES, -1, 0), "i"),
+        (np.where(CLASSES, "b", "a"), pd.Series(["a", "a long one"] * 20), "U"),
+    ],
+)
+def test_target_labels_take_the_dtype_of_the_source(source, target, dtype):
+    got = problem(y_source=source, y_target=target)
+    assert got.y_source.dtype.kind.replace("u", "i") == got.y_target.dtype.kind == dtype
+    assert got.y.shape == (N + M,) or not got.labelled.all()
+    values = pd.Series(target).dropna().tolist()
+    assert got.y_target[got.labelled].tolist() == values
+
+
+def test_target_labels_of_another_type():
+    refuses("y_target holds text while y_source holds whole numbers", y_source=CLASSES, y_target=["a", "b"] * 20)
+    refuses(
+        "y_target holds whole numbers while y_source holds text",
+        y_source=["a", "b"] * 30,
+        y_target=TARGET_CLASSES,
+    )
+    refuses("y_target holds fractions", y_source=CLASSES, y_target=TARGET_CLASSES / 3)
+    refuses("beyond 2**53", y_source=CLASSES, y_target=TARGET_CLASSES * 1e30)
+    refuses("0 and 1", y_source=CLASSES == 1, y_target=TARGET_CLASSES + 1)
+
+
+def test_new_classes_are_reported():
+    got = problem(y_source=["a", "b"] * 30, y_target=["b", "crimson"] * 20)
+    assert got.new_classes == ("crimson",) and "'crimson'" in got.notes[-1]
+    assert problem(y_source=CLASSES, y_target=TARGET_CLASSES + 1).new_classes == (2,)
+    assert problem(y_source=CLASSES, y_target=[1] * M).new_classes == ()
+
+
+# ------------------------------------------------------------------ groups, weights, sources
+
+
+def test_groups_are_pooled():
+    groups = problem(groups=["p", "q"] * 30, groups_target=["q", "r"] * 20).groups
+    assert groups.shape == (N + M,) and len(set(groups)) == 3
+    assert groups[1] == groups[N] and groups[N + 1] not in groups[:N]
+
+
+def test_groups_that_cannot_be_used():
+    refuses("groups was given without groups_target", "occurs nowhere else", groups=np.arange(N))
+    refuses("groups_target was given without groups", groups_target=np.arange(M))
+    refuses("groups has shape (3,)", groups=[1, 2, 3], groups_target=np.arange(M))
+    refuses(
+        "groups_target has 1 missing",
+        groups=np.arange(N) * 1.0,
+        groups_target=np.r_[np.nan, np.arange(M - 1)],
+    )
+    refuses("same type", groups=np.arange(N), groups_target=[str(i) for i in range(M)])
+
+
+def test_weights_have_mean_one_on_each_side():
+    w = np.arange(N) * 3.0
+    weight = problem(sample_weight=w).weight
+    np.testing.assert_allclose(weight[:N], w / w.mean())
+    np.testing.assert_array_equal(weight[N:], 1)
+    assert problem(sample_weight_target=np.full(M, 7)).weight.tolist() == [1.0] * (N + M)
+    assert problem().weight is None
+
+
+@pytest.mark.parametrize(
+    ("weight", "word"),
+    [
+        (np.ones(N - 1), "shape (59,)"),
+        (np.ones((N, 1)), "shape (60, 1)"),
+        (np.r_[np.nan, np.ones(N - 1)], "1 missing or infinite"),
+        (np.r_[-1, np.ones(N - 1)], "1 negative"),
+        (np.zeros(N), "zero everywhere"),
+        (["heavy"] * N, "not numeric"),
+    ],
+)
+def test_weights_that_cannot_be_used(weight, word):
+    refuses("sample_weight ", word, "accepted", sample_weight=weight)
+
+
+def test_source_domain():
+    assert problem(source_domain=["s1", "s2"] * 30).source_domain.tolist() == ["s1", "s2"] * 30
+    refuses("source_domain has shape (2,)", "(60,)", source_domain=[1, 2])
+
+
+# ------------------------------------------------------------------ representation
+
+
+def test_transformer_as_representation():
+    X, T = normal(N), normal(M)
+    pca = make_pipeline(StandardScaler(copy=False), PCA(2)).fit(X.copy())
+    before = X.copy()
+    got = problem(X, None, T, representation=pca)
+    np.testing.assert_array_equal(X, before)
+    np.testing.assert_allclose(got.table.numeric[:N], pca.transform(X.copy()))
+    assert "representation" in got.notes[0]
+
+
+def test_texts_as_representation():
+    texts = [f"alpha {'beta' if i % 2 else 'gamma delta'}" for i in range(N)]
+    vectoriser = TfidfVectorizer().fit(texts)
+    assert problem(texts, None, texts[:M], representation=vectoriser).table.numeric.shape == (N + M, 4)
+
+
+def test_representations_that_cannot_be_used():
+    with pytest.raises(NotFittedError, match="not fitted"):
+        problem(representation=PCA(2))
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(normal(N), CLASSES)
+    refuses("without transform", "pipeline[:-1]", representation=model)
+    refuses("without transform", representation=np.mean)
+
+
+@pytest.mark.torch
+def test_layer_as_representation():
+    torch = pytest.importorskip("torch")
+    torch_state = torch.random.get_rng_state()
+    module = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(8, 5), torch.nn.Dropout(0.5), torch.nn.Linear(5, 2)
+    )
+    module.train()
+    module[2].eval()
+    images = normal(2 * N, 8).reshape(2 * N, 2, 4)
+    before = copy.deepcopy(module.state_dict())
+    got = problem(images[:N], None, images[N:], representation=(module, "1")).table.numeric
+    expected = module[1](torch.as_tensor(images, dtype=torch.float32).flatten(1)).detach().numpy()
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    dropped = [problem(images[:N], None, images[N:], representation=(module, "3")).table.numeric for _ in range(2)]
+    np.testing.assert_array_equal(*dropped)
+    assert module.training and module[1].training and not module[2].training
+    assert not module[1]._forward_hooks and all(p.grad is None for p in module.parameters())
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    refuses("no layer 'fc'", "'1'", X_source=images[:N], X_target=images[N:], representation=(module, "fc"))
+    refuses("something else", representation=(1, 2))
+    torch.random.set_rng_state(torch_state)
+
+
+# ------------------------------------------------------------------ dependent rows
+
+
+def test_copies_are_warned_of_unless_groups_are_given():
+    X = normal(N)[np.arange(N) // 2]
+    with pytest.warns(ShiftWarning, match="60% of the rows are copies.*groups="):
+        read_problem(X, None, normal(M, seed=1))
+    read_problem(X, None, normal(M, seed=1), groups=np.arange(N) // 2, groups_target=N + np.arange(M))
+
+
+def test_rows_on_both_sides_are_noted():
+    X = normal(N)
+    assert "100% of the target rows stand in the source" in problem(X, None, X[:M]).notes[0]
+
+
+def discrete_cases():
+    rng = np.random.default_rng(5)
+    n = 400
+    return {
+        "counts": rng.poisson(3, (n, 2)),
+        "standardised ages": (rng.integers(18, 90, (n, 1)) - 50) / 13.7,
+        "rounded": np.round(rng.normal(36, 1, (n, 1)), 1),
+        "single precision": ((rng.integers(0, 90, (n, 1)) - 50) / 13.7).astype(np.float32),
+        "log counts": np.log1p(rng.poisson(20, (n, 1))),
+        "rain": np.where(rng.random((n, 1)) < 0.6, 0, rng.exponential(size=(n, 1))),
+        "one-hot": np.eye(5)[rng.integers(0, 5, n)],
+    }
+
+
+@pytest.mark.parametrize("name", discrete_cases())
+def test_natural_ties_are_not_warned_of(name):
+    X = discrete_cases()[name]
+    assert problem(X[:200], None, X[200:]).notes == ()
+
+
+def test_serial_dependence_is_warned_of():
+    rng = np.random.default_rng(0)
+    walk = np.zeros((300, 2))
+    for i in range(1, 300):
+        walk[i] = 0.8 * walk[i - 1] + rng.normal(size=2)
+    with pytest.warns(ShiftWarning, match="lag-1 autocorrelation of 'x"):
+        read_problem(walk, None, normal(M, 2))
+    frame = pd.DataFrame(walk, columns=["a", "b"]).assign(time=pd.date_range("2024", periods=300))
+    with pytest.warns(ShiftWarning, match="'a'"):
+        read_problem(frame, None, frame)
+
+
+def test_independent_rows_raise_no_false_alarm():
+    alarms = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        n = (12, 40, 150, 600)[seed % 4]
+        X = np.column_stack([rng.normal(size=n), rng.standard_cauchy(n), rng.exponential(size=n), rng.poisson(2, n)])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            read_problem(X, None, X[::-1] + 1)
+        alarms += bool(caught)
+    assert alarms == 0
+
+
+def test_sorted_tables_raise_no_alarm():
+    X = normal(N)
+    y = (X[:, 0] > 0).astype(int)
+    T = normal(M, seed=1)
+    problem(X[X[:, 1].argsort()], None, T[T[:, 1].argsort()])
+    separated = X + 5 * y[:, None]
+    order = y.argsort(kind="stable")
+    problem(separated[order], y[order], T)
+
+
+# ------------------------------------------------------------------ invariants
+
+
+def test_nothing_of_the_callers_is_modified():
+    source, target = frame(N), frame(M, 1)[frame(M).columns[::-1]]
+    y = pd.Series(CLASSES * 1.0)
+    y_target = pd.Series([None, 1.0] * 20)
+    weight, groups, groups_target = np.arange(N) + 1.0, np.arange(N), np.arange(M)
+    arguments = (source, y, target, y_target, weight, groups, groups_target)
+    before = copy.deepcopy(arguments)
+    read_problem(
+        source,
+        y,
+        target,
+        y_target,
+        sample_weight=weight,
+        groups=groups,
+        groups_target=groups_target,
+        exclude=["real"],
+    )
+    for old, new in zip(before, arguments, strict=True):
+        if isinstance(old, pd.DataFrame):
+            pd.testing.assert_frame_equal(old, new)
+        elif isinstance(old, pd.Series):
+            pd.testing.assert_series_equal(old, new)
+        else:
+            np.testing.assert_array_equal(old, new)
+
+
+def test_the_table_is_a_copy():
+    X = normal(N)
+    got = problem(X)
+    got.table.numeric[0] = 99
+    assert X[0, 0] != 99
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_encoding_does_not_look_at_the_side(seed):
+    """Splitting the same rows elsewhere gives the same columns: nothing depends on the domain."""
+    data = frame(N + M, seed)
+    cut = 20 + 7 * seed
+    a = problem(data[:N], None, data[N:]).table
+    b = problem(data[:cut], None, data[cut:]).table
+    assert a.names == b.names
+    np.testing.assert_array_equal(a.numeric, b.numeric)
+    np.testing.assert_array_equal(a.codes, b.codes)
+    assert [c.tolist() for c in a.categories] == [c.tolist() for c in b.categories]
+    np.testing.assert_array_equal(a.design, b.design)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_row_order_permutes_the_rows_and_nothing_else(seed):
+    source, target = frame(N, seed), frame(M, seed + 1)
+    order = np.random.default_rng(seed).permutation(N)
+    a = problem(source, None, target).table
+    b = problem(source.iloc[order], None, target).table
+    np.testing.assert_array_equal(a.numeric[:N][order], b.numeric[:N])
+    np.testing.assert_array_equal(a.codes[:N][order], b.codes[:N])
+
+
+def test_numeric_frames_in_another_order():
+    X = pd.DataFrame(normal(N), columns=["a", "b", "c"])
+    got = problem(X, None, X[["c", "a", "b"]].iloc[:M] + 1, exclude=["b"])
+    assert got.table.names == ("a", "c")
+    np.testing.assert_array_equal(got.table.numeric[N:], X[["a", "c"]].iloc[:M] + 1)
+
+
+def test_row_numbers_of_a_numeric_frame_are_left_out_but_not_of_an_array():
+    X = pd.DataFrame({"Unnamed: 0": np.arange(N), "a": normal(N)[:, 0]})
+    got = problem(X, None, X.iloc[20:])
+    assert got.table.names == ("a",) and "'Unnamed: 0', because it numbers the rows" in got.notes[0]
+    assert problem(X.to_numpy(), None, X.iloc[20:].to_numpy()).table.names == ("x0", "x1")
