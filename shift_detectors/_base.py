@@ -36,6 +36,7 @@ class BaseDetector(BaseEstimator):
         groups_target: Any = None,
         sample_weight: Any = None,
         sample_weight_target: Any = None,
+        source_domain: Any = None,
         representation: Any = None,
         exclude: Any = (),
     ) -> ShiftTestResult:
@@ -50,6 +51,8 @@ class BaseDetector(BaseEstimator):
         groups, groups_target : array-like of shape (n_rows,), optional
             Rows that belong together are permuted and folded together.
         sample_weight, sample_weight_target : array-like of shape (n_rows,), optional
+        source_domain : array-like of shape (n_source,), optional
+            Ids of several sources; checked and kept, the tests compare the pooled source.
         representation : transformer, optional
             Fitted transformer through which the rows are seen.
         exclude : sequence of str
@@ -79,6 +82,7 @@ class BaseDetector(BaseEstimator):
             groups_target=groups_target,
             sample_weight=sample_weight,
             sample_weight_target=sample_weight_target,
+            source_domain=source_domain,
             representation=representation,
             exclude=exclude,
         )

@@ -17,10 +17,8 @@ class InputError(ValueError):
 
     Examples
     --------
-    >>> raise InputError("X_target has 5 columns", "the 4 columns of X_source", "Apply the same preprocessing.")
-    Traceback (most recent call last):
-    ...
-    shift_detectors._errors.InputError: X_target has 5 columns; accepted: the 4 columns of X_source. Apply the same preprocessing.
+    >>> print(InputError("X_target has 5 columns", "the 4 columns of X_source", "Drop 'id'."))
+    X_target has 5 columns; accepted: the 4 columns of X_source. Drop 'id'.
     """
 
     def __init__(self, got: str, accepted: str = "", remedy: str = ""):

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 RARE = 10  # categories with fewer pooled rows share one column of the design
+TREE_LEVELS = 60  # categories told apart by tree learners (their histograms have 64 bins)
 MAX_LEVELS = 30  # columns of the design per categorical feature
 
 
@@ -98,16 +99,7 @@ class Table:
         each indicator is centred and scaled so that one categorical feature has about the variance of one
         numeric feature. Constant columns are dropped.
         """
-        return self._design[0]
-
-    @cached_property
-    def design_feature(self) -> np.ndarray:
-        """Index into `names` of every design column, shape (d,)."""
-        return self._design[1]
-
-    @cached_property
-    def _design(self) -> tuple[np.ndarray, np.ndarray]:
-        blocks, owner = [], []
+        blocks = []
         for j in range(self.numeric.shape[1]):
             column = self.numeric[:, j]
             missing = np.isnan(column)
@@ -121,26 +113,25 @@ class Table:
                     z = np.zeros(self.n)
                     z[~missing] = (clipped - clipped.mean()) / scale
                     blocks.append(z)
-                    owner.append(j)
             if 0 < missing.sum() < self.n:
                 blocks.append((missing - missing.mean()) / missing.std())
-                owner.append(j)
         for j in range(self.codes.shape[1]):
             indicators = _indicators(self.codes[:, j])
             scale = np.sqrt(np.maximum(1, indicators.shape[1] - 1))
             for column in indicators.T:
                 blocks.append((column - column.mean()) / column.std() / scale)
-                owner.append(self.numeric.shape[1] + j)
         if not blocks:
-            return np.zeros((self.n, 0), np.float32), np.zeros(0, int)
-        return np.column_stack(blocks).astype(np.float32), np.array(owner)
+            return np.zeros((self.n, 0), np.float32)
+        return np.column_stack(blocks).astype(np.float32)
 
     @cached_property
     def tree_input(self) -> np.ndarray:
-        """Float matrix for tree learners, shape (n, n_numeric + n_categorical), NaN where missing."""
+        """Float matrix for tree learners, shape (n, n_numeric + n_categorical), NaN where missing.
+
+        Categories beyond the `TREE_LEVELS` first codes share the last one.
+        """
         codes = np.where(self.codes < 0, np.nan, self.codes)
-        # histogram trees take at most 255 categories: the rest share the last code
-        return np.column_stack([self.numeric, np.minimum(codes, 254)])
+        return np.column_stack([self.numeric, np.minimum(codes, TREE_LEVELS - 1)])
 
     @property
     def tree_categorical(self) -> np.ndarray | None:

@@ -1,0 +1,130 @@
+"""Multivariate statistics of p(x) as quadratic forms in the signed permutation matrix.
+
+For weights u (+1/n_t on target rows, -1/n_s on source rows) and a kernel matrix K the squared distance of the
+two samples is u' K u. With all assignments as columns of U it is the diagonal of U' K U: one matrix product
+per kernel, in blocks of rows, so that memory grows with n and not with n^2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+BLOCK = 1024
+ROW_LIMIT = 6000  # pooled rows used by kernels; more are subsampled without looking at the domain
+
+
+def kernel_subsample(n: int, rng: np.random.Generator) -> np.ndarray | None:
+    """Rows used by the kernel statistics: all (None), or a random `ROW_LIMIT` of them."""
+    return None if n <= ROW_LIMIT else np.sort(rng.choice(n, ROW_LIMIT, replace=False))
+
+
+def squared_bandwidth(Z: np.ndarray, rng: np.random.Generator) -> float:
+    """Median squared distance between pooled rows (of 1000 random ones)."""
+    rows = rng.choice(len(Z), min(len(Z), 1000), replace=False)
+    distances = _squared_distances(Z[rows], Z[rows])
+    median = float(np.median(distances[np.triu_indices(len(rows), 1)]))
+    # most rows equal: fall back to the mean, which is positive unless all are equal
+    return median if median > 0 else float(distances.mean()) or 1.0
+
+
+def energy_rows(Z: np.ndarray, U: np.ndarray) -> np.ndarray:
+    """Energy distance 2 E|S - T| - E|S - S'| - E|T - T'| of every assignment, shape (1, B + 1)."""
+    return _quadratic_forms(Z, U, lambda d2: [-np.sqrt(d2)])
+
+
+def gaussian_rows(Z: np.ndarray, U: np.ndarray, bandwidth: float, halvings: int) -> np.ndarray:
+    """Squared MMD for the kernels exp(-d^2 / (s 2^-j)), j = 0..halvings, s = `bandwidth` (squared length).
+
+    Halving the squared length squares the kernel, so that one exponential serves all of them.
+
+    Returns
+    -------
+    ndarray of shape (halvings + 1, B + 1)
+        Each row divided by the root of the mean squared kernel, which no permutation changes.
+    """
+
+    def kernels(d2):
+        kernel = np.exp(d2 * np.float32(-1 / bandwidth))
+        yield kernel
+        for _ in range(halvings):
+            kernel = kernel * kernel
+            yield kernel
+
+    return _quadratic_forms(Z, U, kernels, normalise=True)
+
+
+def energy_and_gaussian_rows(Z, U, bandwidth, halvings):
+    """`energy_rows` and `gaussian_rows` in one pass over the distances: the energy row comes first."""
+
+    def kernels(d2):
+        yield -np.sqrt(d2)
+        kernel = np.exp(d2 * np.float32(-1 / bandwidth))
+        yield kernel
+        for _ in range(halvings):
+            kernel = kernel * kernel
+            yield kernel
+
+    return _quadratic_forms(Z, U, kernels, normalise=True)
+
+
+def _squared_distances(A, B):
+    d2 = (A * A).sum(1)[:, None] + (B * B).sum(1)[None, :] - 2 * (A @ B.T)
+    return np.maximum(d2, 0, out=d2)
+
+
+def _quadratic_forms(Z, U, kernels, normalise=False):
+    Z = np.ascontiguousarray(Z, np.float32)
+    total, squares = None, None
+    for start in range(0, len(Z), BLOCK):
+        rows = slice(start, start + BLOCK)
+        values = []
+        norms = []
+        for kernel in kernels(_squared_distances(Z[rows], Z)):
+            values.append(np.einsum("ib,ib->b", U[rows], kernel @ U, dtype=np.float64))
+            norms.append(float(np.einsum("ij,ij->", kernel, kernel)) if normalise else 0.0)
+        total = np.array(values) if total is None else total + values
+        squares = np.array(norms) if squares is None else squares + norms
+    if normalise:
+        total /= np.sqrt(squares / len(Z) ** 2)[:, None]
+    return total
+
+
+def mean_rows(Z: np.ndarray, U: np.ndarray) -> np.ndarray:
+    """Hotelling's distance of means: u' Z C^+ Z' u with C the pooled covariance, shape (1, B + 1)."""
+    if not Z.shape[1]:
+        return np.zeros((1, U.shape[1]))
+    centred = (Z - Z.mean(axis=0)).astype(np.float64)
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(Z))
+    keep = values > 1e-6 * values[-1]
+    whitened = (centred @ (vectors[:, keep] / np.sqrt(values[keep]))).astype(np.float32)
+    return ((whitened.T @ U) ** 2).sum(axis=0, keepdims=True, dtype=np.float64)
+
+
+ALL_PAIRS = 20  # up to this many columns every pairwise product enters the second moments
+RANDOM_PAIRS = 200
+
+
+def second_moments(Z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Centred, standardised squares and pairwise products of the columns, clipped at three deviations.
+
+    All pairs for up to `ALL_PAIRS` columns, `RANDOM_PAIRS` random ones above.
+    """
+    d = Z.shape[1]
+    Z = np.clip(Z, -3, 3)
+    if d <= ALL_PAIRS:
+        a, b = np.triu_indices(d)
+    else:
+        a, b = rng.integers(0, d, (2, RANDOM_PAIRS))
+        a, b = np.r_[np.arange(d), a[a != b]], np.r_[np.arange(d), b[a != b]]
+    Q = Z[:, a] * Z[:, b]
+    Q -= Q.mean(axis=0)
+    scale = Q.std(axis=0)
+    return (Q[:, scale > 1e-6] / scale[scale > 1e-6]).astype(np.float32)
+
+
+def moment_rows(Q: np.ndarray, U: np.ndarray) -> np.ndarray:
+    """Largest and summed squared difference of the second moments, shape (2, B + 1)."""
+    if not Q.shape[1]:
+        return np.zeros((2, U.shape[1]))
+    gaps = Q.T @ U
+    return np.vstack([np.abs(gaps).max(axis=0), (gaps**2).sum(axis=0)])

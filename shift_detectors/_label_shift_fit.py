@@ -1,0 +1,235 @@
+"""Goodness of fit of label shift, without target labels: can changed class frequencies explain p_t(x)?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import logit
+from scipy.stats import chi2
+from sklearn.preprocessing import SplineTransformer
+
+from ._base import BaseDetector
+from ._domain_classifier import prequential_scores
+from ._learners import Inputs, crossfit_means, crossfit_probabilities, make_folds
+from ._results import Effect, ShiftTestResult
+from ._table import Problem
+
+FOLDS = 5
+ROWS_PER_MOMENT = 20  # rows of the smallest class per moment
+MAX_COSINES = 12
+MAX_COMPONENTS = 10
+SPLINE_FUNCTIONS = 6
+
+
+@dataclass(frozen=True)
+class LabelShiftFit:
+    """Fitted mixture sum_y q(y) p_s(x|y).
+
+    Attributes
+    ----------
+    q : ndarray of shape (k,)
+        Coefficients: the target prior for classes.
+    covariance : ndarray of shape (k, k)
+    statistic, degrees, pvalue : float
+        Of the test that the mixture fits.
+    change_pvalue : float
+        Of the (Wald) test that q is the source's own p(y), given that the mixture fits.
+    """
+
+    q: np.ndarray
+    covariance: np.ndarray
+    statistic: float
+    degrees: int
+    pvalue: float
+    change_pvalue: float
+
+
+class LabelShiftFitTest(BaseDetector):
+    """Is p_t(x) = sum_y q(y) p_s(x|y) for *some* class frequencies q? Needs source labels only.
+
+    Under label shift the target is a mixture of the source's class conditionals: a model with K - 1
+    parameters for the whole distribution of x, hence testable. With moments h(x) (class scores, leading
+    components, their squares, random cosines and the score of a domain classifier that saw only preceding
+    folds), A_k = mean of h in source class k and b = mean of h in the target,
+
+        q = argmin (b - A q)' V(q)^-1 (b - A q),  sum q = 1,   V(q) = Cov_t h / n_t + sum_k q_k^2 Cov_k h / n_k,
+
+    the minimum J is chi-squared with rank(V) - (K - 1) degrees of freedom (Sargan-Hansen). For a numeric y
+    the ratio q(y) / p(y) is a spline in y.
+
+    A small p-value contradicts *pure* label shift. A large one is consistent with it, no more: covariate
+    shift can never be refuted without target labels, so preferring label shift is an argument by parsimony.
+
+    Assumption: the asymptotic chi-squared law; moments are dropped when the smallest class has fewer than 20
+    rows for each.
+
+    Parameters
+    ----------
+    random_state : int, optional
+
+    References
+    ----------
+    Hansen (1982), Large sample properties of generalized method of moments estimators, Econometrica 50(4).
+    Lipton, Wang and Smola (2018), Detecting and correcting for label shift, ICML.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y_source, y_target = rng.integers(0, 2, 500), (rng.random(500) < 0.8).astype(int)
+    >>> X_source = rng.normal(size=(500, 2)) + 1.5 * y_source[:, None]
+    >>> X_target = rng.normal(size=(500, 2)) + 1.5 * y_target[:, None]
+    >>> test = LabelShiftFitTest(random_state=0)
+    >>> test.test(X_source, X_target, y_source=y_source).rejects()
+    False
+    >>> test.test(X_source, X_target + [0, 1.0], y_source=y_source).rejects()
+    True
+    """
+
+    quantity: ClassVar[str] = "label-shift fit"
+    requires: ClassVar[frozenset[str]] = frozenset({"y_source"})
+
+    def __init__(self, random_state=None):
+        self.random_state = random_state
+
+    def _test(self, problem: Problem) -> ShiftTestResult:
+        seed = int(np.random.default_rng(self.random_state).integers(2**31))
+        table = problem.table
+        domain = table.domain.astype(int)
+        fold = make_folds(domain, FOLDS, seed, problem.groups)
+        inputs = Inputs.of(table)
+        scores = source_scores(problem, inputs, fold)
+        fit = fit_label_shift(problem, scores, prequential_scores(inputs, domain, fold, problem.weight), seed)
+        return fit_result(fit, problem)
+
+
+def fit_result(fit: LabelShiftFit, problem: Problem) -> ShiftTestResult:
+    """The fit as a test result."""
+    effect = None
+    notes = (f"chi-squared with {fit.degrees} degrees of freedom",)
+    if problem.task == "classification":
+        p = np.bincount(np.searchsorted(problem.classes, problem.y_source)) / len(problem.y_source)
+        q = np.maximum(fit.q, 0) / np.maximum(fit.q, 0).sum()
+        effect = Effect("total variation of the fitted p(y)", float(np.abs(q - p).sum() / 2))
+    if fit.degrees == 0:
+        notes = ("too few rows for a test",)
+    return ShiftTestResult(
+        detector="LabelShiftFitTest",
+        quantity="label-shift fit",
+        statistic=fit.statistic,
+        pvalue=fit.pvalue,
+        effect=effect,
+        n_source=problem.table.n_source,
+        n_target=problem.table.n_target,
+        notes=notes,
+    )
+
+
+def source_scores(problem: Problem, inputs: Inputs, fold: np.ndarray) -> np.ndarray:
+    """Out-of-fold predictions of y by models of the source alone, for every row of both sides.
+
+    Classification: probabilities (n, n_classes). Regression: conditional mean (n, 1).
+    """
+    n, n_source = problem.table.n, problem.table.n_source
+    known = np.arange(n) < n_source
+    if problem.task == "classification":
+        codes = np.zeros(n, int)
+        codes[:n_source] = np.searchsorted(problem.classes, problem.y_source)
+        return crossfit_probabilities(inputs, codes, fold, len(problem.classes), train=known, weight=problem.weight)
+    values = np.zeros((n, 1))
+    values[:n_source, 0] = problem.y_source
+    return crossfit_means(inputs, values, fold, train=known, weight=problem.weight)
+
+
+def fit_label_shift(problem: Problem, scores: np.ndarray, domain_score: np.ndarray, seed: int) -> LabelShiftFit:
+    """Fit the mixture and test it; `scores` from `source_scores`, `domain_score` from `prequential_scores`."""
+    n_source = problem.table.n_source
+    y = problem.y_source
+    weight = np.ones(problem.table.n) if problem.weight is None else problem.weight
+    w_source, w_target = weight[:n_source], weight[n_source:]
+    if problem.task == "classification":
+        indicator = (y[:, None] == problem.classes[None, :]).astype(float)
+        frequency = np.average(indicator, axis=0, weights=w_source)
+        basis = indicator / frequency
+        smallest = int(indicator.sum(axis=0).min())
+        H = logit(np.clip(scores[:, :-1], 1e-3, 1 - 1e-3))
+        H = np.column_stack([H, scores[:, :-1]]) if smallest >= 4 * ROWS_PER_MOMENT * H.shape[1] else H
+    else:
+        basis = SplineTransformer(SPLINE_FUNCTIONS - 2, degree=2, knots="quantile").fit_transform(y[:, None])
+        basis = basis[:, basis.std(axis=0) > 1e-6]
+        frequency = None
+        smallest = n_source // basis.shape[1]
+        H = np.column_stack([scores, scores**2])
+    H = moments(problem, H, domain_score, basis.shape[1], smallest, seed)
+    return _gmm(H[:n_source], H[n_source:], basis, frequency, w_source, w_target)
+
+
+def moments(problem, H, domain_score, k, smallest, seed) -> np.ndarray:
+    """Moment columns, as many as the smallest class can carry, the most informative first."""
+    rng = np.random.default_rng(seed)
+    Z = problem.table.design.astype(float)
+    centred = Z - Z.mean(axis=0)
+    d = min(MAX_COMPONENTS, Z.shape[1])
+    if Z.shape[1] > d:
+        values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+        P = centred @ vectors[:, ::-1][:, :d]
+    else:
+        P = centred
+    P = np.clip(P / np.where(P.std(axis=0) > 0, P.std(axis=0), 1), -4, 4)
+    cosines = np.cos(
+        P @ (rng.normal(size=(d, MAX_COSINES)) / np.sqrt(max(d, 1))) * 1.5 + rng.uniform(0, 6.28, MAX_COSINES)
+    )
+    columns = np.column_stack([H, domain_score, P, P**2, cosines])
+    room = max(k + 2, smallest // ROWS_PER_MOMENT)
+    columns = columns[:, :room]
+    scale = columns.std(axis=0)
+    return (columns[:, scale > 1e-9] - columns[:, scale > 1e-9].mean(axis=0)) / scale[scale > 1e-9]
+
+
+def _gmm(H_source, H_target, basis, frequency, w_source, w_target) -> LabelShiftFit:
+    """Iterated generalised least squares under the constraint that the mixture has mass one."""
+    n, m, k = len(H_source), len(H_target), basis.shape[1]
+    ws, wt = w_source / w_source.sum(), w_target / w_target.sum()
+    A = H_source.T @ (basis * ws[:, None])
+    b = wt @ H_target
+    mass = ws @ basis  # constraint mass'c = 1
+    deviations = (H_target - b) * wt[:, None]
+    V_target = deviations.T @ deviations
+    start = np.ones(k) if frequency is None else frequency.copy()
+    start = start / (mass @ start)
+
+    def covariance(c):
+        ratio = basis @ c
+        if frequency is None:  # the influence of a source row on A c, given the constraint
+            centre = H_source - b
+        else:  # within-class deviations: empirical frequencies carry no error here
+            centre = H_source - (A @ (basis * frequency).T).T
+        rows = centre * (ratio * ws)[:, None]
+        return V_target + rows.T @ rows
+
+    def solve(c):
+        V = covariance(c)
+        values, vectors = np.linalg.eigh(V)
+        keep = values > 1e-8 * values[-1]
+        root = vectors[:, keep] / np.sqrt(values[keep])
+        G, g = root.T @ A, root.T @ b
+        system = np.zeros((k + 1, k + 1))
+        system[:k, :k] = G.T @ G + 1e-10 * np.trace(G.T @ G) * np.eye(k)
+        system[:k, k] = system[k, :k] = mass
+        inverse = np.linalg.pinv(system, hermitian=True)
+        c = (inverse @ np.r_[G.T @ g, 1.0])[:k]
+        return c, inverse[:k, :k], float(((g - G @ c) ** 2).sum()), int(keep.sum())
+
+    c = start
+    for _ in range(4):
+        c, inverse, J, rank = solve(np.maximum(c, 0) / max(mass @ np.maximum(c, 0), 1e-12))
+    degrees = rank - (k - 1)
+    if degrees <= 0 or min(n, m) < 2 * rank:
+        return LabelShiftFit(c, inverse, 0.0, 0, 1.0, 1.0)
+    spread = inverse
+    if frequency is not None:  # the source frequencies, with which q is compared, are estimates too
+        spread = inverse + (np.diag(frequency) - np.outer(frequency, frequency)) * (ws**2).sum()
+    move = c - start
+    wald = float(move @ np.linalg.pinv(spread, rcond=1e-8, hermitian=True) @ move)
+    return LabelShiftFit(c, inverse, J, degrees, float(chi2.sf(J, degrees)), float(chi2.sf(wald, k - 1)))

@@ -1,0 +1,223 @@
+"""Tests that need labels on both sides: p(y), and p(x|y) within classes or bins of y."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from sklearn.linear_model import LinearRegression
+from sklearn.preprocessing import SplineTransformer
+
+from ._base import BaseDetector
+from ._feature_test import feature_shifts
+from ._permutation import harmonic, permuted_domains, pvalue, signed, step_down, tail_logp
+from ._portfolio import largest_effect, portfolio
+from ._results import ShiftTestResult
+from ._score_test import class_codes
+from ._table import Problem, Table
+
+Y_BINS = 20
+
+
+def label_table(problem: Problem) -> Table:
+    """The labels of both sides as a table with the one feature ``y``."""
+    n, n_source = len(problem.y), problem.table.n_source
+    if problem.task == "classification":
+        codes = class_codes(problem)
+        names = np.unique(problem.y)
+        return Table(np.zeros((n, 0)), codes[:, None].astype(np.int32), (), ("y",), (names,), n_source)
+    return Table(problem.y[:, None].astype(float), np.zeros((n, 0), np.int32), ("y",), (), (), n_source)
+
+
+class LabelTest(BaseDetector):
+    """Has p(y) changed? Needs labels on both sides.
+
+    Classes: chi-squared distance of the frequencies. Numbers: Kolmogorov-Smirnov and Anderson-Darling
+    distance, mean and spread. Permutation null: exact for small counts and ties. Partly labelled targets
+    are used through their labelled rows, assumed to be labelled at random.
+
+    Parameters
+    ----------
+    n_permutations : int
+    random_state : int, optional
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 1))
+    >>> y_source, y_target = rng.integers(0, 2, 200), (rng.random(200) < 0.7).astype(int)
+    >>> result = LabelTest(random_state=0).test(X, X, y_source=y_source, y_target=y_target)
+    >>> result.pvalue, result.effect.name
+    (0.002, 'total variation')
+    """
+
+    quantity: ClassVar[str] = "p(y)"
+    requires: ClassVar[frozenset[str]] = frozenset({"y_source", "y_target"})
+
+    def __init__(self, n_permutations: int = 499, random_state=None):
+        self.n_permutations = n_permutations
+        self.random_state = random_state
+
+    def _test(self, problem: Problem) -> ShiftTestResult:
+        part = problem.labelled_part()
+        table = label_table(part)
+        rng = np.random.default_rng(self.random_state)
+        U = signed(permuted_domains(table.domain, self.n_permutations, rng, part.groups), part.weight)
+        if part.task == "classification":  # one indicator per class says all there is
+            from ._feature_test import feature_logp
+
+            row = -feature_logp(table, U)[0]
+        else:
+            row, _, _ = portfolio(table, U, rng, kernels=False)
+        features = feature_shifts(table, np.ones(1), part.weight)
+        return ShiftTestResult(
+            detector=type(self).__name__,
+            quantity=self.quantity,
+            statistic=float(row[0]),
+            pvalue=pvalue(row),
+            effect=features[0].effect,
+            n_source=table.n_source,
+            n_target=table.n_target,
+            per_feature=(),
+            notes=(features[0].direction,),
+        )
+
+
+class StratifiedTest(BaseDetector):
+    """Has p(x|y) changed? All statistics of `JointTest`, permuted within classes or bins of y.
+
+    Exchanging the domain only among rows with the same y keeps p(y) of both sides as it is, so that a change
+    of class frequencies alone is never counted. Compared are the class-standardised mixtures
+    sum_c pi_c p(x|c) (pi_c pooled frequencies), and every class by itself, combined by the sum of 1/p and
+    ranked among the same permutations.
+
+    Assumption: classification - rows (or groups) within a class are exchangeable under the null; then the
+    level is exact. Regression - y is cut into up to 20 pooled quantile bins, and the numeric features are
+    replaced by their residuals from a spline regression on y, so that little of x still depends on y
+    within a bin; the level is approximate. A class seen on one side only is left out, with a note.
+
+    Parameters
+    ----------
+    n_permutations : int
+    random_state : int, optional
+
+    References
+    ----------
+    Kim, Neykov, Balakrishnan and Wasserman (2022), Local permutation tests for conditional independence,
+    Annals of Statistics 50(6).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y_source, y_target = rng.integers(0, 2, 300), (rng.random(300) < 0.8).astype(int)
+    >>> X_source = rng.normal(size=(300, 3)) + 2 * y_source[:, None]
+    >>> X_target = rng.normal(size=(300, 3)) + 2 * y_target[:, None]
+    >>> test = StratifiedTest(random_state=0)
+    >>> test.test(X_source, X_target, y_source=y_source, y_target=y_target).rejects()  # p(y) moved, not p(x|y)
+    False
+    >>> test.test(X_source, X_target + 0.4, y_source=y_source, y_target=y_target).pvalue
+    0.002
+    """
+
+    quantity: ClassVar[str] = "p(x|y)"
+    requires: ClassVar[frozenset[str]] = frozenset({"y_source", "y_target"})
+
+    def __init__(self, n_permutations: int = 499, random_state=None):
+        self.n_permutations = n_permutations
+        self.random_state = random_state
+
+    def _test(self, problem: Problem) -> ShiftTestResult:
+        part = problem.labelled_part()
+        rng = np.random.default_rng(self.random_state)
+        if part.task == "classification":
+            table, strata = part.table, class_codes(part)
+        else:
+            table, strata = residual_table(part.table, part.y), quantile_bins(part.y, Y_BINS)
+        domain = table.domain
+        members = permuted_domains(domain, self.n_permutations, rng, part.groups, strata)
+        both = [s for s in np.unique(strata) if 0 < domain[strata == s].sum() < (strata == s).sum()]
+        notes = []
+        if len(both) < len(np.unique(strata)):
+            notes.append(f"{len(np.unique(strata)) - len(both)} stratum of y occurs on one side only and was left out")
+        U = np.zeros(members.shape, np.float32)
+        per_stratum = []
+        for s in both:
+            rows = np.flatnonzero(strata == s)
+            inside = signed(members[rows], None if part.weight is None else part.weight[rows])
+            U[rows] = inside * np.float32(len(rows) / len(strata))
+            if part.task == "classification":
+                sub = table.take(rows, 0)
+                per_stratum.append(portfolio(sub, inside, rng, kernels=False)[0])
+        if not both:
+            return ShiftTestResult(
+                type(self).__name__,
+                self.quantity,
+                0.0,
+                1.0,
+                None,
+                table.n_source,
+                table.n_target,
+                notes=tuple(notes),
+            )
+        joint, per_feature, more = portfolio(table, U, rng)
+        rows = tail_logp(joint[None, :])
+        if len(per_stratum) > 1:
+            each = harmonic(tail_logp(np.array(per_stratum)))
+            rows = np.vstack([rows, tail_logp(each[None, :])])
+        row = harmonic(rows)
+        features = feature_shifts(table, step_down(per_feature), _balanced_weight(strata, domain, part.weight))
+        return ShiftTestResult(
+            detector=type(self).__name__,
+            quantity=self.quantity,
+            statistic=float(row[0]),
+            pvalue=pvalue(row),
+            effect=largest_effect(features),
+            n_source=table.n_source,
+            n_target=table.n_target,
+            per_feature=features,
+            notes=tuple(notes) + more,
+        )
+
+
+def quantile_bins(y: np.ndarray, n_bins: int) -> np.ndarray:
+    """Pooled quantile bin of every value, at least 20 rows each where ties allow."""
+    n_bins = int(np.clip(len(y) // 20, 2, n_bins))
+    edges = np.unique(np.quantile(y, np.linspace(0, 1, n_bins + 1)[1:-1]))
+    return np.searchsorted(edges, y, side="right")
+
+
+def residual_table(table: Table, y: np.ndarray) -> Table:
+    """The table with its numeric features replaced by residuals of a pooled spline regression on y."""
+    if not table.numeric.shape[1]:
+        return table
+    basis = y[:, None].astype(float)
+    if len(np.unique(y)) > 10:
+        basis = SplineTransformer(n_knots=6, knots="quantile", extrapolation="linear").fit_transform(basis)
+    numeric = table.numeric.copy()
+    for j in range(numeric.shape[1]):
+        present = ~np.isnan(numeric[:, j])
+        if present.sum() > basis.shape[1] + 5:
+            x, b = numeric[present, j], basis[present]
+            numeric[present, j] = x - LinearRegression().fit(b, x).predict(b)
+    return Table(
+        numeric,
+        table.codes,
+        table.numeric_names,
+        table.categorical_names,
+        table.categories,
+        table.n_source,
+        table.datetimes,
+    )
+
+
+def _balanced_weight(strata, domain, weight):
+    """Row weights under which both sides have the pooled stratum frequencies (zero where one side is empty)."""
+    weight = np.ones(len(strata)) if weight is None else weight
+    balanced = np.zeros(len(strata))
+    for s in np.unique(strata):
+        rows = strata == s
+        sides = [rows & (domain == side) for side in (0, 1)]
+        if all(side.any() for side in sides):
+            for side in sides:
+                balanced[side] = rows.mean() * weight[side] / weight[side].sum()
+    return balanced

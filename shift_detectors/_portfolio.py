@@ -1,0 +1,89 @@
+"""The portfolio: every permutation statistic on the same assignments, combined into one exact decision."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._distance_tests import (
+    energy_and_gaussian_rows,
+    kernel_subsample,
+    mean_rows,
+    moment_rows,
+    second_moments,
+    squared_bandwidth,
+)
+from ._feature_test import feature_logp
+from ._permutation import harmonic, tail_logp
+from ._results import Effect, FeatureShift
+from ._table import Table
+
+# squared lengths of the Gaussian kernels, in medians of the pooled squared distance: 1/2, 1/4, 1/8
+WIDEST, HALVINGS = 0.5, 2
+
+
+def portfolio(
+    table: Table,
+    U: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    scores: np.ndarray | None = None,
+    kernels: bool = True,
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Combined statistic under every assignment.
+
+    Parameters
+    ----------
+    table : Table
+    U : ndarray of shape (n, B + 1)
+        Signed assignments, see `_permutation.signed`.
+    rng : Generator
+        Subsampling and random products.
+    scores : ndarray of shape (n, k), optional
+        Extra columns on which means are compared, such as out-of-fold class scores: a change of p(y) shows
+        there first.
+    kernels : bool
+        Whether to compute distances, the one part that is quadratic in n.
+
+    Returns
+    -------
+    joint : ndarray of shape (B + 1,)
+    per_feature : ndarray of shape (n_features, B + 1)
+        Log tail probabilities.
+    notes : tuple of str
+    """
+    per_feature = feature_logp(table, U)
+    families = [tail_logp(-per_feature.min(axis=0, keepdims=True))] if len(per_feature) else []
+    notes = ()
+    Z = table.design
+    if Z.shape[1]:
+        families.append(tail_logp(mean_rows(Z, U)))
+        families.append(_family(moment_rows(second_moments(Z, rng), U)))
+        if kernels:
+            rows = kernel_subsample(table.n, rng)
+            if rows is not None:
+                notes = (f"distances computed on {len(rows)} of {table.n} rows, drawn at random",)
+                Z, V = Z[rows], _recentred(U[rows])
+            else:
+                V = U
+            families.append(_family(energy_and_gaussian_rows(Z, V, WIDEST * squared_bandwidth(Z, rng), HALVINGS)))
+    if scores is not None and scores.shape[1]:
+        families.append(tail_logp(mean_rows(scores, U)))
+    if not families:
+        return np.zeros(U.shape[1]), per_feature, notes
+    return harmonic(np.vstack(families)), per_feature, notes
+
+
+def _family(rows: np.ndarray) -> np.ndarray:
+    """Statistics of one kind as one row of log tail probabilities."""
+    return tail_logp(harmonic(tail_logp(rows))[None, :])
+
+
+def _recentred(U: np.ndarray) -> np.ndarray:
+    """A subsample of rows of U with each side's mass scaled back to one."""
+    up, down = np.maximum(U, 0), np.minimum(U, 0)
+    return up / np.maximum(up.sum(axis=0), 1e-12) + down / np.maximum(-down.sum(axis=0), 1e-12)
+
+
+def largest_effect(features: tuple[FeatureShift, ...]) -> Effect | None:
+    """The largest effect among the features."""
+    return max((f.effect for f in features), key=lambda e: e.value, default=None)

@@ -1,0 +1,306 @@
+"""Level, power and edge cases of the detectors. Long calibration tables: benchmarks/bench_verdict.py."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+from sklearn.base import clone
+
+import shift_detectors
+from shift_detectors import (
+    ConditionalScoreTest,
+    DomainClassifierTest,
+    EnergyTest,
+    FeatureTest,
+    InputError,
+    JointTest,
+    LabelShiftFitTest,
+    LabelTest,
+    MMDTest,
+    MomentTest,
+    ShiftWarning,
+    StratifiedTest,
+)
+
+X_TESTS = [FeatureTest, EnergyTest, MMDTest, MomentTest, JointTest, DomainClassifierTest]
+ALL = X_TESTS + [LabelTest, StratifiedTest, ConditionalScoreTest, LabelShiftFitTest]
+
+
+def discrete(rng, n, d=4):
+    """Skewed, tied, heavy-tailed and constant columns."""
+    return np.column_stack(
+        [rng.poisson(1, n), np.round(rng.normal(size=n)), rng.standard_t(2, size=n), np.ones(n)][:d]
+    ).astype(float)
+
+
+def make(detector, seed):
+    fast = {"n_permutations": 99} if "n_permutations" in detector().get_params() else {}
+    return detector(random_state=seed, **fast)
+
+
+def level_accepts(hits, n, level=0.05):
+    """The number of rejections is no evidence (p < .001) that the level is above `level`."""
+    return binom.sf(hits - 1, n, level) > 0.001
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("detector", X_TESTS)
+def test_level_of_p_x_on_ties_and_heavy_tails(detector):
+    repeats, hits = 120, 0
+    for seed in range(repeats):
+        rng = np.random.default_rng([1, seed])
+        result = make(detector, seed).test(discrete(rng, 60), discrete(rng, 90))
+        hits += result.rejects()
+    assert level_accepts(hits, repeats)
+
+
+@pytest.mark.slow
+def test_level_of_stratified_test_under_label_shift():
+    repeats, hits = 120, 0
+    for seed in range(repeats):
+        rng = np.random.default_rng([2, seed])
+        y_source, y_target = rng.integers(0, 2, 80), (rng.random(80) < 0.8).astype(int)
+        X_source = rng.normal(size=(80, 2)) + y_source[:, None]
+        X_target = rng.normal(size=(80, 2)) + y_target[:, None]
+        test = make(StratifiedTest, seed)
+        hits += test.test(X_source, X_target, y_source=y_source, y_target=y_target).rejects()
+    assert level_accepts(hits, repeats)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_level_of_label_test(task):
+    repeats, hits = 150, 0
+    for seed in range(repeats):
+        rng = np.random.default_rng([3, seed])
+        y = rng.integers(0, 3, 100) if task == "classification" else rng.exponential(size=100)
+        X = rng.normal(size=(100, 1))
+        result = make(LabelTest, seed).test(X[:60], X[60:], y_source=y[:60], y_target=y[60:], task=task)
+        hits += result.rejects()
+    assert level_accepts(hits, repeats)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_level_of_score_test_under_strong_covariate_shift(task):
+    """Non-linear p(y|x), effective sample size a fifth of the source; asymptotic, so held to .065."""
+    from da_toolkit.datasets import make_covariate_shift
+
+    repeats, hits = 50, 0
+    for seed in range(repeats):
+        pair = make_covariate_shift(1000, 1000, strength="strong", task=task, n_features=5, random_state=seed)
+        test = ConditionalScoreTest(random_state=seed)
+        hits += test.test(pair.X_source, pair.X_target, y_source=pair.y_source, y_target=pair.y_target).rejects()
+    assert level_accepts(hits, repeats, 0.065)
+
+
+@pytest.mark.slow
+def test_level_of_label_shift_fit():
+    from da_toolkit.datasets import make_label_shift
+
+    repeats, hits = 50, 0
+    for seed in range(repeats):
+        pair = make_label_shift(600, 600, n_features=5, random_state=seed)
+        hits += (
+            LabelShiftFitTest(random_state=seed).test(pair.X_source, pair.X_target, y_source=pair.y_source).rejects()
+        )
+    assert level_accepts(hits, repeats, 0.065)
+
+
+SHIFTS = {
+    "mean": lambda X: X + np.r_[0.5, np.zeros(X.shape[1] - 1)],
+    "scale": lambda X: X * np.r_[1.6, np.ones(X.shape[1] - 1)],
+    "correlation": lambda X: np.column_stack([X[:, 0], 0.7 * X[:, 0] + np.sqrt(0.51) * X[:, 1], X[:, 2:]]),
+    "subpopulation": lambda X: np.where((np.arange(len(X)) < 0.1 * len(X))[:, None], X + 2, X),
+}
+
+
+@pytest.mark.parametrize(
+    ("detector", "shift"),
+    [
+        (FeatureTest, "mean"),
+        (FeatureTest, "scale"),
+        (EnergyTest, "mean"),
+        (EnergyTest, "subpopulation"),
+        (MMDTest, "mean"),
+        (MMDTest, "correlation"),
+        (MomentTest, "scale"),
+        (MomentTest, "correlation"),
+        (MomentTest, "subpopulation"),
+        (DomainClassifierTest, "mean"),
+        *((JointTest, shift) for shift in SHIFTS),
+    ],
+)
+def test_power(detector, shift):
+    hits = 0
+    for seed in range(5):
+        rng = np.random.default_rng([4, seed])
+        source, target = rng.normal(size=(2, 400, 5))
+        hits += make(detector, seed).test(source, SHIFTS[shift](target)).rejects()
+    assert hits >= 4
+
+
+def test_feature_test_names_the_feature_and_the_direction():
+    rng = np.random.default_rng(0)
+    source = pd.DataFrame(
+        {"age": rng.normal(50, 10, 300), "sex": rng.choice(["f", "m"], 300), "bmi": rng.normal(size=300)}
+    )
+    target = pd.DataFrame(
+        {
+            "age": rng.normal(60, 10, 300),
+            "sex": rng.choice(["f", "m", "x"], 300, p=[0.2, 0.7, 0.1]),
+            "bmi": rng.normal(size=300),
+        }
+    )
+    target.loc[:80, "bmi"] = np.nan
+    by_name = {f.feature: f for f in FeatureTest(random_state=0).test(source, target).per_feature}
+    assert all(f.pvalue <= 0.01 for f in by_name.values())
+    assert by_name["age"].direction.startswith("higher in the target")
+    assert "unseen in the source: 'x'" in by_name["sex"].direction
+    assert "missing 0% in the source, 27% in the target" in by_name["bmi"].direction
+    assert by_name["sex"].effect.name == "total variation"
+
+
+def test_feature_family_wise_error_with_one_shifted_feature():
+    """The unshifted features are rarely called shifted."""
+    false = 0
+    for seed in range(60):
+        rng = np.random.default_rng([5, seed])
+        source, target = rng.normal(size=(2, 150, 6))
+        target[:, 0] += 1
+        found = make(FeatureTest, seed).test(source, target).per_feature
+        false += any(f.pvalue <= 0.05 for f in found if f.feature != "x0")
+    assert level_accepts(false, 60)
+
+
+def test_groups_make_the_test_honest():
+    """Rows repeated by patient: without groups every null looks shifted, with groups it does not."""
+    naive = honest = 0
+    repeats = 40
+    for seed in range(repeats):
+        rng = np.random.default_rng([6, seed])
+        patients = rng.normal(size=(40, 2))
+        source, target = np.repeat(patients[:20], 10, axis=0), np.repeat(patients[20:], 10, axis=0)
+        noise = rng.normal(scale=0.3, size=(2, 200, 2))
+        ids = np.repeat(np.arange(40), 10)
+        kw = {"groups": ids[:200], "groups_target": ids[200:]}
+        with pytest.warns(ShiftWarning, match="Pass groups="):
+            naive += make(EnergyTest, seed).test(source + noise[0], target + noise[1]).rejects()
+        honest += make(EnergyTest, seed).test(source + noise[0], target + noise[1], **kw).rejects()
+    assert naive > 0.5 * repeats
+    assert level_accepts(honest, repeats)
+
+
+def test_sample_weight_undoes_a_known_selection():
+    """Source rows drawn with probability r(x) and weighted with 1 / r(x) match the target."""
+    rng = np.random.default_rng(0)
+    pool = rng.normal(size=(4000, 2))
+    r = 1 / (1 + np.exp(-1.5 * pool[:, 0]))
+    source = pool[rng.random(4000) < r]
+    weight = 1 + np.exp(-1.5 * source[:, 0])
+    target = rng.normal(size=(1500, 2))
+    plain = EnergyTest(n_permutations=199, random_state=0).test(source, target)
+    weighted = EnergyTest(n_permutations=199, random_state=0).test(
+        source, target, sample_weight=weight, sample_weight_target=np.ones(1500)
+    )
+    assert plain.pvalue == 1 / 200
+    assert weighted.statistic < 0.1 * plain.statistic
+
+
+@pytest.mark.parametrize("detector", ALL)
+def test_same_seed_same_answer_and_clone_pickle(detector):
+    rng = np.random.default_rng(0)
+    X_source, X_target = rng.normal(size=(60, 3)), rng.normal(size=(50, 3))
+    y_source, y_target = rng.integers(0, 2, 60), rng.integers(0, 2, 50)
+    kw = {"y_source": y_source, "y_target": y_target}
+    test = make(detector, 3)
+    first = test.test(X_source, X_target, **kw)
+    again = clone(pickle.loads(pickle.dumps(test))).test(X_source, X_target, **kw)
+    assert first.pvalue == again.pvalue
+    assert 0 < first.pvalue <= 1
+    assert first.to_dict()["pvalue"] == first.pvalue
+
+
+@pytest.mark.parametrize("detector", [LabelTest, StratifiedTest, ConditionalScoreTest, LabelShiftFitTest])
+def test_missing_labels_are_named(detector):
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    with pytest.raises(InputError, match="without y_source|without y_target"):
+        detector().test(X, X)
+
+
+def test_score_test_sees_a_change_that_cancels_on_average():
+    """p(y|x) goes up on one side of x0 = 0 and down on the other."""
+    hits = 0
+    for seed in range(4):
+        rng = np.random.default_rng([7, seed])
+        X_source, X_target = rng.normal(size=(2, 1200, 3))
+        y_source = X_source[:, 1] + rng.normal(size=1200)
+        y_target = X_target[:, 1] + 0.6 * np.sign(X_target[:, 0]) + rng.normal(size=1200)
+        hits += (
+            ConditionalScoreTest(random_state=seed)
+            .test(X_source, X_target, y_source=y_source, y_target=y_target)
+            .rejects()
+        )
+    assert hits >= 3
+
+
+def test_score_test_effect_is_the_change_of_the_probability():
+    rng = np.random.default_rng(0)
+    X_source, X_target = rng.normal(size=(2, 3000, 2))
+    y_source = (rng.random(3000) < 0.3).astype(int)
+    y_target = (rng.random(3000) < 0.45).astype(int)
+    effect = ConditionalScoreTest(random_state=0).test(X_source, X_target, y_source=y_source, y_target=y_target).effect
+    assert effect.ci[0] < effect.value < effect.ci[1]
+    assert abs(abs(effect.value) - 0.15) < 0.04
+
+
+def test_stratified_test_ignores_label_shift_and_sees_one_moved_class():
+    rng = np.random.default_rng(0)
+    y_source, y_target = rng.integers(0, 2, 500), (rng.random(500) < 0.8).astype(int)
+    X_source = rng.normal(size=(500, 3)) + 2 * y_source[:, None]
+    X_target = rng.normal(size=(500, 3)) + 2 * y_target[:, None]
+    X_target[y_target == 1, 0] += 0.5
+    result = StratifiedTest(n_permutations=199, random_state=0).test(
+        X_source, X_target, y_source=y_source, y_target=y_target
+    )
+    assert result.pvalue == 1 / 200
+    assert result.per_feature[0].feature == "x0"
+
+
+def test_class_on_one_side_only_is_left_out_with_a_note():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 2))
+    result = make(StratifiedTest, 0).test(X, X[:60], y_source=np.repeat([0, 1, 2], 30), y_target=np.repeat([0, 1], 30))
+    assert any("one side only" in note for note in result.notes)
+
+
+def test_label_shift_fit_in_regression():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=4000)
+    X = np.column_stack([y + 0.5 * rng.normal(size=4000), rng.normal(size=4000)])
+    keep = rng.random(4000) < 1 / (1 + np.exp(-1.5 * y))
+    test = LabelShiftFitTest(random_state=0)
+    assert not test.test(X[:1500], X[1500:][keep[1500:]], y_source=y[:1500]).rejects(0.01)
+    moved = X[1500:] + [0, 0.4]
+    assert test.test(X[:1500], moved, y_source=y[:1500]).rejects(0.01)
+
+
+def test_constant_columns_everywhere_are_no_shift():
+    X = np.ones((30, 2))
+    for detector in (FeatureTest, EnergyTest, MMDTest, MomentTest, JointTest):
+        assert make(detector, 0).test(X, X).pvalue == 1.0
+
+
+def test_large_samples_subsample_kernels_and_say_so():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(8000, 2))
+    result = EnergyTest(n_permutations=19, random_state=0).test(X[:4000], X[4000:])
+    assert "6000 of 8000 rows" in result.notes[0]
+    assert not result.rejects()
+
+
+def test_star_names_exist():
+    for name in shift_detectors.__all__:
+        assert getattr(shift_detectors, name) is not None
