@@ -1,0 +1,420 @@
+"""How well does a model do on a target without labels, and what did the shift cost it?
+
+Each estimator names the assumption under which it is right; none is right without one (identifying the
+accuracy on an unlabelled target is as hard as identifying the best predictor, Garg et al. 2022). All work on
+arrays. Intervals are 95 % and come from influence functions: the estimate minus the truth is about a mean of
+independent terms, one per source and one per target row. Accuracies get an interval that stays in [0, 1].
+
+============================ ============================================= ===============================
+function                     formula                                       right when
+============================ ============================================= ===============================
+`importance_weighted`        sum w l / sum w                               covariate shift, good weights
+`doubly_robust`              sum w (l - m) / sum w + mean_t m              covariate shift, good w or good m
+`label_shift_risk`           sum_y q_y mean(l | y)                         label shift
+`average_confidence`         mean_t c                                      c calibrated on the target
+`atc`                        share of target scores above a threshold      scores rank errors alike
+`doc`                        accuracy_s + mean_t c - mean_s c              c off by the same on both sides
+============================ ============================================= ===============================
+
+Reference: Sugiyama, Krauledat, Mueller (JMLR 2007); Garg et al. (ICLR 2022); Guillory et al. (ICCV 2021);
+Cai, Namkoong, Yadlowsky (2023) for the split of the loss.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from ._calibration import fit_calibration
+from ._errors import InputError
+from ._prior import PriorFit, proportion_interval
+from ._results import Effect, Impact, PerformanceEstimate
+
+Z = float(norm.ppf(0.975))
+COVARIATE = "covariate shift: p(y|x) is the same in source and target, and the source covers the target"
+LABEL = "label shift: p(x|y) is the same in source and target"
+CALIBRATED = "the source-calibrated confidences are right on the target"
+RANKING = "scores above the source threshold are right as often on the target as on the source"
+SAME_GAP = "confidence and accuracy differ by the same amount on source and target"
+
+
+def importance_weighted(values: Any, weights: Any, metric: str = "accuracy") -> PerformanceEstimate:
+    """Self-normalised importance-weighted mean of source values, sum w v / sum w.
+
+    Parameters
+    ----------
+    values : array of shape (n_source,)
+        Correct (0/1) or squared error of held-out source rows.
+    weights : array of shape (n_source,)
+        p_t(x) / p_s(x), any constant factor. The weights count as known: their own error is not in the
+        interval.
+    metric : {"accuracy", "mean squared error"}
+
+    Examples
+    --------
+    >>> importance_weighted([1, 1, 0, 0], [3, 3, 1, 1]).value
+    0.75
+    """
+    values, weights = _array(values), _array(weights)
+    w = weights / weights.mean()
+    value = float((w * values).mean())
+    variance = ((w * (values - value)) ** 2).sum() / len(w) ** 2
+    return _estimate("importance weighting", metric, value, variance, len(w) ** 2 / (w @ w), COVARIATE)
+
+
+def doubly_robust(
+    values: Any, weights: Any, fitted_source: Any, fitted_target: Any, metric: str = "accuracy"
+) -> PerformanceEstimate:
+    """Weighted source residuals around a regression of the values on x, plus its mean over the target.
+
+    Right when either the weights or the regression is right, and less variable than weighting alone.
+
+    Parameters
+    ----------
+    values, weights : array of shape (n_source,)
+        As in `importance_weighted`.
+    fitted_source, fitted_target : array of shape (n_source,) and (n_target,)
+        Cross-fitted regression of the values on x, at the source and at the target rows.
+    metric : {"accuracy", "mean squared error"}
+
+    Examples
+    --------
+    >>> doubly_robust([1, 0, 1, 0], [1, 1, 1, 1], [0.5] * 4, [0.75, 0.75]).value
+    0.75
+    """
+    values, weights = _array(values), _array(weights)
+    fitted_source, fitted_target = _array(fitted_source), _array(fitted_target)
+    w = weights / weights.mean()
+    residual = values - fitted_source
+    offset = (w * residual).mean()
+    value = float(offset + fitted_target.mean())
+    variance = ((w * (residual - offset)) ** 2).sum() / len(w) ** 2 + _variance_of_mean(fitted_target)
+    n = len(w) ** 2 / (w @ w) + len(fitted_target)
+    return _estimate("doubly robust importance weighting", metric, value, variance, n, COVARIATE)
+
+
+def label_shift_risk(values: Any, y: Any, prior: PriorFit, metric: str = "accuracy") -> PerformanceEstimate:
+    """Class-wise source performance under the target prior, sum_y q_y mean(values | y).
+
+    The interval includes the covariance of q.
+
+    Parameters
+    ----------
+    values : array of shape (n_source,)
+        Correct (0/1) of held-out source rows.
+    y : array-like of shape (n_source,)
+        Their labels.
+    prior : PriorFit
+        From `estimate_prior`.
+    metric : str
+    """
+    values, y = _array(values), np.asarray(y)
+    rows = [values[y == c] for c in prior.classes.tolist()]
+    if any(len(r) == 0 for r in rows):
+        raise InputError("a class of the prior without a source row", "labelled source rows of every class")
+    means, sizes = np.array([r.mean() for r in rows]), np.array([len(r) for r in rows])
+    # one pseudo-row of each outcome: a class without an error so far is not free of errors
+    spread = np.array([(r.sum() + 0.5) / (len(r) + 1) for r in rows])
+    within = (spread * (1 - spread) if metric == "accuracy" else np.array([r.var() for r in rows])) / sizes
+    value = float(prior.prior @ means)
+    variance = prior.prior**2 @ within + means @ prior.covariance @ means
+    n = 1 / (prior.prior**2 @ (1 / sizes))
+    return _estimate("label-shift risk", metric, value, variance, n, LABEL)
+
+
+def average_confidence(
+    confidence_target: Any, confidence_source: Any = None, correct_source: Any = None
+) -> PerformanceEstimate:
+    """Mean calibrated probability of the predicted class over the target (confidence-based estimate, CBPE).
+
+    Parameters
+    ----------
+    confidence_target : array of shape (n_target,)
+        Calibrated probability of the predicted class.
+    confidence_source, correct_source : array of shape (n_source,), optional
+        The same and correct (0/1) on the held-out rows of the calibration; they add its sampling error to
+        the interval.
+
+    Examples
+    --------
+    >>> average_confidence([1.0, 0.5]).value
+    0.75
+    """
+    confidence = _array(confidence_target)
+    variance = _variance_of_mean(confidence)
+    if correct_source is not None:
+        variance += _variance_of_mean(_array(correct_source) - _array(confidence_source))
+    return _estimate("average confidence", "accuracy", float(confidence.mean()), variance, np.inf, CALIBRATED)
+
+
+def atc(score_source: Any, correct_source: Any, score_target: Any) -> PerformanceEstimate:
+    """Average thresholded confidence: share of target scores above t, where P_s(score < t) = source error.
+
+    Parameters
+    ----------
+    score_source, score_target : array
+        Any score that grows with confidence (largest probability, negative entropy).
+    correct_source : array of shape (n_source,)
+        Correct (0/1) on held-out source rows.
+
+    Notes
+    -----
+    The threshold is off by what the count below it and the number of errors are off by; the interval moves
+    the quantile by 1.96 standard errors of their difference (as Woodruff 1952 does for quantiles) and adds
+    the binomial error of the target share.
+
+    Examples
+    --------
+    >>> atc([0.5, 0.6, 0.8, 0.9], [0, 1, 1, 1], [0.55, 0.65, 0.7, 0.95]).value
+    0.75
+    """
+    correct, target = _array(correct_source), np.sort(_array(score_target))
+    score = np.sort(_array(score_source))
+    n = len(score)
+    error = 1 - correct.mean()
+
+    def share_above(level: float) -> float:
+        if level <= 0:
+            return 1.0
+        threshold = score[min(int(np.ceil(level * n - 1e-9)), n - 1)] if level < 1 else np.inf
+        return 1 - np.searchsorted(target, threshold) / len(target)
+
+    value = share_above(error)
+    threshold = score[min(int(np.ceil(error * n - 1e-9)), n - 1)]
+    se = np.sqrt(_variance_of_mean((_array(score_source) < threshold) - (1 - correct)))
+    low, high = share_above(error + Z * se), share_above(error - Z * se)
+    low_t, high_t = proportion_interval(value, 0.0, len(target))
+    ci = (
+        max(0.0, value - float(np.hypot(value - low, value - low_t))),
+        min(1.0, value + float(np.hypot(high - value, high_t - value))),
+    )
+    return PerformanceEstimate("average thresholded confidence", "accuracy", float(value), ci, RANKING)
+
+
+def doc(confidence_source: Any, correct_source: Any, confidence_target: Any) -> PerformanceEstimate:
+    """Difference of confidences: source accuracy plus the change of the mean confidence.
+
+    Parameters
+    ----------
+    confidence_source, correct_source : array of shape (n_source,)
+        Confidence and correct (0/1) on held-out source rows.
+    confidence_target : array of shape (n_target,)
+
+    Examples
+    --------
+    >>> doc([0.9, 0.9], [1, 1], [0.8, 0.8]).value
+    0.9
+    """
+    source, target = _array(correct_source) - _array(confidence_source), _array(confidence_target)
+    value = float(np.clip(source.mean() + target.mean(), 0, 1))
+    variance = _variance_of_mean(source) + _variance_of_mean(target)
+    return _estimate("difference of confidences", "accuracy", value, variance, np.inf, SAME_GAP)
+
+
+def measure_impact(
+    estimator: Any,
+    X_source: Any,
+    y_source: Any,
+    X_target: Any,
+    y_target: Any = None,
+    labelled: Any = None,
+    weights: Any = None,
+    prior: PriorFit | None = None,
+    task: str = "classification",
+    *,
+    verdict_kind: str = "none",
+    propensity: Any = None,
+) -> Impact:
+    """What the shift does to a given fitted model.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    X_source, y_source : source rows and their labels
+        Best held out: on its own training rows a model looks better than it is, here and in every estimate
+        without target labels. The notes of the result say so.
+    X_target : target rows
+    y_target : array-like of shape (n_target,), optional
+    labelled : array of bool, shape (n_target,), optional
+        Which target rows have a label; all when `y_target` is given alone.
+    weights : array of shape (n_source,), optional
+        Importance weights of the source rows.
+    prior : PriorFit, optional
+        Estimated target prior, classification.
+    task : {"classification", "regression"}
+    verdict_kind : str
+        Decides which estimate stands first: ``"covariate"`` importance weighting, ``"label"`` label-shift
+        risk, otherwise average confidence.
+    propensity : array of shape (n_source + n_target,), optional
+        Cross-fitted P(target | x), source rows first; needed to split the loss change.
+
+    Returns
+    -------
+    Impact
+        `p_x_part` and `p_y_given_x_part` are changes of the loss (error rate or squared error): positive is
+        worse on the target.
+    """
+    if task not in ("classification", "regression"):
+        raise InputError(f"task={task!r}", "'classification' or 'regression'")
+    classification = task == "classification"
+    metric = "accuracy" if classification else "mean squared error"
+    y_source = np.asarray(y_source)
+    values = _values(estimator.predict(X_source), y_source, classification)
+    notes = ["The source score is that of the given source rows; it flatters a model trained on them."]
+
+    estimates = []
+    if classification:
+        estimates += _confidence_estimates(estimator, X_source, y_source, X_target, values, notes)
+    if weights is not None:
+        estimates.append(importance_weighted(values, weights, metric))
+    if prior is not None and classification:
+        estimates.append(label_shift_risk(values, y_source, prior))
+    first = {"covariate": "importance weighting", "label": "label-shift risk"}.get(verdict_kind)
+    estimates.sort(key=lambda e: e.method != first)  # stable: the others keep their order
+
+    target = p_x = p_y_given_x = None
+    if y_target is not None:
+        mask = np.ones(len(y_target), bool) if labelled is None else np.asarray(labelled, bool)
+        if mask.any():
+            predicted = np.asarray(estimator.predict(X_target))[mask]
+            values_target = _values(predicted, np.asarray(y_target)[mask], classification)
+            target = _observed(values_target, metric, "observed labels")
+            if propensity is not None:
+                loss = (1 - values, 1 - values_target) if classification else (values, values_target)
+                on_source, on_target = np.split(_array(propensity), [len(values)])
+                share = len(on_target) / (len(on_source) + len(on_target))
+                p_x, p_y_given_x = split_loss_change(*loss, on_source, on_target[mask], share)
+    return Impact(
+        metric,
+        _observed(values, metric, "source rows"),
+        target,
+        tuple(estimates),
+        p_x,
+        p_y_given_x,
+        tuple(notes),
+    )
+
+
+def split_loss_change(
+    loss_source: Any, loss_target: Any, propensity_source: Any, propensity_target: Any, target_share: float
+) -> tuple[Effect, Effect]:
+    """Split the change of the mean loss into a p(x) part and a p(y|x) part.
+
+    On the distribution S with density proportional to p_s(x) p_t(x) / ((1-a) p_s(x) + a p_t(x)), which lies
+    where source and target overlap, the losses of both domains can be compared at equal x. With R_s(x) and
+    R_t(x) the mean losses given x,
+
+    p(y|x) part = E_S[R_t - R_s],   p(x) part = (E_S[R_s] - E_source[R_s]) + (E_target[R_t] - E_S[R_t]).
+
+    Parameters
+    ----------
+    loss_source, loss_target : array
+        Losses of source rows and of labelled target rows.
+    propensity_source, propensity_target : array
+        Cross-fitted P(target | x) of the same rows. They count as known.
+    target_share : float
+        Share a of target rows in the sample behind the propensities.
+
+    Returns
+    -------
+    p_x_part, p_y_given_x_part : Effect
+        With 95 % intervals; they add up to mean(loss_target) - mean(loss_source).
+
+    References
+    ----------
+    Cai, Namkoong, Yadlowsky, "Diagnosing model performance under distribution shift" (2023).
+    """
+    loss_source, loss_target = _array(loss_source), _array(loss_target)
+    pi_source, pi_target = _array(propensity_source), _array(propensity_target)
+    w_source = pi_source / ((1 - target_share) * pi_source + target_share * (1 - pi_source))
+    w_target = (1 - pi_target) / ((1 - target_share) * pi_target + target_share * (1 - pi_target))
+    if w_source.sum() == 0 or w_target.sum() == 0:
+        raise InputError(
+            "propensities of 0 or 1 only",
+            "source and target rows that overlap",
+            "Where they do not overlap the loss change cannot be split.",
+        )
+    w_source, w_target = w_source / w_source.mean(), w_target / w_target.mean()
+    shared_source, shared_target = (w_source * loss_source).mean(), (w_target * loss_target).mean()
+    mean_source, mean_target = loss_source.mean(), loss_target.mean()
+    # influence of every row on the shared and on the plain mean of its own domain
+    on_shared_source = w_source * (loss_source - shared_source)
+    on_shared_target = w_target * (loss_target - shared_target)
+
+    def effect(name: str, value: float, source: np.ndarray, target: np.ndarray) -> Effect:
+        half = Z * float(np.sqrt(source @ source / len(source) ** 2 + target @ target / len(target) ** 2))
+        return Effect(name, float(value), (float(value - half), float(value + half)))
+
+    p_x = effect(
+        "loss change due to p(x)",
+        (shared_source - mean_source) + (mean_target - shared_target),
+        on_shared_source - (loss_source - mean_source),
+        (loss_target - mean_target) - on_shared_target,
+    )
+    p_y_given_x = effect("loss change due to p(y|x)", shared_target - shared_source, on_shared_source, on_shared_target)
+    return p_x, p_y_given_x
+
+
+def _confidence_estimates(
+    estimator: Any, X_source: Any, y_source: np.ndarray, X_target: Any, correct: np.ndarray, notes: list[str]
+) -> list[PerformanceEstimate]:
+    """Average confidence, ATC and DoC of a classifier, calibrated on the source rows."""
+    if not hasattr(estimator, "predict_proba"):
+        notes.append("The model has no predict_proba: no estimate from its confidence.")
+        return []
+    classes = np.asarray(estimator.classes_)
+    known = np.isin(y_source, classes)
+    if not known.all() or len(np.unique(y_source)) < 2:
+        notes.append("The model's classes are not those of the source rows: no estimate from its confidence.")
+        return []
+    proba_source, proba_target = estimator.predict_proba(X_source), estimator.predict_proba(X_target)
+    columns = {c: j for j, c in enumerate(classes.tolist())}
+    y = np.array([columns[c] for c in y_source.tolist()])
+    calibrate = fit_calibration(proba_source, y)
+    confidence = []
+    for proba, X in ((proba_source, X_source), (proba_target, X_target)):
+        predicted = np.array([columns[c] for c in np.asarray(estimator.predict(X)).tolist()])
+        confidence.append(calibrate(proba)[np.arange(len(proba)), predicted])
+    source, target = confidence
+    return [
+        average_confidence(target, source, correct),
+        atc(source, correct, target),
+        doc(source, correct, target),
+    ]
+
+
+def _values(predicted: Any, y: np.ndarray, classification: bool) -> np.ndarray:
+    """Correct (0/1) or squared error, shape (n,)."""
+    predicted = np.asarray(predicted)
+    if classification:
+        return (predicted == y).astype(float)
+    return (predicted.astype(float).ravel() - y.astype(float)) ** 2
+
+
+def _observed(values: np.ndarray, metric: str, method: str) -> PerformanceEstimate:
+    return _estimate(method, metric, float(values.mean()), _variance_of_mean(values), len(values), "")
+
+
+def _estimate(method, metric, value, variance, n, assumption) -> PerformanceEstimate:
+    """With an interval cut to the range of the metric; `n` rows at most stand behind an accuracy."""
+    half = Z * float(np.sqrt(variance))
+    if metric == "accuracy" and np.isfinite(n) and 0 <= value <= 1:
+        ci = proportion_interval(value, float(variance), float(n))
+    elif metric == "accuracy":
+        ci = (max(0.0, value - half), min(1.0, value + half))
+    else:
+        ci = (max(0.0, value - half), value + half)
+    return PerformanceEstimate(method, metric, value, ci, assumption)
+
+
+def _variance_of_mean(values: np.ndarray) -> float:
+    return float(values.var() / len(values))
+
+
+def _array(values: Any) -> np.ndarray:
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise InputError(f"an array of shape {values.shape}, or with missing values", "finite numbers, shape (n,)")
+    return values

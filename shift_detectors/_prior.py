@@ -1,0 +1,392 @@
+"""The class prior of an unlabelled target, with an interval, by maximum likelihood under label shift.
+
+Question: how frequent is each class in the target?
+Formula: with calibrated probabilities g(x) and their mean pi over held-out source rows, the target density
+is p_s(x) * sum_y q_y g_y(x) / pi_y, so q maximises mean log sum_y q_y g_y(x) / pi_y over the target rows
+(concave; expectation-maximisation to start, then Newton with q >= 0). Because pi is the mean *calibrated*
+prediction and not the label frequency, a target that equals the source gives q = pi.
+Intervals: the influence function of q on every target row and on every held-out source row (through the
+calibration and through pi), turned into a Wilson interval with the effective number of rows.
+Assumption: label shift, p(x|y) is the same in source and target, and every target class occurs in the source.
+Fails when: p(x|y) changed (look at the label-shift fit test), the classes overlap almost completely (the
+interval becomes wide), or the calibration map cannot repair the classifier.
+Reference: Saerens, Latinne, Decaestecker (Neural Computation 2002); Alexandari, Kundaje, Shrikumar
+(ICML 2020); Garg, Wu, Balakrishnan, Lipton (NeurIPS 2020); solver after Kim, Carbonetto, Stephens (2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import nnls
+from scipy.stats import f as f_distribution
+from scipy.stats import norm
+
+from ._calibration import Calibration, fit_calibration
+from ._errors import InputError
+from ._results import PriorEstimate
+
+ASSUMPTION = "label shift: p(x|y) is the same in source and target"
+
+
+@dataclass(frozen=True)
+class PriorFit:
+    """Estimated class prior of the target.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+    prior : ndarray of shape (n_classes,)
+        Target prior; shrunk to the source prior when that was asked for.
+    source_prior : ndarray of shape (n_classes,)
+        Mean calibrated prediction over the held-out source rows.
+    ci : ndarray of shape (n_classes, 2)
+        95 % interval of the unshrunk target prior, each class by itself.
+    covariance : ndarray of shape (n_classes, n_classes)
+        Of the unshrunk target prior, sampling of target and held-out source included.
+    pvalue : float
+        Score test of "target prior = source prior".
+    shrinkage : float
+        Weight of the maximum-likelihood estimate in `prior`; 1 without shrinkage.
+    n_iter : int
+        Newton steps.
+    calibration : Calibration
+        Fitted on the held-out source rows.
+    n_source, n_target, n_labelled : int
+    """
+
+    classes: np.ndarray
+    prior: np.ndarray
+    source_prior: np.ndarray
+    ci: np.ndarray
+    covariance: np.ndarray = field(repr=False)
+    pvalue: float
+    shrinkage: float
+    n_iter: int
+    calibration: Calibration = field(repr=False)
+    n_source: int
+    n_target: int
+    n_labelled: int = 0
+
+    def estimate(self) -> PriorEstimate:
+        """What a report shows."""
+        if self.n_labelled == self.n_target:
+            method, assumption = "observed labels", ""
+        elif self.n_labelled:
+            method, assumption = "MLLS and observed labels", ASSUMPTION
+        else:
+            method, assumption = "MLLS", ASSUMPTION
+        classes = tuple(self.classes.tolist())
+        return PriorEstimate(classes, self.source_prior, self.prior, self.ci, method, assumption)
+
+    def correct(self, proba: np.ndarray) -> np.ndarray:
+        """Calibrate a source model's probabilities of target rows and move them to the target prior."""
+        return correct_proba(self.calibration(proba), self.source_prior, self.prior)
+
+
+def estimate_prior(
+    proba_source: Any,
+    y_source: Any,
+    proba_target: Any,
+    classes: Any,
+    *,
+    y_target: Any = None,
+    calibration: str | None = "bcts",
+    shrink: bool = False,
+    weight_source: Any = None,
+    weight_target: Any = None,
+) -> PriorFit:
+    """Estimate the class prior of the target from the predictions of a source classifier.
+
+    Parameters
+    ----------
+    proba_source : array of shape (n_source, n_classes)
+        Predictions on *held-out* (or out-of-fold) source rows.
+    y_source : array-like of shape (n_source,)
+        Their labels; every class must occur.
+    proba_target : array of shape (n_target, n_classes)
+    classes : array-like of shape (n_classes,)
+        Class of each column.
+    y_target : array-like of shape (n_target,), optional
+        Known target labels, missing values where unknown. A labelled row is a row whose class need not be
+        guessed: it enters the same likelihood as log q_y. Assumes that labels are missing at random.
+    calibration : {"bcts", "vector", None}
+        See `fit_calibration`. None trusts the probabilities as they are.
+    shrink : bool
+        Return lambda * q + (1 - lambda) * source prior with lambda = max(0, 1 - (df / T)^2), T the score
+        statistic of "no change" on df = n_classes - 1 degrees of freedom: without evidence of a change the
+        source prior is kept, with strong evidence nothing happens.
+    weight_source, weight_target : array-like, optional
+        Row weights.
+
+    Returns
+    -------
+    PriorFit
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> def sample(n, p):
+    ...     y = (rng.random(n) < p).astype(int)
+    ...     x = rng.normal(2 * y - 1)
+    ...     return np.c_[1 / (1 + np.exp(2 * x)), 1 / (1 + np.exp(-2 * x))], y
+    >>> proba_source, y_source = sample(1000, 0.5)
+    >>> proba_target, _ = sample(1000, 0.9)
+    >>> fit = estimate_prior(proba_source, y_source, proba_target, [0, 1])
+    >>> fit.prior.round(2), fit.ci[1].round(2)
+    (array([0.07, 0.93]), array([0.89, 0.96]))
+    """
+    classes = np.asarray(classes)
+    proba_source = _check_proba(proba_source, "proba_source", len(classes))
+    proba_target = _check_proba(proba_target, "proba_target", len(classes))
+    y = _columns(y_source, classes, "y_source", len(proba_source))
+    counts = np.bincount(y, minlength=len(classes))
+    if (counts == 0).any():
+        raise InputError(
+            f"no held-out source row of class {classes[counts == 0].tolist()[0]!r}",
+            "held-out source rows of every class",
+            "Use stratified folds, or merge rare classes.",
+        )
+    w_source = _check_weight(weight_source, "weight_source", len(proba_source))
+    w_target = _check_weight(weight_target, "weight_target", len(proba_target))
+
+    calibrate = fit_calibration(proba_source, y, kind=calibration, weight=w_source)
+    g_source, g_target = calibrate(proba_source), calibrate(proba_target)
+    pi = w_source @ g_source / len(g_source)
+    ratio = g_target / pi  # p(x|y) / p_s(x)
+    labelled, known = _known_labels(y_target, classes, len(proba_target))
+    ratio[labelled] = np.eye(len(classes))[known]
+
+    q, n_iter = _maximise(ratio, w_target, pi)
+    calibration_influence = calibrate.influence(proba_source, y, w_source)
+    log_source, log_target = calibrate.log(proba_source), calibrate.log(proba_target)
+    covariance = _covariance(
+        q, pi, ratio, labelled, g_source, log_source, log_target, calibration_influence, w_source, w_target
+    )
+    n_effective = float(len(w_target) ** 2 / (w_target @ w_target))
+    variances = np.diag(covariance)
+    ci = np.array([proportion_interval(p, v, n_effective) for p, v in zip(q, variances, strict=True)])
+    statistic, pvalue = _no_change(g_source, np.where(labelled[:, None], ratio, g_target), w_source, w_target)
+    weight = 1.0
+    if shrink:
+        df = len(classes) - 1
+        weight = 1 - min(1.0, df / max(statistic, df)) ** 2
+    return PriorFit(
+        classes,
+        weight * q + (1 - weight) * pi,
+        pi,
+        ci,
+        covariance,
+        pvalue,
+        weight,
+        n_iter,
+        calibrate,
+        len(proba_source),
+        len(proba_target),
+        int(labelled.sum()),
+    )
+
+
+def correct_proba(proba: np.ndarray, source_prior: np.ndarray, target_prior: np.ndarray) -> np.ndarray:
+    """Posterior under another prior: p_t(y|x) proportional to p_s(y|x) * target_prior_y / source_prior_y.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n, n_classes)
+        Calibrated source posteriors.
+    source_prior, target_prior : ndarray of shape (n_classes,)
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes)
+
+    Examples
+    --------
+    >>> correct_proba(np.array([[0.5, 0.5]]), np.array([0.5, 0.5]), np.array([0.9, 0.1]))
+    array([[0.9, 0.1]])
+    """
+    corrected = proba * (np.asarray(target_prior) / source_prior)
+    total = corrected.sum(axis=1, keepdims=True)
+    # a row that only classes of target prior zero explain keeps its source posterior
+    return np.where(total > 0, corrected / np.where(total > 0, total, 1), proba)
+
+
+def proportion_interval(value: float, variance: float, n_max: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of an estimated proportion or probability, sensible up to 0 and 1.
+
+    The variance is split into the binomial part value (1 - value) / n_max and the rest, which stays the same
+    when the value moves; the interval inverts |value - p| <= z * sqrt(p (1 - p) / n_max + rest). Without a
+    rest this is Wilson's interval, with a large rest value +- z standard errors; both cut to [0, 1]. A value
+    that stands for less than one row of `n_max` is compatible with zero.
+
+    Examples
+    --------
+    >>> low, high = proportion_interval(0.0, 0.0, 100)
+    >>> round(low, 3), round(high, 3)
+    (0.0, 0.037)
+    """
+    z2 = norm.ppf(0.5 + confidence / 2) ** 2
+    inner = (value * n_max + 0.5) / (n_max + 1)
+    rest = max(0.0, variance - inner * (1 - inner) / n_max)
+    centre = (value + z2 / (2 * n_max)) / (1 + z2 / n_max)
+    half = np.sqrt(centre**2 - (value**2 - z2 * rest) / (1 + z2 / n_max))
+    low = 0.0 if value * n_max < 1 else max(0.0, centre - half)
+    high = 1.0 if (1 - value) * n_max < 1 else min(1.0, centre + half)
+    return float(min(low, value)), float(max(high, value))
+
+
+def _maximise(ratio: np.ndarray, weight: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, int]:
+    """Maximise mean w log(ratio @ q) - sum(q) over q >= 0; the maximum has sum(q) = 1."""
+    n, k = ratio.shape
+    q = start / start.sum()
+    for _ in range(10):  # expectation-maximisation: monotone, from anywhere
+        q = q * (weight @ (ratio / (ratio @ q)[:, None])) / n
+    n_iter = 0
+    while n_iter < 100:
+        n_iter += 1
+        mixture = ratio @ q
+        score = ratio / mixture[:, None]
+        gradient = weight @ score / n - 1
+        if max(gradient.max(), np.abs(gradient * q).max()) < 1e-9:
+            break
+        # Newton step under q >= 0 is a least-squares problem with the Cholesky factor of the Hessian
+        hessian = (weight[:, None] * score).T @ score / n
+        root = np.linalg.cholesky(hessian + 1e-10 * np.trace(hessian) * np.eye(k)).T
+        new, _ = nnls(root, root @ q + np.linalg.solve(root.T, gradient), maxiter=100 * k)
+        direction = new - q
+        slope = gradient @ direction
+        size, value = 1.0, weight @ np.log(mixture) / n - q.sum()
+        while size > 1e-8:
+            trial = q + size * direction
+            inside = ratio @ trial
+            if inside.min() > 0 and weight @ np.log(inside) / n - trial.sum() >= value + 1e-4 * size * slope:
+                break
+            size /= 2
+        else:
+            break  # no further progress in double precision
+        q = trial
+    return q / q.sum(), n_iter
+
+
+def _covariance(
+    q: np.ndarray,
+    pi: np.ndarray,
+    ratio: np.ndarray,
+    labelled: np.ndarray,
+    g_source: np.ndarray,
+    log_source: np.ndarray,
+    log_target: np.ndarray,
+    moved: np.ndarray,
+    w_source: np.ndarray,
+    w_target: np.ndarray,
+) -> np.ndarray:
+    """Sandwich covariance of q from its influence function on target and held-out source rows.
+
+    `moved` is the influence of the source rows on the calibration.
+
+    The score of a target row is s_y = ratio_y / (ratio @ q). It depends on the calibration through
+    d s_y / d z_k = s_y (1{y=k} - r_k) with r = q * s and z = scale * log p + bias, and on pi through
+    d s_y / d pi_k = -s_y (1{y=k} - r_k) / pi_k. Labelled rows depend on neither.
+    """
+    n_source, n_target, k = len(g_source), len(ratio), len(q)
+    # one pseudo-row per class keeps classes with an estimate of zero from claiming certainty
+    q = (n_target * q + 1 / k) / (n_target + 1)
+    score = ratio / (ratio @ q)[:, None]
+    free = w_target * ~labelled
+
+    def derivative(factor):  # mean of d s_y / d z_k * factor_k, shape (k, k)
+        moved_score = score * factor
+        return (np.diag(free @ moved_score) - (free[:, None] * score).T @ (q * moved_score)) / n_target
+
+    by_bias = derivative(np.ones(k))
+    by_calibration = np.hstack([derivative(log_target), by_bias])
+    by_pi = -by_bias / pi
+
+    # mean of d g_y / d(scale_k, bias_k) over the source
+    weighted = w_source[:, None] * g_source
+    g_log = g_source * log_source
+    g_by_scale = (np.diag(w_source @ g_log) - weighted.T @ g_log) / n_source
+    g_by_bias = (np.diag(w_source @ g_source) - weighted.T @ g_source) / n_source
+    pi_influence = w_source[:, None] * (g_source - pi) + moved @ np.hstack([g_by_scale, g_by_bias]).T
+
+    on_source = moved @ by_calibration.T + pi_influence @ by_pi.T
+    on_target = w_target[:, None] * (score - w_target @ score / n_target)
+    noise = on_source.T @ on_source / n_source**2 + on_target.T @ on_target / n_target**2
+    hessian = (w_target[:, None] * score).T @ score / n_target
+    tangent = np.linalg.svd(np.ones((1, k)))[2][1:].T  # changes of q that keep its sum
+    bread = tangent.T @ hessian @ tangent
+    # directions without information get a huge but finite variance
+    ridge = 1e-9 * max(np.trace(bread), 1.0) * np.eye(k - 1)
+    solved = tangent @ np.linalg.inv(bread + ridge)
+    return solved @ (tangent.T @ noise @ tangent + ridge / n_target) @ solved.T
+
+
+def _no_change(g_source, g_target, w_source, w_target) -> tuple[float, float]:
+    """Score test of q = pi: Hotelling's test that the mean calibrated predictions agree.
+
+    At q = pi the score is the difference of the mean calibrated predictions over pi, and errors of the
+    calibration cancel to first order, so that neither they nor the boundary of the simplex disturb the level.
+    """
+    covariances = []
+    for g, w in ((g_source, w_source), (g_target, w_target)):
+        centred = w[:, None] * (g - w @ g / len(g))
+        covariances.append(centred.T @ centred / len(g) ** 2)
+    difference = w_target @ g_target / len(g_target) - w_source @ g_source / len(g_source)
+    values, vectors = np.linalg.eigh(covariances[0] + covariances[1])
+    keep = values > 1e-10 * values.max()
+    if not keep.any():
+        return 0.0, 1.0
+    statistic = float(((vectors[:, keep].T @ difference) ** 2 / values[keep]).sum())
+    df, n = int(keep.sum()), len(g_source) + len(g_target)
+    residual = max(n - df - 1, 1)
+    return statistic, float(f_distribution.sf(statistic * residual / (df * (n - 2)), df, residual))
+
+
+def _check_proba(proba: Any, name: str, k: int) -> np.ndarray:
+    proba = np.asarray(proba, dtype=float)
+    if proba.ndim != 2 or proba.shape[1] != k or k < 2:
+        raise InputError(f"{name} of shape {proba.shape} for {k} classes", "(n_rows, n_classes), two classes or more")
+    if not len(proba):
+        raise InputError(f"{name} without rows", "at least one row")
+    if not np.isfinite(proba).all() or proba.min() < 0 or not np.allclose(proba.sum(axis=1), 1, atol=1e-3):
+        raise InputError(
+            f"{name} has rows that are no probabilities",
+            "finite values >= 0 that sum to 1 in every row",
+            "Pass predict_proba of the classifier, or the softmax of its scores.",
+        )
+    return proba
+
+
+def _check_weight(weight: Any, name: str, n: int) -> np.ndarray:
+    if weight is None:
+        return np.ones(n)
+    weight = np.asarray(weight, dtype=float)
+    if weight.shape != (n,) or not np.isfinite(weight).all() or weight.min() < 0 or weight.sum() == 0:
+        raise InputError(f"{name} of shape {weight.shape}", f"{n} finite numbers >= 0, not all zero")
+    return weight / weight.mean()
+
+
+def _columns(y: Any, classes: np.ndarray, name: str, n: int) -> np.ndarray:
+    """Column of each label in `classes`."""
+    y = np.asarray(y)
+    if y.shape != (n,):
+        raise InputError(f"{name} of shape {y.shape} beside {n} rows of probabilities", f"shape ({n},)")
+    columns = pd.Index(classes).get_indexer(pd.Index(y))
+    if (columns < 0).any():
+        unknown = y[columns < 0].tolist()[0]
+        raise InputError(f"{name} has the class {unknown!r}", f"the classes {classes.tolist()}")
+    return columns
+
+
+def _known_labels(y_target: Any, classes: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mask of the labelled target rows and the columns of their labels."""
+    if y_target is None:
+        return np.zeros(n, bool), np.zeros(0, int)
+    y_target = np.asarray(y_target)
+    if y_target.shape != (n,):
+        raise InputError(f"y_target of shape {y_target.shape} beside {n} rows of probabilities", f"shape ({n},)")
+    labelled = ~pd.isna(y_target)
+    return labelled, _columns(y_target[labelled], classes, "y_target", int(labelled.sum()))

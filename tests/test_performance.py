@@ -1,0 +1,288 @@
+"""Performance estimates without labels against simulated truth."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from shift_detectors._errors import InputError
+from shift_detectors._performance import (
+    atc,
+    average_confidence,
+    doc,
+    doubly_robust,
+    importance_weighted,
+    label_shift_risk,
+    measure_impact,
+    split_loss_change,
+)
+from shift_detectors._prior import estimate_prior
+
+MU = 0.8  # mean of x in the target; 0 in the source
+REPEATS = 300
+
+
+class Rule:
+    """A fixed classifier: 1 where x > 0, with P(1 | x) = expit(2x)."""
+
+    classes_ = np.array([0, 1])
+
+    def predict_proba(self, X):
+        p = expit(2 * X[:, 0])
+        return np.column_stack([1 - p, p])
+
+    def predict(self, X):
+        return (X[:, 0] > 0).astype(int)
+
+
+def covariate(seed, n=500):
+    """p(y|x) = expit(2x) on both sides; x ~ N(0, 1) and N(MU, 1)."""
+    rng = np.random.default_rng([seed, n])
+    x, x_target = rng.normal(size=n), rng.normal(MU, 1, n)
+    y, y_target = (
+        (rng.random(n) < expit(2 * x)).astype(int),
+        (rng.random(n) < expit(2 * x_target)).astype(int),
+    )
+    weights = np.exp(MU * x - MU**2 / 2)
+    return x[:, None], y, x_target[:, None], y_target, weights
+
+
+def true_accuracy(mean):
+    x = np.random.default_rng(0).normal(mean, 1, 1_000_000)
+    return expit(2 * np.abs(x)).mean()
+
+
+TRUTH = true_accuracy(MU)
+
+
+def coverage(estimate, truth, repeats=REPEATS):
+    """Share of repeats whose interval holds the truth, and the mean estimate."""
+    results = [estimate(seed) for seed in range(repeats)]
+    inside = [e.ci[0] <= truth <= e.ci[1] for e in results]
+    return np.mean(inside), np.mean([e.value for e in results])
+
+
+def check(estimate, truth, bias=0.01, lowest=0.95):
+    covered, mean = coverage(estimate, truth)
+    assert mean == pytest.approx(truth, abs=bias)
+    assert covered > lowest - 3.5 * np.sqrt(0.05 * 0.95 / REPEATS)
+    return covered
+
+
+def test_importance_weighting_covers_the_target_accuracy():
+    def estimate(seed):
+        X, y, _, _, w = covariate(seed)
+        return importance_weighted((Rule().predict(X) == y).astype(float), w)
+
+    check(estimate, TRUTH)
+    assert abs(true_accuracy(0) - TRUTH) > 0.02  # the source accuracy is something else
+
+
+def test_doubly_robust_needs_one_of_two():
+    def estimate(seed, good_weights, good_fit):
+        X, y, X_target, _, w = covariate(seed)
+        correct = (Rule().predict(X) == y).astype(float)
+        fit = [expit(2 * np.abs(Z[:, 0])) if good_fit else np.full(len(Z), 0.7) for Z in (X, X_target)]
+        return doubly_robust(correct, w if good_weights else np.ones_like(w), *fit)
+
+    check(lambda seed: estimate(seed, True, False), TRUTH)
+    check(lambda seed: estimate(seed, False, True), TRUTH)
+    check(lambda seed: estimate(seed, True, True), TRUTH)
+    width = [np.diff(estimate(0, True, fit).ci)[0] for fit in (True, False)]
+    assert width[0] < width[1]
+
+
+def test_squared_error_under_covariate_shift():
+    def estimate(seed):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=1000)
+        loss = (x + 0.5 * rng.normal(size=1000)) ** 2  # model predicts 0, y = x + noise
+        return importance_weighted(loss, np.exp(0.5 * x - 0.125), "mean squared error")
+
+    covered, mean = coverage(estimate, 1 + 0.25 + 0.25)
+    assert mean == pytest.approx(1.5, abs=0.03) and covered > 0.89  # heavy-tailed losses
+
+
+def test_label_shift_risk_covers_with_an_estimated_prior():
+    def parts(seed, n=400):
+        rng = np.random.default_rng([seed, 1])
+
+        def draw(m, p):
+            y = (rng.random(m) < p).astype(int)
+            return (2 * y - 1 + rng.normal(size=m))[:, None], y
+
+        X, y = draw(n, 0.5)
+        return X, y, draw(n, 0.85)[0]
+
+    class Skewed(Rule):
+        def predict(self, X):
+            return (X[:, 0] > 0.7).astype(int)  # class 1 is often missed: the prior matters
+
+    from scipy.stats import norm
+
+    truth = 0.85 * norm.sf(-0.3) + 0.15 * norm.cdf(1.7)
+
+    def estimate(seed):
+        X, y, X_target = parts(seed)
+        rule = Skewed()
+        prior = estimate_prior(rule.predict_proba(X), y, rule.predict_proba(X_target), [0, 1])
+        return label_shift_risk((rule.predict(X) == y).astype(float), y, prior)
+
+    check(estimate, truth)
+
+
+def test_confidence_estimates_cover_when_the_confidence_is_right():
+    def parts(seed):
+        X, y, X_target, _, _ = covariate(seed)
+        rule = Rule()
+        return (
+            rule.predict_proba(X).max(axis=1),
+            (rule.predict(X) == y).astype(float),
+            rule.predict_proba(X_target).max(axis=1),
+        )
+
+    def confidence(seed):
+        source, correct, target = parts(seed)
+        return average_confidence(target, source, correct)
+
+    def difference(seed):
+        source, correct, target = parts(seed)
+        return doc(source, correct, target)
+
+    check(confidence, TRUTH)
+    check(difference, TRUTH)
+
+
+def test_atc_is_exact_without_a_shift_and_moves_the_right_way():
+    def parts(seed, shifted):
+        X, y, X_target, _, _ = covariate(seed)
+        X_other = covariate(seed + 10_000)[0]
+        rule = Rule()
+        score = [rule.predict_proba(Z).max(axis=1) for Z in (X, X_target if shifted else X_other)]
+        return atc(score[0], (rule.predict(X) == y).astype(float), score[1])
+
+    check(lambda seed: parts(seed, False), true_accuracy(0))
+    _, mean = coverage(lambda seed: parts(seed, True), TRUTH, 50)
+    assert mean > true_accuracy(0) + 0.5 * (TRUTH - true_accuracy(0))
+
+
+def test_intervals_stay_in_range_and_keep_a_width():
+    for estimate in (
+        importance_weighted(np.ones(50), np.ones(50)),
+        atc(np.linspace(0.5, 1, 50), np.ones(50), np.linspace(0.5, 1, 50)),
+    ):
+        assert estimate.value == 1 and estimate.ci[1] == 1 and 0.8 < estimate.ci[0] < 0.99
+
+
+def test_weights_of_one_give_the_source_accuracy():
+    correct = np.array([1, 0, 1, 1])
+    assert importance_weighted(correct, np.full(4, 3.0)).value == 0.75
+    assert atc([0.6, 0.7, 0.8, 0.9], correct, [0.6, 0.7, 0.8, 0.9]).value == 0.75
+
+
+def loss_split(seed, concept, n=600):
+    """0/1 loss of `Rule`; the target flips `concept` of the labels more."""
+    X, y, X_target, y_target, _ = covariate(seed, n)
+    rng = np.random.default_rng([seed, 5])
+    y_target = np.where(rng.random(n) < concept, 1 - y_target, y_target)
+    propensity = [expit(MU * Z[:, 0] - MU**2 / 2) for Z in (X, X_target)]
+    loss = [(Rule().predict(Z) != labels).astype(float) for Z, labels in ((X, y), (X_target, y_target))]
+    return loss, propensity
+
+
+@pytest.mark.parametrize("concept", [0.0, 0.3])
+def test_loss_split_covers_both_parts(concept):
+    x = np.random.default_rng(0).normal(size=1_000_000)
+    error = expit(-2 * np.abs(x))
+    flipped = error + concept * (1 - 2 * error)
+    pi = expit(MU * x - MU**2 / 2)
+    shared = np.average(flipped - error, weights=pi)
+    truth_y = shared
+    x_t = x + MU
+    error_t = expit(-2 * np.abs(x_t))
+    total = (error_t + concept * (1 - 2 * error_t)).mean() - error.mean()
+    truth = total - truth_y, truth_y
+    inside = np.zeros(2)
+    for seed in range(REPEATS):
+        loss, propensity = loss_split(seed, concept)
+        parts = split_loss_change(*loss, *propensity, 0.5)
+        assert parts[0].value + parts[1].value == pytest.approx(loss[1].mean() - loss[0].mean())
+        inside += [p.ci[0] <= t <= p.ci[1] for p, t in zip(parts, truth, strict=True)]
+    assert (inside / REPEATS > 0.95 - 3.5 * np.sqrt(0.05 * 0.95 / REPEATS)).all()
+    assert (inside / REPEATS < 0.99).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"),
+    [
+        ("covariate", "importance weighting"),
+        ("label", "label-shift risk"),
+        ("mixed", "average confidence"),
+        ("none", "average confidence"),
+    ],
+)
+def test_impact_puts_the_fitting_estimate_first(kind, first):
+    X, y, X_target, y_target, weights = covariate(0, 1000)
+    model = LogisticRegression().fit(*covariate(1, 1000)[:2])
+    prior = estimate_prior(model.predict_proba(X), y, model.predict_proba(X_target), [0, 1])
+    propensity = expit(MU * np.r_[X[:, 0], X_target[:, 0]] - MU**2 / 2)
+    labelled = np.arange(1000) < 400
+    impact = measure_impact(
+        model,
+        X,
+        y,
+        X_target,
+        y_target,
+        labelled,
+        weights,
+        prior,
+        verdict_kind=kind,
+        propensity=propensity,
+    )
+    assert impact.estimates[0].method == first and len(impact.estimates) == 5
+    assert impact.target.value == np.mean(model.predict(X_target)[:400] == y_target[:400])
+    assert impact.source.ci[0] < impact.source.value < impact.source.ci[1]
+    change = (1 - impact.target.value) - (1 - impact.source.value)
+    assert impact.p_x_part.value + impact.p_y_given_x_part.value == pytest.approx(change)
+    low, high = impact.p_y_given_x_part.ci
+    assert low < 0 < high  # nothing is claimed about p(y|x) where nothing changed
+    for estimate in impact.estimates:
+        assert estimate.value == pytest.approx(TRUTH, abs=0.08)
+
+
+def test_impact_without_labels_or_probabilities():
+    X, y, X_target, _, weights = covariate(0)
+    plain = measure_impact(Rule(), X, y, X_target)
+    assert plain.target is None and plain.p_x_part is None and len(plain.estimates) == 3
+
+    class Silent:
+        def predict(self, X):
+            return Rule().predict(X)
+
+    impact = measure_impact(Silent(), X, y, X_target, weights=weights)
+    assert [e.method for e in impact.estimates] == ["importance weighting"]
+    assert any("predict_proba" in note for note in impact.notes)
+
+
+def test_impact_of_a_regression():
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(500, 1)), rng.normal(0.5, 1, (500, 1))
+    y, y_target = X[:, 0] + rng.normal(size=500), X_target[:, 0] + 1 + rng.normal(size=500)
+    model = LinearRegression().fit(X, y)
+    propensity = expit(0.5 * np.r_[X[:, 0], X_target[:, 0]] - 0.125)
+    impact = measure_impact(
+        model, X, y, X_target, y_target, task="regression", propensity=propensity, verdict_kind="concept"
+    )
+    assert impact.metric == "mean squared error"
+    assert impact.p_y_given_x_part.ci[0] > 0.5  # the mean of y moved by one at every x
+    assert abs(impact.p_x_part.value) < 0.3
+    assert impact.estimates == ()
+
+
+def test_bad_input():
+    with pytest.raises(InputError, match="missing values"):
+        importance_weighted([1.0, np.nan], [1, 1])
+    with pytest.raises(InputError, match="overlap"):
+        split_loss_change([1.0, 0.0], [1.0], [0.0, 0.0], [1.0], 0.5)
+    with pytest.raises(InputError, match="task"):
+        measure_impact(Rule(), np.zeros((2, 1)), [0, 1], np.zeros((2, 1)), task="ranking")
