@@ -1,0 +1,409 @@
+"""One call that answers: did the data shift, in what way, how far, and what can not be known."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.special import logit
+
+from ._boundary import read_problem
+from ._domain_classifier import DomainClassifierTest, prequential_scores, rank_sum
+from ._errors import InputError
+from ._label_shift_fit import fit_label_shift, fit_result, source_scores
+from ._label_tests import LabelTest, StratifiedTest
+from ._learners import Inputs, crossfit_probabilities, make_folds
+from ._multivariate import JointTest
+from ._overlap import feature_importance, importance_weights, measure_overlap, separators
+from ._performance import measure_impact
+from ._permutation import permuted_domains, pvalue, signed
+from ._portfolio import portfolio
+from ._prior import estimate_prior
+from ._report import ShiftReport
+from ._results import FeatureShift, ShiftTestResult
+from ._score_test import ConditionalScoreTest
+from ._summaries import domain_map, summarise
+from ._table import Problem
+from ._verdict import labelled_verdict, next_steps, rejected, unlabelled_verdict
+from ._version import __version__
+
+MIN_EFFECT = {
+    "KS distance": 0.05,
+    "total variation": 0.05,
+    "standardised mean difference": 0.1,
+    "domain AUC": 0.53,
+    "change of P(y = k | x), largest class": 0.05,
+    "change of E[y | x] in sd of y": 0.1,
+}
+MIN_LABELS = 10
+JOINT_SHARE = 0.8  # share of the level of p(x) that goes to the permutation portfolio, the rest to the classifier
+FOLDS = 5
+
+
+def diagnose(
+    X_source: Any,
+    y_source: Any,
+    X_target: Any,
+    y_target: Any = None,
+    *,
+    estimator: Any = None,
+    task: str = "auto",
+    alpha: float = 0.05,
+    min_effect: dict[str, float] | str = "default",
+    detectors: Any = "auto",
+    groups: Any = None,
+    groups_target: Any = None,
+    sample_weight: Any = None,
+    sample_weight_target: Any = None,
+    source_domain: Any = None,
+    representation: Any = None,
+    exclude: Any = (),
+    n_permutations: int = 499,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+) -> ShiftReport:
+    """Diagnose the shift between a labelled source and a target with no, few or all labels.
+
+    Parameters
+    ----------
+    X_source, X_target : array, pandas or polars DataFrame, or sparse matrix of shape (n_rows, n_features)
+        Numeric, categorical, boolean, datetime and missing values; at least 10 rows each.
+    y_source : array-like of shape (n_source,) or None
+        Without it only p(x) is compared.
+    y_target : array-like of shape (n_target,), optional
+        Missing values (None, NaN) mark unlabelled rows; labels are assumed to be missing at random. Fewer
+        than 10 labels are not used for tests.
+    estimator : fitted estimator, optional
+        Adds its estimated target performance to the report.
+    task : {"auto", "classification", "regression"}
+    alpha : float
+        Family-wise level of the whole report.
+    min_effect : dict or "default"
+        Effects below which a significant difference is called negligible, by name of the effect.
+    detectors : "auto" or sequence of detectors
+        Further tests to run; they are reported beside the others and do not enter the verdict.
+    groups, groups_target, sample_weight, sample_weight_target, source_domain, representation, exclude
+        See `BaseDetector.test`.
+    n_permutations : int
+    random_state : int, optional
+    n_jobs : int, optional
+        Workers for the further `detectors`.
+    progress : bool
+        Show a progress bar (on standard error).
+
+    Returns
+    -------
+    ShiftReport
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X_source, X_target = rng.normal(size=(400, 3)), rng.normal(size=(400, 3)) + [0.8, 0, 0]
+    >>> y_source = (X_source[:, 0] ** 2 + X_source[:, 1] + rng.normal(size=400) > 1).astype(int)
+    >>> report = diagnose(X_source, y_source, X_target, random_state=0)
+    >>> report.verdict.kind, report.verdict.strength, report.verdict.untestable
+    ('covariate', 'assumed', ('p(y|x)',))
+    >>> report.features[0].feature
+    'x0'
+    """
+    if not 0 < alpha < 1:
+        raise InputError(f"alpha={alpha!r}", "a level between 0 and 1", "0.05 is usual.")
+    start = time.perf_counter()
+    effects = dict(MIN_EFFECT)
+    if min_effect != "default":
+        unknown = sorted(set(min_effect) - set(MIN_EFFECT))
+        if unknown:
+            raise InputError(f"min_effect names {unknown}", f"names among {sorted(MIN_EFFECT)}")
+        effects.update(min_effect)
+    seed = int(np.random.default_rng(random_state).integers(2**31))
+    with _Progress(progress) as step:
+        step("reading")
+        problem = read_problem(
+            X_source,
+            y_source,
+            X_target,
+            y_target,
+            task=task,
+            groups=groups,
+            groups_target=groups_target,
+            sample_weight=sample_weight,
+            sample_weight_target=sample_weight_target,
+            source_domain=source_domain,
+            representation=representation,
+            exclude=exclude,
+        )
+        alone = separators(problem.table)
+        kept = replace(problem, table=problem.table.without(set(alone))) if alone else problem
+        found = _examine(kept, alpha, effects, n_permutations, seed, step)
+        with_separators = None
+        if alone:
+            step("again with the separating columns")
+            with_separators = _examine(problem, alpha, effects, n_permutations, seed, step)["verdict"]
+        step("describing")
+        extra = () if isinstance(detectors, str) else _run_extra(detectors, kept, n_jobs)
+        features = found["features"]
+        report = ShiftReport(
+            verdict=found["verdict"],
+            shifts=found["shifts"],
+            tests=found["tests"] + extra,
+            features=features,
+            overlap=found["overlap"],
+            prior=None if found["prior"] is None else found["prior"].estimate(),
+            impact=None,
+            next_steps=(),
+            task=problem.task,
+            n_source=problem.table.n_source,
+            n_target=problem.table.n_target,
+            n_labelled=problem.n_labelled,
+            n_features=len(problem.table.names),
+            alpha=alpha,
+            min_effect=effects,
+            separators=alone,
+            notes=_unique(problem.notes + found["notes"]),
+            summaries=summarise(kept.table, [f.feature for f in features]),
+            domain_map=domain_map(kept.table, problem.y_source, seed),
+            verdict_with_separators=with_separators,
+            version=__version__,
+            random_state=random_state,
+            label_variance=found["label_variance"],
+        )
+        budget = None if problem.task is None else report.label_budget().labels
+        report = replace(report, next_steps=next_steps(report.verdict, budget, problem.task))
+        if estimator is not None and problem.task is not None:
+            step("measuring the impact on the model")
+            report = replace(report, impact=_impact(estimator, X_source, X_target, problem, found))
+    return replace(report, seconds=time.perf_counter() - start)
+
+
+def _examine(problem: Problem, alpha, effects, n_permutations, seed, step) -> dict:
+    """Tests, effects and verdict of one table."""
+    table, task = problem.table, problem.task
+    domain = table.domain.astype(int)
+    rng = np.random.default_rng(seed)
+    notes: list[str] = []
+    step("learning who is in the target")
+    inputs = Inputs.of(table)
+    fold = make_folds(domain, FOLDS, seed, problem.groups)
+    propensity = crossfit_probabilities(inputs, domain, fold, 2, weight=problem.weight)[:, 1]
+    preceding = prequential_scores(inputs, domain, fold, problem.weight)
+    overlap = measure_overlap(propensity, domain)
+    scores = proba = None
+    if task is not None:
+        step("learning y from x")
+        scores = source_scores(problem, inputs, fold)
+        if task == "classification":
+            proba = scores
+            scores = logit(np.clip(proba[:, : max(1, proba.shape[1] - 1)], 1e-3, 1 - 1e-3))
+
+    step("testing p(x)")
+    joint = JointTest(n_permutations, seed).run_with_scores(problem, scores)
+    statistic, p_classifier = rank_sum(preceding, domain, fold, problem.groups, rng)
+    classifier = ShiftTestResult(
+        DomainClassifierTest.__name__,
+        "p(x)",
+        statistic,
+        p_classifier,
+        overlap.domain_auc,
+        joint.n_source,
+        joint.n_target,
+    )
+    p_x = min(1.0, joint.pvalue / JOINT_SHARE, p_classifier / (1 - JOINT_SHARE))
+    combined = replace(
+        joint,
+        detector="JointTest and DomainClassifierTest",
+        pvalue=p_x,
+        effect=overlap.domain_auc,
+        notes=joint.notes + (f"weighted Bonferroni, {JOINT_SHARE:.0%} of the level to the permutation tests",),
+    )
+    tests = [combined, joint, classifier]
+    negligible = _negligible(joint.per_feature, overlap, effects)
+
+    prior = None
+    if proba is not None and len(problem.classes) > 1:
+        prior = _prior(problem, proba, notes)
+    label_variance = _label_variance(problem, scores, proba)
+
+    use_labels = task is not None and problem.n_labelled >= MIN_LABELS
+    if 0 < problem.n_labelled < MIN_LABELS:
+        notes.append(f"{problem.n_labelled} target labels are too few for tests and were not used")
+    if use_labels:
+        step("testing p(y), p(y|x) and p(x|y)")
+        if problem.n_labelled < table.n_target:
+            notes += _label_selection(problem, rng)
+        quantities = {"p(x)": combined}
+        for detector in (
+            LabelTest(n_permutations, seed),
+            ConditionalScoreTest(seed),
+            StratifiedTest(n_permutations, seed),
+        ):
+            quantities[detector.quantity] = detector.run(problem)
+        tests += [t for q, t in quantities.items() if q != "p(x)"]
+        shifts = rejected({q: t.pvalue for q, t in quantities.items()}, alpha)
+        if negligible and "p(x)" in shifts:
+            shifts -= {"p(x)"}
+            notes.append("p(x) differs significantly, but negligibly: every effect is below min_effect")
+        label_effect = quantities["p(y)"].effect
+        if "p(y)" in shifts and label_effect is not None and label_effect.value < effects[label_effect.name]:
+            shifts -= {"p(y)"}
+            notes.append("p(y) differs significantly, but negligibly")
+        verdict = labelled_verdict(quantities, shifts, overlap, problem.n_labelled)
+    else:
+        fit, change = None, 1.0
+        if task is not None:
+            step("testing whether label shift fits")
+            fitted = fit_label_shift(problem, _fit_scores(proba, scores), preceding, seed)
+            fit, change = fit_result(fitted, problem), fitted.change_pvalue
+            tests.append(fit)
+        shifted = p_x <= alpha and not negligible
+        if p_x <= alpha and negligible:
+            notes.append("p(x) differs significantly, but negligibly: every effect is below min_effect")
+        verdict = unlabelled_verdict(shifted, fit, change, overlap, alpha)
+        shifts = frozenset({"p(x)"} | ({"p(y)"} if verdict.kind == "label" else set())) if shifted else frozenset()
+    importance = feature_importance(table, seed) if p_x <= alpha and table.names else {}
+    if problem.new_classes:
+        notes.append(f"classes in the target that the source does not have: {', '.join(map(str, problem.new_classes))}")
+    return {
+        "tests": tuple(tests),
+        "shifts": shifts,
+        "verdict": verdict,
+        "overlap": overlap,
+        "prior": prior,
+        "features": _ranked(joint.per_feature, importance),
+        "notes": tuple(notes),
+        "label_variance": label_variance,
+        "propensity": propensity,
+    }
+
+
+def _fit_scores(proba, scores):
+    return scores if proba is None else proba
+
+
+def _negligible(features: tuple[FeatureShift, ...], overlap, effects) -> bool:
+    """Whether every effect on p(x) is below its threshold."""
+    return overlap.domain_auc.value < effects["domain AUC"] and all(
+        f.effect.value < effects.get(f.effect.name, 0.0) for f in features
+    )
+
+
+def _ranked(features, importance) -> tuple[FeatureShift, ...]:
+    if not importance:
+        return features
+    with_importance = [replace(f, importance=importance.get(f.feature, 0.0)) for f in features]
+    return tuple(sorted(with_importance, key=lambda f: (-f.importance, f.pvalue, -f.effect.value)))
+
+
+def _prior(problem: Problem, proba: np.ndarray, notes: list[str]):
+    """Class prior of the target, from labels where there are any."""
+    n_source = problem.table.n_source
+    weight = problem.weight
+    known = None
+    if problem.n_labelled:
+        usable = problem.labelled & np.isin(problem.y_target, problem.classes)
+        known = np.full(problem.table.n_target, None, object)
+        known[usable] = problem.y_target[usable]
+    counts = np.unique(problem.y_source, return_counts=True)[1]
+    if counts.min() < 3:
+        notes.append("a class with fewer than 3 source rows: the target prior was not estimated")
+        return None
+    return estimate_prior(
+        proba[:n_source],
+        problem.y_source,
+        proba[n_source:],
+        problem.classes,
+        y_target=known,
+        weight_source=None if weight is None else weight[:n_source],
+        weight_target=None if weight is None else weight[n_source:],
+    )
+
+
+def _label_variance(problem: Problem, scores, proba) -> float | None:
+    """Residual variance of y given x on the source: of a class indicator, or relative to var(y)."""
+    if problem.task is None:
+        return None
+    n_source = problem.table.n_source
+    if problem.task == "classification":
+        indicator = problem.y_source[:, None] == problem.classes[None, :]
+        return float(((indicator - proba[:n_source]) ** 2).mean(axis=0).max())
+    y = problem.y_source.astype(float)
+    return float(((y - scores[:n_source, 0]) ** 2).mean() / y.var()) if y.var() > 0 else 1.0
+
+
+def _label_selection(problem: Problem, rng) -> list[str]:
+    """A note when labelled and unlabelled target rows differ in x."""
+    labelled = problem.labelled
+    if min(labelled.sum(), (~labelled).sum()) < 20:
+        return ["the labelled target rows are assumed to be a random sample of the target"]
+    n_source = problem.table.n_source
+    rows = n_source + np.r_[np.flatnonzero(~labelled), np.flatnonzero(labelled)]
+    part = problem.table.take(rows, int((~labelled).sum()))
+    groups = None if problem.groups is None else problem.groups[rows]
+    members = permuted_domains(part.domain, 199, rng, groups)
+    row, _, _ = portfolio(part, signed(members), rng, kernels=False)
+    if pvalue(row) <= 0.01:
+        return [
+            "labelled and unlabelled target rows differ in x: the tests of p(y), p(y|x) and p(x|y) describe the "
+            "labelled rows only"
+        ]
+    return ["no difference between labelled and unlabelled target rows was found"]
+
+
+def _run_extra(detectors, problem: Problem, n_jobs) -> tuple[ShiftTestResult, ...]:
+    from joblib import Parallel, delayed
+
+    detectors = list(detectors)
+    for detector in detectors:
+        if not hasattr(detector, "run"):
+            raise InputError(
+                f"{detector!r} among detectors",
+                "detector instances such as MMDTest()",
+                "Pass instances, not names.",
+            )
+    return tuple(Parallel(n_jobs=n_jobs)(delayed(d.run)(problem) for d in detectors))
+
+
+def _impact(estimator, X_source, X_target, problem: Problem, found: dict):
+    n_source = problem.table.n_source
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the model's own remarks on column names
+        return measure_impact(
+            estimator,
+            X_source,
+            problem.y_source,
+            X_target,
+            problem.y_target,
+            problem.labelled,
+            importance_weights(found["propensity"], n_source),
+            found["prior"],
+            problem.task,
+            verdict_kind=found["verdict"].kind,
+            propensity=found["propensity"],
+        )
+
+
+def _unique(notes) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(notes))
+
+
+class _Progress:
+    """Names the current step on standard error, or stays silent."""
+
+    def __init__(self, show: bool):
+        self.show = show
+
+    def __enter__(self):
+        if not self.show:
+            return lambda name: None
+        from rich.console import Console
+
+        self.status = Console(stderr=True).status("diagnosing")
+        self.status.start()
+        return lambda name: self.status.update(f"diagnosing: {name}")
+
+    def __exit__(self, *exc):
+        if self.show:
+            self.status.stop()

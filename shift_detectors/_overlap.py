@@ -1,0 +1,115 @@
+"""Overlap of the domains: effective sample size, unsupported target rows, separating columns, importance."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+
+from ._domain_classifier import auc_effect
+from ._results import Overlap
+from ._table import Table
+
+SEPARATOR_AUC = 0.99
+UNSUPPORTED = 0.95  # P(target | x) at equal sizes above which a target row has (nearly) no source neighbour
+DRAWN = 2000
+
+
+def balanced_propensity(propensity: np.ndarray, n_source: int) -> np.ndarray:
+    """P(target | x) if both domains had the same number of rows."""
+    odds = propensity / (1 - propensity) * n_source / (len(propensity) - n_source)
+    return odds / (1 + odds)
+
+
+def importance_weights(propensity: np.ndarray, n_source: int) -> np.ndarray:
+    """p_t(x) / p_s(x) on the source rows, mean 1, from cross-fitted propensities of all rows."""
+    e = propensity[:n_source]
+    weights = e / (1 - e)
+    return weights / weights.mean()
+
+
+def measure_overlap(propensity: np.ndarray, domain: np.ndarray) -> Overlap:
+    """Summary of the propensities of all rows, source rows first."""
+    n_source = int((domain == 0).sum())
+    weights = importance_weights(propensity, n_source)
+    ess = float(weights.sum() ** 2 / (weights**2).sum())
+    heaviest = np.sort(weights)[::-1][: max(1, n_source // 100)]
+    balanced = balanced_propensity(propensity, n_source)
+    step_s, step_t = -(-n_source // DRAWN), -(-(len(domain) - n_source) // DRAWN)
+    return Overlap(
+        effective_sample_size=ess,
+        ess_fraction=ess / n_source,
+        domain_auc=auc_effect(propensity, domain),
+        unsupported_share=float((balanced[n_source:] > UNSUPPORTED).mean()),
+        top_weight_share=float(heaviest.sum() / weights.sum()),
+        propensity_source=balanced[:n_source:step_s],
+        propensity_target=balanced[n_source::step_t],
+    )
+
+
+def separators(table: Table) -> tuple[str, ...]:
+    """Columns that tell the domains apart alone (AUC above .99): identifiers, dates, leaks.
+
+    When they are more than a fifth of the columns, it is the data that moved and not a column that leaks:
+    then only datetimes are returned.
+    """
+    found = []
+    domain = table.domain.astype(int)
+    for j, name in enumerate(table.numeric_names):
+        if _auc(np.where(np.isnan(table.numeric[:, j]), -np.inf, table.numeric[:, j]), domain) > SEPARATOR_AUC:
+            found.append(name)
+    for j, name in enumerate(table.categorical_names):
+        codes = table.codes[:, j] + 1
+        size = np.bincount(codes)
+        # share of target rows in the category without the row itself: no credit for a category of one row
+        own = np.bincount(codes, weights=domain)[codes] - domain
+        others = np.maximum(size[codes] - 1, 1)
+        share = np.where(size[codes] > 1, own / others, domain.mean())
+        if _auc(share, domain) > SEPARATOR_AUC:
+            found.append(name)
+    if len(found) > max(1, len(table.names) // 5) or len(found) == len(table.names):
+        found = [name for name in found if name in table.datetimes and len(table.names) > len(table.datetimes)]
+    return tuple(found)
+
+
+def _auc(values: np.ndarray, domain: np.ndarray) -> float:
+    ranks = rankdata(values)
+    m = int(domain.sum())
+    n = len(domain) - m
+    auc = (ranks[domain == 1].sum() - m * (m + 1) / 2) / (m * n)
+    return max(auc, 1 - auc)
+
+
+def feature_importance(table: Table, random_state: int, limit: int = 60) -> dict[str, float]:
+    """Loss of domain AUC on a held-out half when one feature is permuted there, for up to `limit` features.
+
+    Trees are fitted on the other half. With more features than `limit`, those that the trees cannot use
+    (no gain in a first screening by rank correlation with the domain) are left out.
+    """
+    rng = np.random.default_rng(random_state)
+    domain = table.domain.astype(int)
+    order = rng.permutation(table.n)[:10_000]
+    train, held = order[: len(order) // 2], order[len(order) // 2 :]
+    if min(np.bincount(domain[train], minlength=2).min(), np.bincount(domain[held], minlength=2).min()) < 5:
+        return {}
+    model = HistGradientBoostingClassifier(
+        max_iter=60,
+        max_leaf_nodes=12,
+        early_stopping=False,
+        random_state=0,
+        categorical_features=table.tree_categorical,
+    ).fit(table.tree_input[train], domain[train])
+    X = table.tree_input[held].copy()
+    base = roc_auc_score(domain[held], model.predict_proba(X)[:, 1])
+    columns = range(X.shape[1])
+    if X.shape[1] > limit:
+        alone = [_auc(np.nan_to_num(table.tree_input[train, j], nan=-np.inf), domain[train]) for j in columns]
+        columns = np.argsort(alone)[::-1][:limit]
+    result = {}
+    for j in columns:
+        kept = X[:, j].copy()
+        X[:, j] = rng.permutation(kept)
+        result[table.names[j]] = max(0.0, float(base - roc_auc_score(domain[held], model.predict_proba(X)[:, 1])))
+        X[:, j] = kept
+    return result

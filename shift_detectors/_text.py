@@ -1,0 +1,322 @@
+"""The report in words: what every way of showing it says, and the plain text of ``print(report)``."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._report import ShiftReport
+    from ._results import Effect, FeatureShift, PerformanceEstimate, ShiftTestResult
+
+WIDTH = 96
+TEXT_FEATURES = 3
+
+HEADLINES = {
+    "none": "No shift found: source and target look alike",
+    "covariate": "Covariate shift: the inputs are distributed differently, p(x)",
+    "label": "Label shift: the labels are distributed differently, p(y)",
+    "conditional": "Conditional shift: rows with the same label look different, p(x|y)",
+    "concept": "Concept shift: the same inputs lead to other labels, p(y|x)",
+    "mixed": "Mixed shift: more than one thing changed",
+    "support": "Support shift: source and target hardly overlap",
+}
+STRENGTHS = {
+    "confirmed": "tested, and bounded",
+    "consistent": "not contradicted by a test that could have contradicted it",
+    "assumed": "these data cannot test it",
+}
+QUANTITIES = {
+    "p(x)": "the inputs",
+    "p(y)": "the labels",
+    "p(x|y)": "the inputs of rows with the same label",
+    "p(y|x)": "the label of rows with the same inputs",
+}
+NO_EFFECT = {"domain AUC": 0.5}  # the value of an effect that says "equal", where it is not 0
+
+
+def clean(text: object, width: int = 40) -> str:
+    r"""One printable line of at most `width` characters from any name.
+
+    Examples
+    --------
+    >>> clean("mean\nradius")
+    'mean radius'
+    >>> clean("a very long column name", 12)
+    'a very long…'
+    """
+    line = printable(text)
+    return line if len(line) <= width else line[: width - 1].rstrip() + "…"
+
+
+def printable(text: object) -> str:
+    """The text on one line without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number to so many significant digits, a dash when there is none.
+
+    Examples
+    --------
+    >>> number(0.123456), number(12345.6), number(1e-9), number(float("nan"))
+    ('0.123', '12,346', '1e-09', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.{digits}g}"
+
+
+def pvalue(p: float) -> str:
+    """A p-value as it is said, never as 0.
+
+    Examples
+    --------
+    >>> pvalue(0.0002), pvalue(0.0312)
+    ('p < 0.001', 'p = 0.031')
+    """
+    if not math.isfinite(p):
+        return "no p-value"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def share(value: float) -> str:
+    """A share in per cent, small ones to two digits, never rounded to nothing.
+
+    Examples
+    --------
+    >>> share(0.214), share(0.034), share(0.0001), share(0.0)
+    ('21%', '3.4%', '<0.1%', '0%')
+    """
+    if not math.isfinite(value):
+        return "–"
+    if 0 < value < 0.0005:
+        return "<0.1%"
+    return f"{100 * value:.2g}%" if value < 0.0995 else f"{100 * value:.0f}%"
+
+
+def interval(ci: tuple[float, float] | None) -> str:
+    """An interval in brackets, nothing when there is none."""
+    return "" if ci is None else f"[{number(ci[0])}, {number(ci[1])}]"
+
+
+def effect_text(effect: Effect | None) -> str:
+    """An effect with its interval: ``"domain AUC 0.81 [0.77, 0.85]"``."""
+    return "" if effect is None else f"{effect.name} {number(effect.value)} {interval(effect.ci)}".rstrip()
+
+
+def performance_text(estimate: PerformanceEstimate) -> str:
+    """A performance with its interval: ``"accuracy 0.81 [0.77, 0.85]"``."""
+    return f"{estimate.metric} {number(estimate.value)} {interval(estimate.ci)}".rstrip()
+
+
+def headline(report: ShiftReport) -> str:
+    """The verdict in one line."""
+    line = HEADLINES[report.verdict.kind]
+    if report.verdict.kind == "mixed" and report.shifts:
+        line += f" ({and_join(sorted(report.shifts))})"
+    return line
+
+
+def strength(report: ShiftReport) -> str:
+    """How sure the verdict is, with what the word means."""
+    return f"{report.verdict.strength} ({STRENGTHS[report.verdict.strength]})"
+
+
+def size_line(report: ShiftReport) -> str:
+    """What was compared."""
+    labels = {0: "no target labels", report.n_target: "all target rows labelled"}.get(
+        report.n_labelled, f"{report.n_labelled:,} target labels"
+    )
+    return (
+        f"{report.n_source:,} source rows against {report.n_target:,} target rows, "
+        f"{report.n_features:,} features, {labels}"
+    )
+
+
+def unknowns(report: ShiftReport) -> tuple[str, ...]:
+    """What these data cannot say, one sentence each, and how many labels would."""
+    sentences = []
+    for quantity in report.verdict.untestable:
+        what = f", {QUANTITIES[quantity]}," if quantity in QUANTITIES else ""
+        sentence = f"Whether {quantity}{what} changed: it cannot be excluded."
+        if quantity == "p(y|x)":
+            sentence += f" {budget_sentence(report)}"
+        sentences.append(sentence)
+    return tuple(sentences)
+
+
+def budget_sentence(report: ShiftReport) -> str:
+    """How many target labels would settle whether p(y|x) changed."""
+    budget = report.label_budget()
+    size = (
+        f"{number(budget.effect)} standard deviations of the label"
+        if report.task == "regression"
+        else f"{100 * budget.effect:.0f} points of a class probability"
+    )
+    return (
+        f"About {budget.labels:,} randomly chosen target rows with labels would reveal a change of p(y|x) by "
+        f"{size} (power {share(budget.power)})."
+    )
+
+
+def outcome(report: ShiftReport, test: ShiftTestResult) -> str:
+    """What a test says, in words that respect the correction and the smallest effect of interest."""
+    if not math.isfinite(test.pvalue):
+        return "not tested"
+    rejected = test.rejects(report.alpha)
+    if test.quantity == "label-shift fit":
+        return "label shift alone does not fit" if rejected else "label shift alone would fit"
+    if rejected and test.quantity in report.shifts:
+        return "differs"
+    if not rejected:
+        return "no difference found"
+    if negligible(report, test):
+        return "differs, but negligibly"
+    return "not after correction"
+
+
+def negligible(report: ShiftReport, test: ShiftTestResult) -> bool:
+    """Whether the effect of a test is below the smallest one of interest."""
+    if test.effect is None or test.effect.name not in report.min_effect:
+        return False
+    return abs(test.effect.value) < report.min_effect[test.effect.name]
+
+
+def decisive_tests(report: ShiftReport) -> tuple[ShiftTestResult, ...]:
+    """One test per quantity, the first that has an effect size, else the first."""
+    chosen: dict[str, ShiftTestResult] = {}
+    for test in report.tests:
+        if test.quantity not in chosen or (chosen[test.quantity].effect is None and test.effect is not None):
+            chosen[test.quantity] = test
+    return tuple(chosen.values())
+
+
+def overlap_sentence(report: ShiftReport) -> str:
+    """How well the source covers the target."""
+    overlap = report.overlap
+    return (
+        f"Weighting would leave {overlap.effective_sample_size:,.0f} effective rows of "
+        f"{report.n_source:,} ({share(overlap.ess_fraction)}); {share(overlap.unsupported_share)} of the "
+        f"target lies where the source has (nearly) no rows."
+    )
+
+
+def prior_sentence(report: ShiftReport, most: int = 2) -> str:
+    """The classes whose frequency changed most: ``"'b' 20% -> 45% [41%, 49%]"``."""
+    prior = report.prior
+    if prior is None:
+        return ""
+    change = abs(prior.target - prior.source)
+    order = sorted(range(len(prior.classes)), key=lambda k: -change[k])
+    shown = [
+        f"{clean(prior.classes[k], 20)!r} {share(prior.source[k])} -> {share(prior.target[k])} "
+        f"[{share(prior.ci[k][0])}, {share(prior.ci[k][1])}]"
+        for k in (order[:1] if len(order) == 2 else order[:most])
+    ]
+    more = f" and {len(order) - most:,} more classes" if len(order) > most else ""
+    condition = f", if {prior.assumption}" if prior.assumption else ""
+    return f"Class frequencies ({prior.method}): {'; '.join(shown)}{more}{condition}."
+
+
+def impact_sentences(report: ShiftReport) -> tuple[str, ...]:
+    """What the shift does to the model."""
+    impact = report.impact
+    if impact is None:
+        return ()
+    sentences = [f"On the source: {performance_text(impact.source)}."]
+    if impact.target is not None:
+        sentences.append(f"On the labelled target rows: {performance_text(impact.target)}.")
+    elif impact.estimates:
+        first = impact.estimates[0]
+        sentences.append(
+            f"On the target, estimated by {first.method}: {performance_text(first)}, if {first.assumption}."
+        )
+    if impact.p_x_part is not None and impact.p_y_given_x_part is not None:
+        sentences.append(
+            f"Of the change in loss, {signed(impact.p_x_part)} is due to p(x) and "
+            f"{signed(impact.p_y_given_x_part)} to p(y|x)."
+        )
+    return tuple(sentences)
+
+
+def signed(effect: Effect) -> str:
+    """A difference with its sign and interval."""
+    sign = "+" if effect.value > 0 else ""
+    return f"{sign}{number(effect.value)} {interval(effect.ci)}".rstrip()
+
+
+def feature_line(feature: FeatureShift) -> str:
+    """A feature's change: ``"higher in the target (+0.8 sd), KS distance 0.31, p < 0.001"``."""
+    parts = [feature.direction, effect_text(feature.effect), pvalue(feature.pvalue)]
+    return ", ".join(part for part in parts if part)
+
+
+def changed_features(report: ShiftReport) -> tuple[FeatureShift, ...]:
+    """The features that differ after correction, most important first."""
+    return tuple(f for f in report.features if f.pvalue <= report.alpha)
+
+
+def and_join(words: Iterable[str]) -> str:
+    """``"a, b and c"``."""
+    *first, last = list(words)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def report_to_text(report: ShiftReport) -> str:
+    """The whole report in about thirty lines of plain text."""
+    verdict = report.verdict
+    lines = [f"{headline(report)}.", f"Strength: {strength(report)}. {size_line(report)}."]
+    lines = [wrapped for line in lines for wrapped in paragraph(line)]
+    lines += ["", *paragraph(verdict.explanation)]
+
+    lines += ["", "What was found"]
+    tests = decisive_tests(report)
+    width = max((len(test.quantity) for test in tests), default=0)
+    for test in tests:
+        numbers = ", ".join(part for part in (effect_text(test.effect), pvalue(test.pvalue)) if part)
+        lines.append(f"  {test.quantity:<{width}}  {outcome(report, test)}: {numbers}")
+    lines += item(overlap_sentence(report))
+    if report.prior is not None:
+        lines += item(prior_sentence(report))
+    for sentence in impact_sentences(report):
+        lines += item(sentence)
+    if report.separators:
+        names = [clean(name, 24) for name in report.separators]
+        shown = names if len(names) <= 4 else [*names[:4], f"{len(names) - 4} more"]
+        lines += item(f"Columns that tell the domains apart alone: {and_join(shown)}.")
+
+    changed = changed_features(report)
+    if changed:
+        lines += [
+            "",
+            f"Features that changed ({len(changed):,} of {report.n_features:,}, most important first)",
+        ]
+        names = [clean(f.feature, 28) for f in changed[:TEXT_FEATURES]]
+        width = max(map(len, names))
+        for name, feature in zip(names, changed, strict=False):
+            lines.append(f"  {name:<{width}}  {feature_line(feature)}")
+
+    if unknowns(report):
+        lines += ["", "What these data cannot say"]
+        for sentence in unknowns(report):
+            lines += item(sentence)
+    if report.next_steps:
+        lines += ["", "What to do next"]
+        for k, step in enumerate(report.next_steps[:3], 1):
+            lines += item(step, f"  {k}. ")
+    return "\n".join(lines)
+
+
+def paragraph(text: str) -> list[str]:
+    """Wrapped lines of a paragraph."""
+    return textwrap.wrap(printable(text), WIDTH, break_on_hyphens=False)
+
+
+def item(text: str, bullet: str = "  ") -> list[str]:
+    """Wrapped lines of a list item."""
+    indent = " " * max(4, len(bullet))
+    text = printable(text)
+    return textwrap.wrap(text, WIDTH, initial_indent=bullet, subsequent_indent=indent, break_on_hyphens=False)

@@ -1,0 +1,195 @@
+"""From p-values and effects to a verdict in plain words.
+
+With target labels four equalities are tested: p(x), p(y), p(y|x), p(x|y). They are logically linked: if p(x)
+and p(y|x) both agree, so does everything; likewise p(y) and p(x|y). So once *something* differs, at most two
+of the four can still be equal, and only as {p(x), p(y)} or {p(y), p(y|x)}: after a gatekeeper at level alpha
+the single tests are judged at alpha/2, and at alpha where only one can be left (Shaffer 1986). The pattern of
+rejections is then read as the sparsest explanation over p(x) p(y|x) and p(y) p(x|y).
+
+Without target labels p(x) is tested, then whether changed class frequencies alone explain it
+(`LabelShiftFitTest`). Nothing is ever claimed about p(y|x).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._results import Overlap, ShiftTestResult, Verdict
+
+NO_OVERLAP_AUC = 0.97
+EQUIVALENCE = 0.1  # change of a class probability (or of the mean, in sd) that counts as none, for "confirmed"
+
+
+def combine(pvalues: list[float]) -> float:
+    """Cauchy combination (Liu and Xie 2020): one p-value from several dependent ones."""
+    p = np.clip(np.asarray(pvalues, float), 1e-15, 1 - 1e-15)
+    return float(0.5 - np.arctan(np.tan((0.5 - p) * np.pi).mean()) / np.pi)
+
+
+def rejected(p: dict[str, float], alpha: float) -> frozenset[str]:
+    """Quantities that differ, family-wise error at most alpha, from p-values of all four."""
+    if combine(list(p.values())) > alpha:
+        return frozenset()
+    out = {q for q, value in p.items() if value <= alpha / 2}
+    if "p(y)" in out:  # one equality at most is left
+        out |= {q for q, value in p.items() if value <= alpha}
+    if {"p(x)", "p(y|x)"} <= out and p["p(y)"] <= alpha:
+        out.add("p(y)")
+    # something differs, though no single test says what: the strongest hint
+    return frozenset(out or {min(p, key=p.__getitem__)})
+
+
+def no_overlap(overlap: Overlap) -> bool:
+    """Whether weighting the source cannot reach the target."""
+    return overlap.domain_auc.value > NO_OVERLAP_AUC or (overlap.ess_fraction < 0.1 and overlap.unsupported_share > 0.3)
+
+
+def labelled_kind(shifts: frozenset[str], p: dict[str, float], overlap: Overlap) -> str:
+    r"""Sparsest explanation of a pattern of rejections.
+
+    ===== ===== ======= ======= =====================================================================
+    p(x)  p(y)  p(y|x)  p(x|y)  reading (R rejected, - not, any)
+    ===== ===== ======= ======= =====================================================================
+    \-    \-    \-      \-      none
+    R     any   any     any     support, when the domains hardly overlap: p(y|x) cannot be compared there
+    R     any   \-      any     covariate (or label, when p(y) moved and p(x|y) fits better than p(y|x))
+    R     R     R       \-      label: p(y|x) changes with the class frequencies
+    \-    R     any     \-      label, unless "p(x) is equal" fits better than "p(x|y) is equal": concept
+    \-    any   any     R       concept
+    R     \-    R       any     conditional
+    R     R     R       R       mixed
+    ===== ===== ======= ======= =====================================================================
+    """
+    x, y, y_x, x_y = (q in shifts for q in ("p(x)", "p(y)", "p(y|x)", "p(x|y)"))
+    if not shifts:
+        return "none"
+    if x and no_overlap(overlap):
+        return "support"
+    if y and not x_y:
+        rival = "p(y|x)" if x and not y_x else "p(x)" if not x else None
+        if rival is None or p["p(x|y)"] >= p[rival]:
+            return "label"
+        return "covariate" if rival == "p(y|x)" else "concept"
+    if not x:
+        return "concept"
+    if not y_x:
+        return "covariate"
+    return "mixed" if y else "conditional"
+
+
+def labelled_verdict(
+    tests: dict[str, ShiftTestResult], shifts: frozenset[str], overlap: Overlap, n_labelled: int
+) -> Verdict:
+    """Verdict when target labels are known."""
+    p = {quantity: test.pvalue for quantity, test in tests.items()}
+    kind = labelled_kind(shifts, p, overlap)
+    change = tests["p(y|x)"].effect
+    bounded = change is not None and change.ci is not None and max(abs(change.ci[0]), abs(change.ci[1])) <= EQUIVALENCE
+    within = tests["p(x|y)"].effect
+    if kind == "none":
+        strength = "consistent"
+        text = (
+            f"Source and target agree in everything that was tested: p(x), p(y), p(x|y) and p(y|x), with {n_labelled} "
+            "target labels. Smaller differences than these data can show remain possible."
+        )
+    elif kind == "covariate":
+        strength = "confirmed" if bounded else "consistent"
+        text = (
+            "The inputs x are distributed differently, but at equal x the outcome y behaves the same: covariate "
+            f"shift. {change} is compatible with zero."
+        )
+    elif kind == "label":
+        strength = "confirmed" if within is not None and within.value <= EQUIVALENCE else "consistent"
+        text = (
+            "The frequencies of y changed, but rows with the same y look the same in both domains: label shift. "
+            "The change of p(x) follows from it."
+        )
+    elif kind == "concept":
+        strength = "confirmed"
+        text = (
+            f"The same x now goes with another y: p(y|x) itself changed ({change}). Weighting or aligning x cannot "
+            "repair that; target labels can."
+        )
+    elif kind == "conditional":
+        strength = "confirmed"
+        text = (
+            "The classes occur as often as before, but the rows of a class look different (p(x|y) changed), as after "
+            "a change of sensor or coding."
+        )
+    elif kind == "support":
+        strength = "confirmed"
+        text = (
+            f"The target lies where the source has (nearly) no rows ({overlap.domain_auc}). Whether p(y|x) changed can "
+            "only be seen where both domains have data, so it cannot be said here, labels or not."
+        )
+    else:
+        strength = "confirmed"
+        text = (
+            "Both factorisations changed: p(x), p(y), p(x|y) and p(y|x) all differ, so no single simple shift "
+            f"explains it. {change}."
+        )
+    return Verdict(kind, strength, text, ("p(y|x)",) if kind == "support" else ())
+
+
+def unlabelled_verdict(
+    shifted: bool, fit: ShiftTestResult | None, change_pvalue: float, overlap: Overlap, alpha: float
+) -> Verdict:
+    """Verdict without target labels."""
+    untestable = ("p(y|x)", "p(x|y)", "p(y)") if fit is None else ("p(y|x)",)
+    auc = overlap.domain_auc
+    if not shifted:
+        text = (
+            f"The inputs of source and target cannot be told apart ({auc}). Whether y still depends on x as before "
+            "cannot be said without target labels."
+        )
+        return Verdict("none", "consistent", text, untestable)
+    if no_overlap(overlap):
+        text = (
+            f"The target lies where the source has (nearly) no rows: {auc}, {overlap.unsupported_share:.0%} of the "
+            "target rows without a source neighbour. Weighting the source cannot reach it; the change may be a "
+            "transformation of x (align it) or new territory (get labels)."
+        )
+        return Verdict("support", "confirmed", text, untestable)
+    if fit is not None and fit.pvalue > alpha and change_pvalue <= alpha:
+        text = (
+            f"The inputs differ ({auc}), and changed frequencies of y alone explain it: the target fits a mixture of "
+            f"the source's classes (p = {fit.pvalue:.2g}). Label shift is the simplest explanation, not the only one."
+        )
+        return Verdict("label", "consistent", text, untestable)
+    reason = (
+        ""
+        if fit is None
+        else f"Changed frequencies of y alone do not explain it (p = {fit.pvalue:.2g}). "
+        if fit.pvalue <= alpha
+        else "No change of the frequencies of y was found that would explain it. "
+    )
+    text = (
+        f"The inputs differ ({auc}). {reason}That is covariate shift if y still depends on x as before, which cannot "
+        "be tested without target labels; a change of p(y|x) on top of it cannot be excluded."
+    )
+    return Verdict("covariate", "assumed", text, untestable)
+
+
+def next_steps(verdict: Verdict, n_labels: int | None, task: str | None) -> tuple[str, ...]:
+    """What to do, in plain sentences."""
+    correct = (
+        "PriorCorrection re-weights the model's class probabilities"
+        if task != "regression"
+        else "re-weight the source rows by y"
+    )
+    steps = {
+        "none": ("Keep the model as it is.",),
+        "covariate": ("Try ImportanceWeighting; a flexible, well-fitted model may not need it (adapt() checks).",),
+        "label": (f"Correct the class prior: {correct}, without retraining.",),
+        "conditional": ("Align the features (FeatureAlignment with LinearOT or CORAL), or retrain on target labels.",),
+        "concept": ("Collect target labels and transfer with PriorCentered, or retrain; nothing unlabelled will do.",),
+        "mixed": ("Collect target labels and transfer with PriorCentered; check alignment as a second candidate.",),
+        "support": (
+            "Do not weight. Align the features if a change of sensor or coding is plausible, otherwise label "
+            "target rows.",
+        ),
+    }[verdict.kind]
+    if "p(y|x)" in verdict.untestable and n_labels is not None:
+        what = "a class probability by .10" if task == "classification" else "the mean of y by .1 standard deviations"
+        steps += (f"About {n_labels} labelled target rows, drawn at random, would reveal a change of {what}.",)
+    return steps

@@ -1,0 +1,424 @@
+"""Showing: every report renders as text, page, JSON and figure; the summaries behind it are right."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import re
+import runpy
+import sys
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from shift_detectors import _plot, _text
+from shift_detectors._results import (
+    VERDICT_KINDS,
+    Effect,
+    FeatureShift,
+    FeatureSummary,
+    PriorEstimate,
+    ShiftTestResult,
+)
+from shift_detectors._style import SOURCE, TARGET
+from shift_detectors._summaries import MAX_BINS, MAX_CATEGORIES, domain_map, summarise
+from shift_detectors._table import Table
+
+examples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("_example_reports.py"))))
+HOSTILE = '<script>alert(\'x\')</script>" onload="evil()" $\\frac{1}$ </svg> & \x00\n'
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Checks that tags nest and collects what a test asks for."""
+
+    def __init__(self, html: str):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.ids, self.links, self.attributes, self.text = [], [], [], [], [], []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            self.attributes.append(name)
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href", "action", "data"):
+                self.links.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] != "style":
+            self.text.append(data)
+
+
+def check_page(html: str) -> Page:
+    page = Page(html)
+    assert "script" not in page.tags
+    assert not [name for name in page.attributes if name.startswith("on")]
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
+    references = [link[1:] for link in page.links if link.startswith("#")]
+    references += re.findall(r"url\(#([^)]+)\)", html)
+    assert set(references) <= set(page.ids)
+    assert not re.search(r"url\((?!#)|@import|https?://", html)
+    return page
+
+
+@pytest.mark.parametrize("kind", VERDICT_KINDS)
+def test_every_kind_renders_everywhere(kind):
+    report = examples.example_report(kind)
+    text = str(report)
+    assert text.startswith(_text.HEADLINES[kind])
+    assert report.verdict.strength in text
+    assert len(text.splitlines()) <= 34
+    assert max(map(len, text.splitlines())) <= _text.WIDTH
+    assert "\x1b" not in text
+    page = check_page(report.to_html())
+    assert {"h1", "h2", "svg", "table", "th"} <= set(page.tags)
+    words = " ".join(page.text)
+    assert _text.HEADLINES[kind] in words
+    assert all(step in words for step in report.next_steps)
+    Page(report._repr_html_())
+    assert len(report._repr_html_()) < 20_000
+    assert json.loads(report.to_json())["verdict"]["kind"] == kind
+    assert isinstance(report.plot(), Figure)
+
+
+@pytest.mark.parametrize("kind", ["none", "covariate", "support"])
+def test_without_target_labels_every_view_says_what_is_not_known(kind):
+    report = examples.example_report(kind, summaries=())
+    number = f"{report.label_budget().labels:,}"
+    for view in (str(report), " ".join(Page(report.to_html()).text)):
+        flat = " ".join(view.split())
+        assert "cannot be excluded" in flat
+        assert f"About {number} randomly chosen target rows" in flat
+
+
+@pytest.mark.parametrize("status", ["verified", "plausible", "unverified", "unchanged"])
+def test_adaptation_result_renders_everywhere(status):
+    result = examples.example_result(examples.example_report("covariate", summaries=()), status)
+    text = str(result)
+    words = " ".join(check_page(result.to_html()).text)
+    for view in (text, words):
+        assert status in view
+        assert all(candidate.name in view for candidate in result.candidates)
+        assert _text.HEADLINES["covariate"] in view
+    assert words.index("Candidates") < words.index("Diagnosis")
+    Page(result._repr_html_())
+    assert isinstance(result.plot(), Figure)
+    assert ("Keep the model" in text) == (status == "unchanged")
+
+
+def test_result_without_estimates_or_candidates_renders():
+    result = examples.example_result(status="unchanged", before=None, after=None, candidates=(), recommendations=())
+    check_page(result.to_html())
+    assert result.plot()._repr_png_()
+    assert "Estimated" not in str(result)
+
+
+def test_report_with_hardly_anything_renders():
+    report = examples.example_report(
+        "none",
+        prior=None,
+        impact=None,
+        features=(),
+        summaries=(),
+        domain_map=None,
+        tests=(),
+        next_steps=(),
+        notes=(),
+        min_effect={},
+        task=None,
+    )
+    check_page(report.to_html())
+    assert isinstance(report.plot(), Figure)
+    assert "No shift found" in str(report)
+
+
+def test_numbers_that_are_not_finite_are_drawn_as_absent():
+    nan = float("nan")
+    report = examples.example_report("covariate")
+    tests = (
+        ShiftTestResult("broken", "p(x)", nan, nan, Effect("domain AUC", nan, (nan, nan))),
+        ShiftTestResult("unbounded", "p(y)", 1.0, 0.5, Effect("total variation", 0.2, (nan, nan))),
+    )
+    prior = replace(report.prior, ci=np.full((2, 2), nan))
+    report = replace(report, tests=tests, prior=prior, summaries=())
+    assert "not tested" in str(report)
+    assert "nan" not in str(report)
+    check_page(report.to_html())
+    assert isinstance(report.plot(), Figure)
+
+
+def test_hostile_names_stay_text():
+    summary = FeatureSummary(HOSTILE, "categorical", (HOSTILE, "b"), np.array([0.5, 0.5]), np.array([0.2, 0.8]))
+    feature = FeatureShift(HOSTILE, 0.001, Effect("total variation", 0.3), f"more {HOSTILE!r}", 0.5, "categorical")
+    prior = PriorEstimate(
+        (HOSTILE, "b"), np.array([0.5, 0.5]), np.array([0.2, 0.8]), np.array([[0.1, 0.3], [0.7, 0.9]]), "MLLS"
+    )
+    report = examples.example_report(
+        "covariate",
+        features=(feature,),
+        summaries=(summary,),
+        prior=prior,
+        separators=(HOSTILE,),
+        notes=(HOSTILE,),
+        next_steps=(HOSTILE,),
+    )
+    page = check_page(report.to_html())
+    assert "alert('x')" in " ".join(page.text)
+    check_page(report._repr_html_())
+    assert "\x00" not in str(report) + report.to_html()
+    report.plot()._repr_png_()
+    candidate = examples.example_result().candidates[1]
+    result = examples.example_result(report=report, candidates=(replace(candidate, name=HOSTILE),))
+    check_page(result.to_html())
+    check_page(result._repr_html_())
+
+
+def test_names_beyond_the_font_and_beyond_unicode():
+    table = Table(
+        np.random.default_rng(0).normal(size=(60, 2)),
+        np.empty((60, 0), np.int32),
+        ("年齢", "bad\ud800"),
+        (),
+        (),
+        30,
+    )
+    features = tuple(FeatureShift(n, 0.5, Effect("KS distance", 0.1), "") for n in table.names)
+    report = examples.example_report("none", features=features, summaries=summarise(table, table.names))
+    html = report.to_html()
+    assert "年齢" in html
+    html.encode("utf-8")
+
+
+def test_pages_stay_small_and_quick():
+    start = time.process_time()
+    small = examples.example_report("mixed").to_html()
+    assert len(small.encode()) < 1_000_000
+    assert time.process_time() - start < 15
+    report = examples.example_report("covariate", extra=1000)
+    big = report.to_html()
+    assert len(big.encode()) < 3_000_000
+    assert Page(big).tags.count("article") == 12
+    assert "x999" in big
+    assert len(str(report).splitlines()) <= 34
+
+
+def test_a_hundred_classes():
+    rng = np.random.default_rng(0)
+    source, target = rng.dirichlet(np.ones(100), 2)
+    prior = PriorEstimate(
+        tuple(f"class {k}" for k in range(100)),
+        source,
+        target,
+        np.column_stack([target * 0.9, target * 1.1]),
+        "MLLS",
+        "p(x|y) is the same",
+    )
+    report = examples.example_report("label", prior=prior, summaries=())
+    most = f"class {np.argmax(abs(target - source))}"
+    text = " ".join(str(report).split())
+    assert most in text
+    assert "98 more classes" in text
+    assert "88 classes that changed less" in " ".join(check_page(report.to_html()).text)
+
+
+def test_regression_speaks_of_the_label_not_of_classes():
+    report = examples.example_report("covariate", task="regression")
+    text = " ".join(str(report).split())
+    assert "standard deviations of the label" in text
+    assert "class" not in text.replace(report.verdict.explanation, "")
+    assert "Class frequencies" not in report.to_html()
+
+
+def test_matplotlib_is_left_as_it_was():
+    before = dict(matplotlib.rcParams)
+    pyplot_before = "matplotlib.pyplot" in sys.modules
+    report = examples.example_report("covariate", features=examples.example_report().features[:1])
+    report.plot()
+    report.to_html()
+    assert dict(matplotlib.rcParams) == before
+    assert ("matplotlib.pyplot" in sys.modules) == pyplot_before
+
+
+def test_page_and_figure_do_not_change_between_calls_and_survive_pickling():
+    report = examples.example_report("covariate", features=examples.example_report().features[:1])
+    assert report.to_html() == pickle.loads(pickle.dumps(report)).to_html()
+    figure = report.plot()
+    assert figure._repr_png_() == report.plot()._repr_png_()
+    assert pickle.loads(pickle.dumps(figure)).get_size_inches().tolist() == figure.get_size_inches().tolist()
+
+
+def test_html_file_is_what_was_returned(tmp_path):
+    report = examples.example_report("label", summaries=())
+    html = report.to_html(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == html
+
+
+def test_outcomes_respect_correction_and_smallest_effect():
+    report = examples.example_report("none")
+    tiny = ShiftTestResult("t", "p(x)", 1.0, 0.001, Effect("domain AUC", 0.51))
+    assert _text.outcome(report, tiny) == "differs, but negligibly"
+    large = ShiftTestResult("t", "p(x)", 1.0, 0.04, Effect("domain AUC", 0.7))
+    assert _text.outcome(report, large) == "not after correction"
+    found = replace(report, shifts=frozenset({"p(x)"}))
+    assert _text.outcome(found, large) == "differs"
+    assert _text.outcome(found, replace(large, pvalue=0.4)) == "no difference found"
+
+
+def test_decisive_test_prefers_one_with_an_effect():
+    report = examples.example_report("covariate")
+    bare, effect = ShiftTestResult("a", "p(x)", 1.0, 0.01), report.tests[0]
+    assert _text.decisive_tests(replace(report, tests=(bare, effect))) == (effect,)
+
+
+def test_draw_functions_draw_on_the_axes_they_get():
+    report = examples.example_report("label")
+    calls = [
+        (_plot.draw_tests, (report,)),
+        (_plot.draw_feature, (report.summaries[0], report.features[0])),
+        (_plot.draw_overlap, (report.overlap,)),
+        (_plot.draw_prior, (report.prior,)),
+        (_plot.draw_impact, (report.impact,)),
+        (_plot.draw_map, (report.domain_map,)),
+    ]
+    for draw, arguments in calls:
+        ax = Figure().add_subplot()
+        assert draw(ax, *arguments) is ax
+        assert ax.has_data()
+
+
+def test_source_and_target_have_the_two_colours_that_everyone_can_tell_apart():
+    assert (SOURCE, TARGET) == ("#0072B2", "#D55E00")
+    html = examples.example_report("label").to_html().lower()
+    assert SOURCE.lower() in html
+    assert TARGET.lower() in html
+
+
+# summaries
+
+
+def numeric_table(source, target, names=("x",), datetimes=frozenset()):
+    rows = np.r_[source, target].astype(float)[:, None]
+    return Table(rows, np.empty((len(rows), 0), np.int32), names, (), (), len(source), datetimes)
+
+
+def test_numeric_shares_are_the_counts_on_common_edges():
+    rng = np.random.default_rng(0)
+    source, target = rng.normal(size=2000), rng.normal(1, 1, size=500)
+    (summary,) = summarise(numeric_table(source, target), ["x"])
+    edges = np.array(summary.bins)
+    assert len(edges) - 1 == len(summary.source) <= MAX_BINS
+    inside = np.clip(source, edges[0], edges[-1])
+    np.testing.assert_allclose(summary.source, np.histogram(inside, edges)[0] / 2000)
+    assert summary.source.sum() == pytest.approx(1)
+    assert summary.target.sum() == pytest.approx(1)
+
+
+def test_one_outlier_does_not_squeeze_the_picture_and_a_small_side_is_not_lost():
+    rng = np.random.default_rng(0)
+    (summary,) = summarise(numeric_table(np.r_[rng.normal(size=5000), 1e9], rng.normal(8, 1, 40)), ["x"])
+    assert 8 < summary.bins[-1] < 12
+    assert summary.bins[0] < -2
+
+
+@pytest.mark.parametrize("top", [5, 29, 30, 400])
+def test_whole_numbers_get_whole_bins(top):
+    values = np.arange(top + 1)
+    (summary,) = summarise(numeric_table(np.repeat(values, 30), np.repeat(values, 30)), ["x"])
+    widths = np.diff(summary.bins)
+    assert np.all(widths == widths[0])
+    assert widths[0] == int(widths[0])
+    assert len(widths) <= MAX_BINS
+    assert set(np.mod(summary.bins, 1)) == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ([np.nan] * 3, [np.nan] * 3),
+        ([1.5] * 3, [1.5] * 3),
+        ([np.nan] * 3, [1.0, 2.0, 3.5]),
+        ([1e300, -1e300, 0.5], [0.5, 0.5, 0.5]),
+    ],
+)
+def test_degenerate_columns_are_summarised_and_drawn(source, target):
+    (summary,) = summarise(numeric_table(np.array(source), np.array(target)), ["x"])
+    assert summary.missing_source == np.mean(np.isnan(source))
+    assert np.all(np.diff(summary.bins) > 0)
+    assert np.isfinite(np.r_[summary.source, summary.target]).all()
+    figure = Figure()
+    _plot.draw_feature(figure.add_subplot(), summary)
+    figure.savefig(io.BytesIO(), format="png")
+
+
+def test_categories_top_twelve_and_the_rest_together():
+    rng = np.random.default_rng(0)
+    codes = np.r_[rng.integers(0, 40, 900), [-1] * 100, rng.integers(20, 40, 500)].astype(np.int32)[:, None]
+    table = Table(np.empty((1500, 0)), codes, (), ("c",), (np.arange(40),), 1000)
+    (summary,) = summarise(table, ["c"])
+    assert len(summary.bins) == MAX_CATEGORIES + 1
+    assert summary.bins[-1] == "other (28)"
+    assert summary.source.sum() == pytest.approx(1)
+    assert summary.target.sum() == pytest.approx(1)
+    assert summary.missing_source == pytest.approx(0.1)
+    first = int(summary.bins[0])
+    assert summary.target[0] == pytest.approx(np.mean(codes[1000:] == first))
+
+
+def test_summaries_follow_the_order_and_many_columns_are_quick():
+    rng = np.random.default_rng(0)
+    names = tuple(f"x{k}" for k in range(200))
+    values = rng.normal(size=(4000, 200))
+    kept = values.copy()
+    table = Table(values, np.empty((4000, 0), np.int32), names, (), (), 2000)
+    start = time.process_time()
+    summaries = summarise(table, names[::-1])
+    assert time.process_time() - start < 5
+    assert [s.feature for s in summaries] == list(names[::-1])
+    np.testing.assert_array_equal(values, kept)
+
+
+def test_domain_map_shows_the_direction_of_a_large_shift():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(3000, 5))
+    rows[2000:] += 3
+    table = Table(rows, np.empty((3000, 0), np.int32), tuple("abcde"), (), (), 2000)
+    y = np.arange(2000) % 3
+    drawn = domain_map(table, y, 0)
+    assert drawn.source.shape == drawn.target.shape == (600, 2)
+    gap = drawn.target[:, 0].mean() - drawn.source[:, 0].mean()
+    assert abs(gap) > 3 * drawn.source[:, 0].std()
+    assert drawn.explained[0] > 0.5 > drawn.explained[1]
+    assert drawn.y_source is not None
+    assert set(drawn.y_source) == {0, 1, 2}
+    again = domain_map(table, y, 0)
+    np.testing.assert_array_equal(drawn.source, again.source)
+
+
+def test_domain_map_of_one_column_and_of_none():
+    one = domain_map(numeric_table(np.arange(5), np.arange(5) + 1.0))
+    assert one.source.shape == (5, 2)
+    assert np.all(one.source[:, 1] == 0)
+    constant = domain_map(numeric_table(np.ones(4), np.ones(3)))
+    assert constant.explained == (0.0, 0.0)
+    assert constant.target.shape == (3, 2)
