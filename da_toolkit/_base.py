@@ -1,0 +1,643 @@
+"""What every shallow adapter is: an sklearn estimator around the user's model that also sees the target.
+
+Read `BaseAdapter` first. A method implements ``_fit(domains)``, which sets
+
+``front_``
+    the fitted first part of the model, a transformer, or None; applied to the rows of both domains.
+``head_``
+    the fitted last part of the model; it answers ``predict``.
+
+and, when the two domains take different paths between the two, ``_map(Z, domain)``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn import config_context
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_random_state, get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+
+from shift_detectors._errors import InputError, ShiftWarning
+
+
+class Target:
+    """The target domain as one object that scikit-learn passes on whole.
+
+    ``GridSearchCV(adapter, grid).fit(X, y, X_target=Xt)`` would slice ``Xt`` together with ``X`` when both
+    have the same number of rows. ``X_target=Target(Xt)`` is never sliced: it has no length. Accepted
+    wherever ``X_target`` is.
+
+    Parameters
+    ----------
+    X : array, DataFrame or sparse matrix of shape (n_target, n_features)
+    y : array-like of shape (n_target,), optional
+        Target labels; a missing value means "unlabelled".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Target(np.zeros((3, 2)))
+    Target(3 rows, 2 columns, no labels)
+    """
+
+    def __init__(self, X: Any, y: Any = None):
+        self.X = X
+        self.y = y
+
+    def __repr__(self) -> str:
+        n, d = np.shape(self.X)
+        return f"Target({n} rows, {d} columns, {'no labels' if self.y is None else 'labels'})"
+
+
+@dataclass(frozen=True)
+class Domains:
+    """The checked arguments of ``fit``; the caller's rows themselves, untouched.
+
+    Attributes
+    ----------
+    X, X_target : array, DataFrame or sparse matrix
+        As passed (lists become arrays).
+    y : ndarray of shape (n_source,)
+    y_target : ndarray of shape (n_target,) or None
+        In the dtype of `y`; what stands in unlabelled rows is meaningless.
+    labelled : ndarray of bool, shape (n_target,)
+        Which target rows have a label.
+    sample_weight, groups, source_domain : ndarray of shape (n_source,) or None
+    """
+
+    X: Any
+    y: np.ndarray
+    X_target: Any
+    y_target: np.ndarray | None
+    labelled: np.ndarray
+    sample_weight: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    source_domain: np.ndarray | None = None
+
+
+def _has(method: str):
+    """Whether the wrapped model (the fitted one, when there is one) offers `method`."""
+
+    def check(self: BaseAdapter) -> bool:
+        getattr(getattr(self, "head_", self.estimator), method)  # its AttributeError is the message
+        return True
+
+    return check
+
+
+class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
+    """An estimator that wraps a model, learns from source *and* target, and predicts target rows.
+
+    A subclass has a parameter ``estimator`` and implements ``_fit(domains)`` (see the module docstring).
+
+    Attributes
+    ----------
+    front_ : transformer or None
+        Fitted first part of the model, which both domains pass through.
+    head_ : estimator
+        Fitted last part of the model.
+    n_features_in_ : int
+        Columns of ``X``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names, when ``X`` is a frame whose names are strings.
+    classes_ : ndarray of shape (n_classes,)
+        Classes, when the model is a classifier.
+    """
+
+    estimator: Any
+    front_: Any
+    head_: Any
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        X_target: Any = None,
+        y_target: Any = None,
+        *,
+        sample_weight: Any = None,
+        groups: Any = None,
+        source_domain: Any = None,
+    ):
+        """Fit the model on the source so that it serves the target.
+
+        Parameters
+        ----------
+        X : array, DataFrame or sparse matrix of shape (n_source, n_features)
+            Source rows.
+        y : array-like of shape (n_source,)
+            Source labels or values, none missing.
+        X_target : array, DataFrame, sparse matrix or Target, of shape (n_target, n_features)
+            Target rows. Required.
+        y_target : array-like of shape (n_target,), optional
+            Target labels; a missing value (None, NaN, pd.NA) means "unlabelled".
+        sample_weight, groups, source_domain : array-like of shape (n_source,), optional
+            Weights of the source rows; which of them belong together; which source each comes from.
+
+        Returns
+        -------
+        self
+        """
+        domains = read_domains(
+            X,
+            y,
+            X_target,
+            y_target,
+            classification=is_classifier(self.estimator),
+            sample_weight=sample_weight,
+            groups=groups,
+            source_domain=source_domain,
+            adapter=type(self).__name__,
+        )
+        self.n_features_in_ = domains.X.shape[1]
+        names = column_names(domains.X)
+        if names is not None and all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.asarray(names, object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_  # a refit on an array after a fit on a frame
+        self._fit(domains)
+        return self
+
+    def _fit(self, domains: Domains) -> None:
+        """Set ``front_`` and ``head_`` and whatever the method learns."""
+        raise NotImplementedError
+
+    def _map(self, Z: Any, domain: str) -> Any:
+        """Rows between ``front_`` and ``head_``; `domain` is ``"source"`` or ``"target"``."""
+        return Z
+
+    def _respond(self, method: str, X: Any, domain: str) -> np.ndarray:
+        """Answer of ``head_`` for rows that follow the path of `domain`."""
+        check_is_fitted(self)
+        X = self._check_rows(X)
+        Z = X if self.front_ is None else self.front_.transform(X)
+        return getattr(self.head_, method)(self._map(Z, domain))
+
+    def _check_rows(self, X: Any) -> Any:
+        """Rows to predict: as many columns, under the same names, as in ``fit``."""
+        X = as_rows(X, "X")
+        check_columns(X, "X", self.n_features_in_, getattr(self, "feature_names_in_", None))
+        return X
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict *target* rows; shape (n_rows,)."""
+        return self._respond("predict", X, "target")
+
+    def predict_source(self, X: Any) -> np.ndarray:
+        """Predict *source* rows, which follow the source's own path; shape (n_rows,)."""
+        return self._respond("predict", X, "source")
+
+    @available_if(_has("predict_proba"))
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities of *target* rows; shape (n_rows, n_classes)."""
+        return self._respond("predict_proba", X, "target")
+
+    @available_if(_has("predict_proba"))
+    def predict_proba_source(self, X: Any) -> np.ndarray:
+        """Class probabilities of *source* rows; shape (n_rows, n_classes)."""
+        return self._respond("predict_proba", X, "source")
+
+    @available_if(_has("decision_function"))
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Decision values of *target* rows; shape (n_rows,) or (n_rows, n_classes)."""
+        return self._respond("decision_function", X, "target")
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy (classifier) or R2 (regressor) on labelled *target* rows; unlabelled rows are left out."""
+        labelled = ~pd.isna(np.asarray(y, object))
+        if not labelled.any():
+            raise InputError("y has no label", "labelled target rows", "Label some of the rows.")
+        y = cast_labels(np.asarray(y, object)[labelled], self.classes_ if is_classifier(self) else np.zeros(1))
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight)[labelled]
+        metric = accuracy_score if is_classifier(self) else r2_score
+        return float(metric(y, self.predict(X)[labelled], sample_weight=sample_weight))
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """Classes of the wrapped classifier, in the order of ``predict_proba``."""
+        return self.head_.classes_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.estimator_type = inner.estimator_type
+        tags.classifier_tags = inner.classifier_tags
+        tags.regressor_tags = inner.regressor_tags
+        tags.input_tags = inner.input_tags
+        tags.target_tags.required = True
+        return tags
+
+
+# --- the wrapped model -------------------------------------------------------------------------------------
+
+
+def is_frozen(estimator: Any) -> bool:
+    """Whether the model (of a Pipeline: its last step) must not be refitted."""
+    if isinstance(estimator, Pipeline):
+        return is_frozen(estimator.steps[-1][1])
+    return isinstance(estimator, FrozenEstimator)
+
+
+def refuse_frozen(estimator: Any, adapter: str) -> None:
+    """Raise when an adapter that has to refit is given a frozen model."""
+    if is_frozen(estimator):
+        raise InputError(
+            f"{adapter} was given a FrozenEstimator, which must not be refitted",
+            "a model that may be fitted again",
+            f"{adapter} works by refitting: pass the unfrozen estimator, or use PriorCorrection or "
+            "SourceOnly, which leave a fitted model as it is.",
+        )
+
+
+def split_model(estimator: Any, at: str | None = None) -> tuple[Any, Any]:
+    """Split a model into the part in front of the adaptation and the part behind it.
+
+    Parameters
+    ----------
+    estimator : estimator, Pipeline or FrozenEstimator around one
+    at : str, optional
+        None: in front of the last step of a Pipeline. A step name: in front of that step. ``"input"``: in
+        front of everything.
+
+    Returns
+    -------
+    front : transformer or None
+        Unfitted (frozen when the estimator is), None when adaptation happens on the input itself.
+    head : estimator
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> split_model(make_pipeline(StandardScaler(), LogisticRegression()))
+    (Pipeline(steps=[('standardscaler', StandardScaler())]), LogisticRegression())
+    """
+    if isinstance(estimator, FrozenEstimator):
+        front, head = split_model(estimator.estimator, at)
+        return None if front is None else FrozenEstimator(front), FrozenEstimator(head)
+    if at == "input":
+        return None, estimator
+    names = [name for name, _ in estimator.steps] if isinstance(estimator, Pipeline) else []
+    if at is None:
+        index = len(names) - 1
+    elif at in names:
+        index = names.index(at)
+    else:
+        raise InputError(f"at={at!r}", f"None, 'input' or one of the steps {names}", "Name a step of the Pipeline.")
+    if index < 1:
+        return None, estimator.steps[-1][1] if len(names) == 1 else estimator
+    head = estimator.steps[-1][1] if index == len(names) - 1 else estimator[index:]
+    return estimator[:index], head
+
+
+def join_model(front: Any, head: Any) -> Any:
+    """The two fitted parts of `split_model` as one fitted model again."""
+    if front is None:
+        return head
+    frozen = isinstance(front, FrozenEstimator) and isinstance(head, FrozenEstimator)
+    if frozen:
+        return FrozenEstimator(join_model(front.estimator, head.estimator))
+    first = list(front.steps) if isinstance(front, Pipeline) else [("front", front)]
+    last = list(head.steps) if isinstance(head, Pipeline) else [("head", head)]
+    return Pipeline(first + last)
+
+
+def fit_front(front: Any, domains: Domains) -> tuple[Any, Any, Any]:
+    """Fit the front part on the source and pass both domains through it.
+
+    Returns
+    -------
+    front_ : fitted transformer or None
+    Z, Z_target : the rows of source and target behind it
+    """
+    if front is None:
+        return None, domains.X, domains.X_target
+    front = clone(front)  # a FrozenEstimator stays the object it is
+    if isinstance(front, FrozenEstimator):
+        return front, front.transform(domains.X), front.transform(domains.X_target)
+    Z = front.fit_transform(domains.X, domains.y)  # as Pipeline.fit does
+    return front, Z, front.transform(domains.X_target)
+
+
+def weight_parameter(estimator: Any) -> str | None:
+    """Keyword under which ``estimator.fit`` takes sample weights, None when it takes none."""
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        inner = weight_parameter(last)
+        return None if inner is None else f"{name}__{inner}"
+    if isinstance(estimator, BaseSearchCV):
+        return weight_parameter(estimator.estimator)
+    return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
+
+
+def fit_weighted(estimator: Any, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, random_state: Any = None):
+    """Fit a clone of the estimator under sample weights, which are never dropped.
+
+    Where ``fit`` (of a Pipeline: of its last step) takes weights, they are passed. Otherwise as many rows as
+    there are get drawn by weight (systematic resampling: row i comes floor or ceil of n w_i / sum(w) times,
+    so equal weights give back the sample itself) with a `ShiftWarning`.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : array, DataFrame or sparse matrix of shape (n_rows, n_features)
+    y : ndarray of shape (n_rows,)
+    sample_weight : ndarray of shape (n_rows,) or None
+    random_state : int, RandomState or None
+        Of the resampling.
+
+    Returns
+    -------
+    fitted clone
+    """
+    estimator = clone(estimator)
+    if sample_weight is None:
+        return estimator.fit(X, y)
+    parameter = weight_parameter(estimator)
+    if parameter is not None:
+        with config_context(enable_metadata_routing=False):  # passed by name, whatever the user routes elsewhere
+            return estimator.fit(X, y, **{parameter: sample_weight})
+    model = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    warnings.warn(
+        f"{type(model).__name__}.fit takes no sample_weight: source rows are resampled by weight instead.",
+        ShiftWarning,
+        stacklevel=2,
+    )
+    rows = _resample(sample_weight, y if is_classifier(estimator) else None, check_random_state(random_state))
+    return estimator.fit(take_rows(X, rows), y[rows])
+
+
+def _resample(weight: np.ndarray, classes: np.ndarray | None, rng: np.random.RandomState) -> np.ndarray:
+    """Systematic resampling by weight, stratified by class; every class keeps at least its heaviest row."""
+    n = len(weight)
+    order = np.arange(n) if classes is None else np.argsort(classes, kind="stable")
+    upper = np.cumsum(weight[order]) * (n / weight.sum())
+    drawn = order[np.minimum(np.searchsorted(upper, np.arange(n) + rng.uniform(), side="right"), n - 1)]
+    if classes is not None:
+        lost = np.setdiff1d(classes, classes[drawn])
+        heaviest = [np.flatnonzero(classes == c)[np.argmax(weight[classes == c])] for c in lost]
+        drawn = np.r_[drawn, np.array(heaviest, int)]
+    return np.sort(drawn)
+
+
+# --- rows and labels ---------------------------------------------------------------------------------------
+
+
+def read_domains(
+    X: Any,
+    y: Any,
+    X_target: Any,
+    y_target: Any = None,
+    *,
+    classification: bool,
+    sample_weight: Any = None,
+    groups: Any = None,
+    source_domain: Any = None,
+    adapter: str = "fit",
+) -> Domains:
+    """Check the arguments of ``fit``; every complaint says what was got, what is accepted and what to do."""
+    if isinstance(X_target, Target):
+        if y_target is not None and X_target.y is not None:
+            raise InputError("target labels both in Target(X, y) and in y_target", "one of them", "Leave y_target out.")
+        X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+    if X_target is None:
+        raise InputError(
+            f"{adapter}.fit was called without X_target",
+            "fit(X, y, X_target)",
+            "Pass the target rows: without them nothing would be adapted.",
+        )
+    X, X_target = as_rows(X, "X"), as_rows(X_target, "X_target")
+    check_columns(X_target, "X_target", X.shape[1], column_names(X), other="X")
+    n = X.shape[0]
+    y = _per_row(y, "y", n, adapter)
+    missing = int(pd.isna(y).sum())
+    if missing:
+        raise InputError(
+            f"{missing} of the {n} values of y are missing",
+            "a label for every source row",
+            "Drop those rows.",
+        )
+    y = _plain(y)
+    if classification and len(np.unique(y)) < 2:
+        raise InputError("y has a single class", "at least two classes", "A classifier needs two classes.")
+    if y_target is None:
+        labelled = np.zeros(X_target.shape[0], bool)
+    else:
+        y_target, labelled = _target_labels(y_target, y, X_target.shape[0], classification, adapter)
+    if sample_weight is not None:
+        sample_weight = _per_row(sample_weight, "sample_weight", n, adapter).astype(float)
+        if not np.all(np.isfinite(sample_weight)) or np.any(sample_weight < 0) or sample_weight.sum() <= 0:
+            raise InputError(
+                "sample_weight with negative, missing or only zero values",
+                "finite weights >= 0",
+                "Check them.",
+            )
+    groups = None if groups is None else _plain(_per_row(groups, "groups", n, adapter))
+    source_domain = None if source_domain is None else _plain(_per_row(source_domain, "source_domain", n, adapter))
+    return Domains(X, y, X_target, y_target, labelled, sample_weight, groups, source_domain)
+
+
+def as_rows(X: Any, name: str) -> Any:
+    """A table with rows and columns: frames and sparse matrices as they are, lists as arrays."""
+    if isinstance(X, Target):
+        X = X.X
+    if sparse.issparse(X):
+        X = X if X.format == "csr" else X.tocsr()
+    elif column_names(X) is None:
+        X = np.asarray(X)
+    if len(X.shape) != 2:
+        raise InputError(
+            f"{name} has shape {tuple(X.shape)}",
+            "a table of shape (n_rows, n_features)",
+            "Use X.reshape(-1, 1) for a single feature.",
+        )
+    if 0 in X.shape:
+        raise InputError(f"{name} has {X.shape[0]} rows and {X.shape[1]} columns", "at least one of each", "Pass data.")
+    return X
+
+
+def column_names(X: Any) -> list | None:
+    """Column names of a pandas or polars frame, None for anything else."""
+    columns = getattr(X, "columns", None)
+    return None if columns is None else list(columns)
+
+
+def check_columns(X: Any, name: str, n_features: int, names: Sequence | np.ndarray | None, other: str = "fit") -> None:
+    """Same number of columns, and where both sides have names the same names in the same order."""
+    if X.shape[1] != n_features:
+        raise InputError(
+            f"{name} has {X.shape[1]} columns",
+            f"the {n_features} columns of {other}",
+            "Pass both domains through the same preprocessing.",
+        )
+    own = column_names(X)
+    if own is None or names is None or own == list(names):
+        return
+    if set(own) == set(names):
+        raise InputError(
+            f"{name} has the columns of {other} in another order",
+            "the same order",
+            f"Use {name}[list(X.columns)].",
+        )
+    raise InputError(
+        f"{name} lacks the columns {sorted(set(map(str, names)) - set(map(str, own)))} "
+        f"and has {sorted(set(map(str, own)) - set(map(str, names)))} instead",
+        f"the columns of {other}",
+        "Rename or add them.",
+    )
+
+
+def take_rows(X: Any, rows: np.ndarray) -> Any:
+    """Rows of an array, frame or sparse matrix; the kind is kept."""
+    if hasattr(X, "iloc"):
+        return X.iloc[rows]
+    return X[rows]
+
+
+def _per_row(values: Any, name: str, n: int, adapter: str) -> np.ndarray:
+    if values is None:
+        raise InputError(f"{adapter}.fit was called without {name}", f"{name} of length {n}", "Pass it.")
+    # of a list, numpy would turn a missing label among strings into "nan"
+    array = np.array(values, dtype=object) if isinstance(values, list | tuple) else np.asarray(values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.shape != (n,):
+        raise InputError(f"{name} has shape {array.shape}", f"shape ({n},), one value per row", "Check the rows.")
+    return array
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """Object arrays in the dtype that their values have (nullable pandas columns, lists of str)."""
+    return np.array(values.tolist()) if values.dtype == object else values
+
+
+def _target_labels(
+    y_target: Any, y: np.ndarray, n_target: int, classification: bool, adapter: str
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Target labels in the dtype of `y`, and which rows have one."""
+    raw = _per_row(y_target, "y_target", n_target, adapter)
+    labelled = ~pd.isna(raw)
+    if not labelled.any():
+        return None, labelled
+    known = cast_labels(raw[labelled], y)
+    values = np.full(n_target, y[0], dtype=np.result_type(known, y))
+    values[labelled] = known
+    if classification:
+        new = np.setdiff1d(known, y)
+        if len(new):
+            raise InputError(
+                f"y_target has the classes {new.tolist()}, which y has not",
+                f"the source classes {np.unique(y).tolist()}",
+                "Leave those rows unlabelled (a missing value), or map them to a source class.",
+            )
+    return values, labelled
+
+
+def cast_labels(labels: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Labels in the dtype of `like`; an error when that changes them (1.5 to an integer)."""
+    labels = _plain(labels)
+    if like.dtype.kind in "USO" or labels.dtype == like.dtype:
+        return labels.astype(str) if like.dtype.kind in "US" else labels
+    try:
+        cast = labels.astype(like.dtype)
+        same = np.array_equal(cast.astype(float), labels.astype(float))
+    except (ValueError, TypeError):
+        cast, same = labels, False
+    if not same and like.dtype.kind != "f":
+        raise InputError(
+            f"target labels such as {labels[0]!r}",
+            f"labels of type {like.dtype}, like those of y",
+            "Convert them.",
+        )
+    return cast
+
+
+class NumericColumns:
+    """The numeric columns of a table as one float array, and back.
+
+    Arrays are numeric as a whole. Of a pandas or polars frame the numeric columns (not boolean, not
+    categorical) are worked on, the others passed through, and the frame type and column order are kept.
+
+    Parameters
+    ----------
+    X : array or DataFrame
+        The table that decides which columns are numeric.
+
+    Attributes
+    ----------
+    names : list or None
+        Names of the numeric columns; None for arrays.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> X = pd.DataFrame({"a": [1, 2], "b": ["u", "v"]})
+    >>> part = NumericColumns(X)
+    >>> part.replace(X, 10.0 * part.extract(X))
+          a  b
+    0  10.0  u
+    1  20.0  v
+    """
+
+    def __init__(self, X: Any):
+        if sparse.issparse(X):
+            raise InputError(
+                "a sparse matrix",
+                "an array or a frame",
+                "Reduce it first, for example with TruncatedSVD in a Pipeline.",
+            )
+        columns = column_names(X)
+        self.names: list | None = None
+        if columns is not None:
+            if hasattr(X, "iloc"):
+                self.names = [c for c, t in zip(columns, X.dtypes, strict=True) if _is_number(t)]
+            else:
+                self.names = [c for c in columns if X.schema[c].is_numeric()]
+            if not self.names:
+                raise InputError(f"no numeric column among {columns}", "at least one", "Encode the columns first.")
+
+    def extract(self, X: Any) -> np.ndarray:
+        """Float64 array of the numeric columns, NaN where missing; shape (n_rows, n_numeric)."""
+        if self.names is None:
+            try:
+                return np.array(X, dtype=float)
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f"an array with values that are not numbers ({error})",
+                    "a numeric array",
+                    "Encode it first.",
+                ) from error
+        if hasattr(X, "iloc"):
+            return X[self.names].to_numpy(dtype=float, na_value=np.nan)
+        return X.select(self.names).to_numpy().astype(float)
+
+    def replace(self, X: Any, values: np.ndarray) -> Any:
+        """A new table like `X` with the numeric columns replaced by `values`."""
+        if self.names is None:
+            return values
+        columns = {name: values[:, j] for j, name in enumerate(self.names)}
+        if not hasattr(X, "iloc"):
+            return X.with_columns(**columns)
+        out = X.copy()
+        for name, column in columns.items():
+            out[name] = column
+        return out
+
+
+def _is_number(dtype: Any) -> bool:
+    return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)

@@ -1,0 +1,85 @@
+"""What every density ratio is: weights that make the source look like the target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from shift_detectors._errors import InputError
+
+from .._base import Target, as_rows, check_columns, column_names
+
+
+def effective_sample_size(weights: np.ndarray) -> float:
+    """How many equally weighted rows carry as much information: ``sum(w)^2 / sum(w^2)`` (Kish)."""
+    weights = np.asarray(weights, float)
+    return float(weights.sum() ** 2 / np.sum(weights**2))
+
+
+class BaseRatio(BaseEstimator):
+    """An estimate of w(x) = p_target(x) / p_source(x).
+
+    A subclass implements ``_fit(X_source, X_target, groups)``, which learns the ratio and returns it for the
+    source rows, each judged without itself, and ``_predict(X)`` for new rows; both up to one constant.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_source,)
+        Out-of-fold weights of the source rows, non-negative, mean 1.
+    effective_sample_size_ : float
+        ``sum(w)^2 / sum(w^2)`` of `weights_`, between 1 and n_source.
+    scale_ : float
+        The constant that makes `weights_` have mean 1; `predict` uses the same one.
+    """
+
+    def fit(self, X_source: Any, X_target: Any, *, groups: Any = None):
+        """Learn the ratio.
+
+        Parameters
+        ----------
+        X_source, X_target : array, DataFrame or sparse matrix of shape (n_rows, n_features)
+        groups : array-like of shape (n_source,), optional
+            Source rows that belong together (patients, sites) and must share a fold.
+
+        Returns
+        -------
+        self
+        """
+        if isinstance(X_target, Target):
+            X_target = X_target.X
+        X_source, X_target = as_rows(X_source, "X_source"), as_rows(X_target, "X_target")
+        names = column_names(X_source)
+        check_columns(X_target, "X_target", X_source.shape[1], names, other="X_source")
+        if groups is not None:
+            groups = np.asarray(groups)
+            if groups.shape != (X_source.shape[0],):
+                raise InputError(f"groups has shape {groups.shape}", f"shape ({X_source.shape[0]},)", "Check it.")
+        self.n_features_in_ = X_source.shape[1]
+        self._names = names
+        raw = self._fit(X_source, X_target, groups)
+        if not raw.sum() > 0:
+            raise InputError(
+                "no source row looks like the target: every weight is 0",
+                "domains that overlap",
+                "Weighting cannot help here; align the features instead.",
+            )
+        self.scale_ = float(1 / raw.mean())
+        self.weights_ = raw * self.scale_
+        self.effective_sample_size_ = effective_sample_size(self.weights_)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Weights of new source rows, on the scale of `weights_`; shape (n_rows,)."""
+        check_is_fitted(self)
+        X = as_rows(X, "X")
+        check_columns(X, "X", self.n_features_in_, self._names)
+        return self._predict(X) * self.scale_
+
+    def _fit(self, X_source: Any, X_target: Any, groups: np.ndarray | None) -> np.ndarray:
+        raise NotImplementedError
+
+    def _predict(self, X: Any) -> np.ndarray:
+        raise NotImplementedError

@@ -1,0 +1,321 @@
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.feature_selection import SelectKBest
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from da_toolkit._base import (
+    BaseAdapter,
+    NumericColumns,
+    Target,
+    fit_front,
+    fit_weighted,
+    is_frozen,
+    join_model,
+    read_domains,
+    refuse_frozen,
+    split_model,
+)
+from da_toolkit._source_only import SourceOnly
+from shift_detectors._errors import InputError, ShiftWarning
+
+
+class Shifted(BaseAdapter):
+    """Moves target rows by a constant in front of the head: the least that takes two paths."""
+
+    def __init__(self, estimator, offset=0.0, at=None):
+        self.estimator = estimator
+        self.offset = offset
+        self.at = at
+
+    def _fit(self, domains):
+        front, head = split_model(self.estimator, self.at)
+        self.front_, Z, _ = fit_front(front, domains)
+        self.head_ = fit_weighted(head, Z, domains.y, domains.sample_weight)
+        self.domains_ = domains
+
+    def _map(self, Z, domain):
+        return Z - self.offset if domain == "target" else Z
+
+
+def data(n=120, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 3))
+    return X, (X[:, 0] + 0.3 * rng.normal(size=n) > 0).astype(int), rng.normal(size=(n, 3)) + 1
+
+
+def test_domains_take_their_own_paths():
+    X, y, Xt = data()
+    plain = LogisticRegression().fit(X, y)
+    adapter = Shifted(LogisticRegression(), offset=1.0).fit(X, y, Xt)
+    np.testing.assert_array_equal(adapter.predict(Xt), plain.predict(Xt - 1))
+    np.testing.assert_array_equal(adapter.predict_source(X), plain.predict(X))
+    np.testing.assert_allclose(adapter.predict_proba(Xt), plain.predict_proba(Xt - 1))
+    np.testing.assert_allclose(adapter.predict_proba_source(X), plain.predict_proba(X))
+    np.testing.assert_allclose(adapter.decision_function(Xt), plain.decision_function(Xt - 1))
+    assert adapter.score(Xt, y) == plain.score(Xt - 1, y)
+
+
+def test_sklearn_contract():
+    X, y, Xt = data()
+    adapter = Shifted(make_pipeline(StandardScaler(), LogisticRegression()))
+    assert is_classifier(adapter) and is_regressor(Shifted(LinearRegression()))
+    assert adapter.get_params()["estimator__logisticregression__C"] == 1.0
+    assert not hasattr(adapter, "classes_")
+    fitted = clone(adapter).fit(X, y, Xt)
+    assert fitted.classes_.tolist() == [0, 1] and fitted.n_features_in_ == 3
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict(Xt), fitted.predict(Xt))
+    assert not hasattr(fitted, "feature_names_in_")
+
+
+def test_methods_follow_the_wrapped_model():
+    X, y, Xt = data()
+    assert not hasattr(Shifted(RidgeClassifier()), "predict_proba")
+    assert not hasattr(Shifted(RidgeClassifier()).fit(X, y, Xt), "predict_proba")
+    assert hasattr(Shifted(RidgeClassifier()), "decision_function")
+    assert hasattr(Shifted(KNeighborsClassifier()), "predict_proba")
+    with pytest.raises(AttributeError):
+        _ = Shifted(LinearRegression()).fit(X, X[:, 0], Xt).classes_
+
+
+@pytest.mark.parametrize("kind", ["array", "pandas", "polars", "sparse"])
+def test_grid_search_passes_the_target_whole(kind):
+    X, y, Xt = data()
+    if kind == "pandas":
+        X, Xt = pd.DataFrame(X, columns=list("abc")), pd.DataFrame(Xt, columns=list("abc"))
+    elif kind == "polars":
+        polars = pytest.importorskip("polars")
+        X, Xt = polars.DataFrame(X, schema=list("abc")), polars.DataFrame(Xt, schema=list("abc"))
+    elif kind == "sparse":
+        X, Xt = sparse.csr_array(X), sparse.csr_array(Xt)
+    rows = []
+
+    class Counting(Shifted):
+        def _fit(self, domains):
+            rows.append((domains.X.shape[0], domains.X_target.shape[0]))
+            super()._fit(domains)
+
+    model = Counting(LogisticRegression())
+    search = GridSearchCV(model, {"estimator__C": [0.1, 1]}, cv=3, error_score="raise")
+    search.fit(X, y, X_target=Target(Xt))
+    assert rows == [(80, 120)] * 6 + [(120, 120)]
+    assert search.predict(Xt).shape == (120,)
+
+
+def test_adapters_nest():
+    X, y, Xt = data()
+    nested = SourceOnly(SourceOnly(LogisticRegression()))
+    with pytest.raises(InputError, match="X_target"):  # the inner one is told, not left silently unadapted
+        nested.fit(X, y, Xt)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"X_target": None}, "without X_target"),
+        ({"X_target": np.ones((4, 2))}, "2 columns; accepted: the 3 columns"),
+        ({"X_target": np.ones((0, 3))}, "0 rows"),
+        ({"X_target": np.ones(3)}, r"shape \(3,\)"),
+        ({"X": np.ones((0, 3)), "y": []}, "0 rows"),
+        ({"y": None}, "without y"),
+        ({"y": [0, 1]}, r"y has shape \(2,\)"),
+        ({"y": [0.0, np.nan] * 60}, "60 of the 120 values of y are missing"),
+        ({"y": [1] * 120}, "single class"),
+        ({"y_target": [0] * 4}, r"y_target has shape \(4,\)"),
+        ({"y_target": [0, 1, 2] * 40}, r"classes \[2\]"),
+        ({"y_target": [0.5, 1] * 60}, "type int64"),
+        ({"y_target": ["a", "b"] * 60}, "type int64"),
+        ({"sample_weight": [-1] * 120}, "sample_weight"),
+        ({"sample_weight": [1, 2]}, r"sample_weight has shape \(2,\)"),
+        ({"groups": [1, 2]}, r"groups has shape \(2,\)"),
+        ({"source_domain": [1, 2]}, r"source_domain has shape \(2,\)"),
+    ],
+)
+def test_bad_input(change, message):
+    X, y, Xt = data()
+    arguments = {"X": X, "y": y, "X_target": Xt} | change
+    with pytest.raises(InputError, match=message):
+        Shifted(LogisticRegression()).fit(**arguments)
+
+
+def test_columns_by_name():
+    X, y, Xt = data()
+    frame, target = pd.DataFrame(X, columns=list("abc")), pd.DataFrame(Xt, columns=list("abc"))
+    with pytest.raises(InputError, match="another order"):
+        Shifted(LogisticRegression()).fit(frame, y, target[["b", "a", "c"]])
+    with pytest.raises(InputError, match="lacks the columns"):
+        Shifted(LogisticRegression()).fit(frame, y, target.rename(columns={"a": "z"}))
+    adapter = Shifted(LogisticRegression()).fit(frame, y, target)
+    assert adapter.feature_names_in_.tolist() == ["a", "b", "c"]
+    with pytest.raises(InputError, match="another order"):
+        adapter.predict(target[["b", "a", "c"]])
+    with pytest.raises(InputError, match="2 columns"):
+        adapter.predict(Xt[:, :2])
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_partly_labelled_targets(missing):
+    X, y, Xt = data()
+    domains = Shifted(LogisticRegression()).fit(X, y, Xt, [1, missing] * 60).domains_
+    assert domains.labelled.sum() == 60 and domains.y_target.dtype == y.dtype
+    assert (domains.y_target[domains.labelled] == 1).all()
+    strings = np.where(y == 1, "yes", "no")
+    domains = Shifted(LogisticRegression()).fit(X, strings, Xt, pd.Series(["yes", missing] * 60)).domains_
+    assert set(domains.y_target[domains.labelled]) == {"yes"}
+    domains = Shifted(LogisticRegression()).fit(X, y, Xt, [missing] * 120).domains_
+    assert domains.y_target is None and not domains.labelled.any()
+    domains = Shifted(LogisticRegression()).fit(X, y, Target(Xt, ["1", missing] * 60)).domains_
+    assert domains.y_target[0] == 1
+
+
+def test_score_uses_the_labelled_rows():
+    X, y, Xt = data()
+    adapter = Shifted(LogisticRegression()).fit(X, y, Xt)
+    half = y.astype(object).copy()
+    half[::2] = None
+    assert adapter.score(X, half) == adapter.score(X[1::2], y[1::2])
+    with pytest.raises(InputError, match="no label"):
+        adapter.score(X, [None] * 120)
+    regressor = Shifted(LinearRegression()).fit(X, X[:, 0], Xt)
+    assert regressor.score(X, np.where(np.arange(120) < 60, X[:, 0], np.nan)) == pytest.approx(1)
+
+
+def test_split_and_join():
+    pipe = make_pipeline(StandardScaler(), SelectKBest(k=2), LogisticRegression())
+    front, head = split_model(pipe)
+    assert list(front.named_steps) == ["standardscaler", "selectkbest"] and head is pipe[-1]
+    front, head = split_model(pipe, at="selectkbest")
+    assert len(front) == 1 and len(head) == 2
+    assert split_model(pipe, at="input") == (None, pipe)
+    assert split_model(pipe[-1]) == (None, pipe[-1])
+    with pytest.raises(InputError, match="at='nowhere'"):
+        split_model(pipe, at="nowhere")
+    X, y, Xt = data()
+    pipe.fit(X, y)
+    for model in (pipe, FrozenEstimator(pipe)):
+        for at in (None, "selectkbest", "input"):
+            front, head = split_model(model, at)
+            assert is_frozen(head) == is_frozen(model)
+            joined = join_model(front, head)
+            np.testing.assert_array_equal(joined.predict(Xt), pipe.predict(Xt))
+
+
+def test_frozen():
+    X, y, Xt = data()
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    assert is_frozen(FrozenEstimator(model)) and not is_frozen(model)
+    assert is_frozen(make_pipeline(StandardScaler(), FrozenEstimator(model[-1])))
+    with pytest.raises(InputError, match="FrozenEstimator"):
+        refuse_frozen(FrozenEstimator(model), "Method")
+    before = model[-1].coef_.copy()
+    frozen = FrozenEstimator(model)
+    adapter = SourceOnly(frozen).fit(X[:50], 1 - y[:50], Xt)
+    assert adapter.estimator_ is frozen and adapter.estimator_.estimator is model
+    np.testing.assert_array_equal(model[-1].coef_, before)
+    two_paths = Shifted(frozen, offset=1.0).fit(X[:50], 1 - y[:50], Xt)
+    np.testing.assert_array_equal(two_paths.front_.transform(X), model[0].transform(X))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(),
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        GridSearchCV(make_pipeline(StandardScaler(), LogisticRegression()), {"logisticregression__C": [1.0]}, cv=2),
+    ],
+)
+def test_weights_reach_the_last_step(model):
+    X, y, _ = data()
+    weight = np.where(np.arange(120) % 2, 1e-9, 1.0)
+    weighted = fit_weighted(model, X, y, weight)
+    scaler = None if isinstance(model, LogisticRegression) else StandardScaler().fit(X)
+    Z = X if scaler is None else scaler.transform(X)
+    expected = LogisticRegression().fit(Z[::2], y[::2]).predict_proba(Z)
+    np.testing.assert_allclose(weighted.predict_proba(X), expected, atol=1e-3)
+
+
+def test_resampling_where_weights_are_not_taken():
+    X, y, _ = data()
+    weight = np.where(X[:, 1] > 0, 3.0, 1.0)
+    with pytest.warns(ShiftWarning, match="KNeighborsClassifier.fit takes no sample_weight"):
+        model = fit_weighted(KNeighborsClassifier(1), X, y, weight, random_state=0)
+    counts = pd.DataFrame(model._fit_X).groupby([0, 1, 2]).size()
+    assert counts.sum() == 120
+    expected = 120 * weight / weight.sum()
+    drawn = np.array([counts.get(tuple(row), 0) for row in X])
+    assert np.all((drawn >= np.floor(expected)) & (drawn <= np.ceil(expected)))
+    with pytest.warns(ShiftWarning):
+        same = fit_weighted(KNeighborsClassifier(1), X, y, np.full(120, 0.7), random_state=0)
+    np.testing.assert_array_equal(same._fit_X, X)
+
+
+def test_resampling_keeps_every_class():
+    X, y, _ = data()
+    y[:3] = 2
+    with pytest.warns(ShiftWarning):
+        model = fit_weighted(KNeighborsClassifier(1), X, y, np.where(y == 2, 1e-6, 1.0), random_state=0)
+    assert model.classes_.tolist() == [0, 1, 2]
+
+
+def test_caller_data_is_not_modified():
+    X, y, Xt = data()
+    frame, target = pd.DataFrame(X, columns=list("abc")), pd.DataFrame(Xt, columns=list("abc"))
+    y_target = pd.Series([1, None] * 60, dtype="Int64")
+    copies = frame.copy(), y.copy(), target.copy(), y_target.copy()
+    estimator = make_pipeline(StandardScaler(), LogisticRegression())
+    adapter = Shifted(estimator).fit(frame, y, target, y_target)
+    adapter.predict(target)
+    pd.testing.assert_frame_equal(frame, copies[0])
+    np.testing.assert_array_equal(y, copies[1])
+    pd.testing.assert_frame_equal(target, copies[2])
+    pd.testing.assert_series_equal(y_target, copies[3])
+    assert not hasattr(estimator[-1], "coef_")
+
+
+def test_numeric_columns():
+    nullable = pd.array([1, None], "Int64")
+    frame = pd.DataFrame({"a": [1, 2], "b": ["u", "v"], "c": [True, False], "d": nullable})
+    part = NumericColumns(frame)
+    assert part.names == ["a", "d"]
+    values = part.extract(frame)
+    assert values.dtype == float and np.isnan(values[1, 1])
+    out = part.replace(frame, values * 2)
+    assert out.columns.tolist() == list("abcd") and out["a"].tolist() == [2, 4]
+    assert frame["a"].tolist() == [1, 2] and out["c"].dtype == bool
+    polars = pytest.importorskip("polars")
+    table = polars.DataFrame({"a": [1, 2], "b": ["u", "v"]})
+    out = NumericColumns(table).replace(table, np.array([[0.5], [1.5]]))
+    assert isinstance(out, polars.DataFrame) and out["a"].to_list() == [0.5, 1.5]
+    assert table["a"].to_list() == [1, 2]
+    with pytest.raises(InputError, match="sparse"):
+        NumericColumns(sparse.csr_array(np.eye(2)))
+    with pytest.raises(InputError, match="no numeric column"):
+        NumericColumns(frame[["b"]])
+
+
+def test_source_only_is_the_model_itself():
+    X, y, Xt = data()
+    adapter = SourceOnly(LogisticRegression()).fit(X, y, Xt)
+    np.testing.assert_array_equal(adapter.head_.coef_, LogisticRegression().fit(X, y).coef_)
+    other = SourceOnly(LogisticRegression()).fit(X, y, Xt + 100)
+    np.testing.assert_array_equal(other.head_.coef_, adapter.head_.coef_)
+    weight = np.linspace(0.1, 2, 120)
+    weighted = SourceOnly(LogisticRegression()).fit(X, y, Xt, sample_weight=weight)
+    np.testing.assert_array_equal(weighted.head_.coef_, LogisticRegression().fit(X, y, weight).coef_)
+
+
+def test_target_has_no_length():
+    target = Target(np.zeros((3, 2)), [1, None, 0])
+    assert not hasattr(target, "__len__") and not hasattr(target, "shape")
+    with pytest.raises(InputError, match="both in Target"):
+        read_domains(np.ones((4, 2)), [0, 1, 0, 1], target, [1, 0, 1], classification=True)
