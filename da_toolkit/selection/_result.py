@@ -112,7 +112,11 @@ class AdaptationResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict of everything but the model (named by its repr)."""
-        plain = {name: to_plain(getattr(self, name)) for name in self.__dataclass_fields__ if name not in ("estimator", "report")}
+        plain = {
+            name: to_plain(getattr(self, name))
+            for name in self.__dataclass_fields__
+            if name not in ("estimator", "report")
+        }
         plain["estimator"] = repr(self.estimator)
         plain["report"] = self.report.to_dict()
         return plain
