@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, rotate
-from shift_detectors._errors import InputError
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+
+from shift_detectors._errors import InputError
 
 from ._inducers import (
     induce_concept_shift,
@@ -52,9 +53,7 @@ def load_clinic(*, strength: float = 1.0, random_state: Any = None) -> DomainPai
     True
     """
     X, y = load_breast_cancer(return_X_y=True, as_frame=True)
-    pair = induce_covariate_shift(
-        X, y, "mean radius", strength=strength, name="clinic", random_state=random_state
-    )
+    pair = induce_covariate_shift(X, y, "mean radius", strength=strength, name="clinic", random_state=random_state)
     story = "The target clinic sees larger tumours; a tumour of given measurements is as often benign."
     return replace(pair, description=story)
 
@@ -77,9 +76,7 @@ def load_diabetes_covariate(*, strength: float = 1.0, random_state: Any = None) 
     """
     X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
     pair = induce_covariate_shift(X, y, "bmi", strength=strength, name="diabetes", random_state=random_state)
-    story = (
-        "The target's patients are heavier; given the measurements, the disease progresses in the same way."
-    )
+    story = "The target's patients are heavier; given the measurements, the disease progresses in the same way."
     return replace(pair, description=story)
 
 
@@ -114,14 +111,10 @@ def load_digits_label(*, target_prior: Any = None, random_state: Any = None) -> 
         if target_prior is None
         else "Other digits are frequent"
     )
-    return replace(
-        pair, feature_names=_PIXELS, description=f"{story}; each digit looks the same on both sides."
-    )
+    return replace(pair, feature_names=_PIXELS, description=f"{story}; each digit looks the same on both sides.")
 
 
-def load_digits_scanner(
-    kind: str = "contrast", *, severity: float = 1.0, random_state: Any = None
-) -> DomainPair:
+def load_digits_scanner(kind: str = "contrast", *, severity: float = 1.0, random_state: Any = None) -> DomainPair:
     """Handwritten digits through another scanner: a conditional shift that an alignment can undo.
 
     The images are split at random in halves; the target half then goes through the other scanner:
@@ -157,9 +150,7 @@ def load_digits_scanner(
         random_state=random_state,
     )
     story = f"The target's digits come from another scanner ({kind}); they are as frequent as in the source."
-    return replace(
-        pair, kind="conditional" if severity > 0 else "none", feature_names=_PIXELS, description=story
-    )
+    return replace(pair, kind="conditional" if severity > 0 else "none", feature_names=_PIXELS, description=story)
 
 
 def load_concept(*, task: str = "regression", strength: float = 1.0, random_state: Any = None) -> DomainPair:

@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from shift_detectors._errors import InputError
 from sklearn.utils import check_random_state
+
+from shift_detectors._errors import InputError
 
 from ._pair import TASKS, DomainPair
 
 MEAN_SHIFT = 0.5  # distance of the means of x under covariate shift of strength 1, in standard deviations
-PRIOR_TILT = (
-    np.log(3) / 2
-)  # standard deviation over the classes of log p_t/p_s under label shift of strength 1
+PRIOR_TILT = np.log(3) / 2  # standard deviation over the classes of log p_t/p_s under label shift of strength 1
 CLASS_DISTANCE = 2.5  # distance between the means of neighbouring classes, in standard deviations
 GAIN, OFFSET = 0.2, 0.3  # log gain and offset of the changed sensor at strength 1
 NOISE = 0.5  # standard deviation of y given x in regression
@@ -210,9 +209,7 @@ def make_label_shift(
     rng = check_random_state(random_state)
     if task == "regression":
         if target_prior is not None:
-            raise InputError(
-                "target_prior with task='regression'", "strength", "Regression has no class prior."
-            )
+            raise InputError("target_prior with task='regression'", "strength", "Regression has no class prior.")
         prior, move = None, MEAN_SHIFT * strength
         y_source, y_target = rng.standard_normal(n_source), move + rng.standard_normal(n_target)
         weights = np.exp(move * y_source - move**2 / 2)
@@ -496,9 +493,7 @@ def _draw_y(score: np.ndarray, task: str, rng: np.random.RandomState) -> np.ndar
     return (rng.random_sample(len(score)) < expit(score)).astype(int)
 
 
-def _change_concept(
-    X: np.ndarray, y: np.ndarray, strength: float, task: str, rng: np.random.RandomState
-) -> np.ndarray:
+def _change_concept(X: np.ndarray, y: np.ndarray, strength: float, task: str, rng: np.random.RandomState) -> np.ndarray:
     region = X[:, 0] > 0.5
     if task == "regression":
         return y + strength * region

@@ -17,8 +17,9 @@ from scipy import sparse
 from scipy.optimize import brentq
 from scipy.special import expit, ndtri
 from scipy.stats import rankdata
-from shift_detectors._errors import InputError
 from sklearn.utils import check_random_state
+
+from shift_detectors._errors import InputError
 
 from ._generators import check_prior
 from ._pair import DomainPair
@@ -115,9 +116,7 @@ def induce_covariate_shift(
     rng = check_random_state(random_state)
     log_odds = _check_strength(strength) * _normal_score(_column(X, feature))
     source, target, weights = _select(log_odds, target_fraction, rng)
-    label = (
-        feature if isinstance(feature, str) else f"column {feature}" if np.ndim(feature) == 0 else "a score"
-    )
+    label = feature if isinstance(feature, str) else f"column {feature}" if np.ndim(feature) == 0 else "a score"
     return _pair(
         X,
         y,
@@ -170,9 +169,7 @@ def induce_label_shift(
     rng = check_random_state(random_state)
     if task == "regression":
         if target_prior is not None:
-            raise InputError(
-                "target_prior with a regression task", "strength", "Regression has no class prior."
-            )
+            raise InputError("target_prior with a regression task", "strength", "Regression has no class prior.")
         source, target, weights = _select(_check_strength(strength) * _normal_score(y), target_fraction, rng)
         prior = None
     else:
@@ -344,9 +341,7 @@ def _read(X: Any, y: Any, task: str) -> tuple[Any, np.ndarray, str]:
             "Pass X of shape (n_rows, n_features) and y of shape (n_rows,).",
         )
     if pd.isna(y).any():
-        raise InputError(
-            f"{pd.isna(y).sum()} missing labels", "a label in every row", "Drop the unlabelled rows."
-        )
+        raise InputError(f"{pd.isna(y).sum()} missing labels", "a label in every row", "Drop the unlabelled rows.")
     if task == "auto":
         numeric = np.issubdtype(y.dtype, np.number)
         task = "regression" if numeric and len(np.unique(y)) > 20 else "classification"
@@ -370,9 +365,7 @@ def _column(X: Any, feature: Any) -> np.ndarray:
         elif isinstance(feature, (int, np.integer)) and -len(columns) <= feature < len(columns):
             j = int(feature)
         else:
-            raise InputError(
-                f"feature {feature!r}", f"one of {columns}", "Name a column of X, or pass a score."
-            )
+            raise InputError(f"feature {feature!r}", f"one of {columns}", "Name a column of X, or pass a score.")
         values = X.iloc[:, j] if hasattr(X, "iloc") else X[:, j]
         values = values.toarray().ravel() if hasattr(values, "toarray") else np.asarray(values)
     if np.issubdtype(values.dtype, np.number) or values.dtype == bool:
@@ -421,9 +414,7 @@ def _sides(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _pair(X: Any, y: np.ndarray, source: np.ndarray, target: np.ndarray, **fields: Any) -> DomainPair:
     """Both sides as copies of the rows."""
     if not len(target):
-        raise InputError(
-            "no target row was left", "rows on both sides", "Pass more rows, or a milder target_prior."
-        )
+        raise InputError("no target row was left", "rows on both sides", "Pass more rows, or a milder target_prior.")
     take = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
     names = tuple(str(c) for c in getattr(X, "columns", [f"x{j}" for j in range(1, X.shape[1] + 1)]))
     return DomainPair(take(source), y[source], take(target), y[target], feature_names=names, **fields)
@@ -442,9 +433,7 @@ def _prior_of(target_prior: Any, classes: np.ndarray) -> np.ndarray:
 
 def _check_fraction(target_fraction: float) -> None:
     if not 0 < target_fraction < 1:
-        raise InputError(
-            f"target_fraction={target_fraction}", "a number between 0 and 1", "0.5 halves the table."
-        )
+        raise InputError(f"target_fraction={target_fraction}", "a number between 0 and 1", "0.5 halves the table.")
 
 
 def _check_strength(strength: float, least: float = -np.inf) -> float:

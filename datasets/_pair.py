@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from shift_detectors._errors import InputError
 
 KINDS = ("none", "covariate", "label", "conditional", "concept", "mixed", "support")

@@ -5,14 +5,15 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from da_toolkit import datasets as ds
 from da_toolkit.datasets import _generators as world
 from scipy import sparse
 from scipy.special import expit
 from scipy.stats import norm
-from shift_detectors._errors import InputError
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris
 from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from da_toolkit import datasets as ds
+from shift_detectors._errors import InputError
 
 TASKS = ("classification", "regression")
 GENERATORS = (
@@ -406,9 +407,7 @@ def test_selection_weights_match_the_target(feature, fraction, strength):
         feature = X["age"].to_numpy() ** 2
     gaps, totals, shares = [], [], []
     for seed in range(200):
-        pair = ds.induce_covariate_shift(
-            X, y, feature, strength=strength, target_fraction=fraction, random_state=seed
-        )
+        pair = ds.induce_covariate_shift(X, y, feature, strength=strength, target_fraction=fraction, random_state=seed)
         source, target = (position[part["row"]] for part in (pair.X_source, pair.X_target))
         # the pooled table is fixed: sum_s w Z / n_s and mean_t Z estimate the same mean
         expected_source, expected_target = 300 * (1 - fraction), 300 * fraction
@@ -427,8 +426,7 @@ def test_selection_strength_sets_the_overlap():
     X = np.random.RandomState(0).standard_normal((20_000, 1))
     y = np.arange(20_000) % 2
     sizes = [
-        ds.induce_covariate_shift(X, y, 0, strength=s, random_state=0).effective_sample_size / 10_000
-        for s in (0, 1, 2)
+        ds.induce_covariate_shift(X, y, 0, strength=s, random_state=0).effective_sample_size / 10_000 for s in (0, 1, 2)
     ]
     assert sizes[0] == pytest.approx(1, abs=0.05) and sizes[0] > 2 * sizes[1] > 2 * sizes[2]
     assert ds.induce_covariate_shift(X, y, 0, strength=0, random_state=0).kind == "none"
@@ -541,9 +539,7 @@ def test_loaders_redraw(name):
     assert len(first.feature_names) == first.X_source.shape[1]
 
 
-@pytest.mark.parametrize(
-    "load, column", [(ds.load_clinic, "mean radius"), (ds.load_diabetes_covariate, "bmi")]
-)
+@pytest.mark.parametrize("load, column", [(ds.load_clinic, "mean radius"), (ds.load_diabetes_covariate, "bmi")])
 def test_clinics_differ_in_one_known_selection(load, column):
     gaps, totals = [], []
     for seed in range(30):

@@ -1,0 +1,118 @@
+"""Tables and models on disk, with errors that say what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from shift_detectors._errors import InputError, MissingDependencyError
+
+CSV = (".csv", ".csv.gz")
+PARQUET = (".parquet", ".pq")
+
+
+def read_table(path: str | Path, separator: str = ",") -> pd.DataFrame:
+    """Read a CSV (also gzipped) or Parquet file into a frame.
+
+    Parameters
+    ----------
+    path : str or Path
+    separator : str
+        Between the columns of a CSV file.
+    """
+    path = _existing(path)
+    kind = _format(path)
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty", "a table with a header and rows")
+    try:
+        if kind == "csv":
+            table = pd.read_csv(path, sep=separator, low_memory=False)
+        else:
+            table = pd.read_parquet(path, engine="pyarrow")
+    except Exception as error:  # pandas and pyarrow raise many types for a broken file
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path} cannot be read as {kind} ({first})", "a CSV or Parquet table") from error
+    if table.shape[1] == 1 and kind == "csv":
+        header = str(table.columns[0])
+        other = next((mark for mark in (";", "\t", "|", ",") if mark in header), None)
+        if other is not None:
+            raise InputError(
+                f"{path} has one column only, {header[:60]!r}",
+                f"columns separated by {separator!r}",
+                f"Pass --separator {other!r}.",
+            )
+    if table.empty:
+        raise InputError(f"{path} has no rows", "a table with a header and rows")
+    return table
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a frame as CSV or Parquet, whichever the name of the file says."""
+    path = writable(path)
+    if _format(path) == "csv":
+        table.to_csv(path, index=False)
+    else:
+        table.to_parquet(path, engine="pyarrow", index=False)
+
+
+def check_format(path: str | Path) -> None:
+    """Refuse a name that `write_table` could not write, before any work is done."""
+    _format(writable(path))
+
+
+def read_model(path: str | Path) -> Any:
+    """Load a model saved with joblib. This runs code from the file: only for files one trusts."""
+    import joblib
+
+    path = _existing(path)
+    try:
+        model = joblib.load(path)
+    except Exception as error:  # unpickling runs arbitrary code and fails in arbitrary ways
+        raise InputError(
+            f"{path} cannot be loaded as a model ({type(error).__name__}: {error})",
+            "a file written by joblib.dump",
+            "Load it with the packages and versions it was saved with.",
+        ) from error
+    if not hasattr(model, "predict"):
+        raise InputError(f"{path} holds a {type(model).__name__} without predict", "a scikit-learn estimator")
+    return model
+
+
+def write_model(model: Any, path: str | Path) -> None:
+    """Save a model with joblib."""
+    import joblib
+
+    joblib.dump(model, writable(path))
+
+
+def writable(path: str | Path) -> Path:
+    """The path, after a check that a file can be written there."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", "the name of a file to write")
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist", "a file in an existing folder", "Create it first.")
+    return path
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist", "an existing file", "Check the name and the current folder.")
+    if not path.is_file():
+        raise InputError(f"{path} is not a file", "a file")
+    return path
+
+
+def _format(path: Path) -> str:
+    name = path.name.lower()
+    if name.endswith(CSV):
+        return "csv"
+    if name.endswith(PARQUET):
+        if importlib.util.find_spec("pyarrow") is None:
+            raise MissingDependencyError("pyarrow", "parquet")
+        return "parquet"
+    raise InputError(f"{path} is of an unknown type", f"a name that ends in {', '.join(CSV + PARQUET)}")

@@ -1,0 +1,452 @@
+"""The command line: ``da-toolkit diagnose | adapt | predict | list | demo``.
+
+Exit codes, for pipelines that are gated by it:
+
+==== =======================================================================
+0    done; no shift named by ``--fail-on`` was found
+1    ``diagnose --fail-on``: a named shift was found
+2    wrong usage or input: one line on standard error says what to do
+3    anything unexpected, with its traceback
+130  interrupted
+==== =======================================================================
+
+Results go to standard output, everything else to standard error. Progress and coloured tables are for a
+terminal; into a file or pipe go plain text lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from shift_detectors._errors import InputError, MissingDependencyError
+from shift_detectors._version import __version__
+
+from ._files import check_format, read_model, read_table, writable, write_model, write_table
+
+OK, FOUND, USAGE, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 130
+
+# the words of --fail-on, and the quantity that each one means inside a mixed shift
+SHIFTS = {
+    "covariate": "p(x)",
+    "label": "p(y)",
+    "conditional": "p(x|y)",
+    "concept": "p(y|x)",
+    "mixed": None,
+    "support": None,
+    "any": None,
+}
+
+EXIT_CODES = """exit codes:
+  0    done; no shift named by --fail-on was found
+  1    diagnose --fail-on: a named shift was found
+  2    wrong usage or input
+  3    unexpected error
+  130  interrupted"""
+
+TRUST = "Loading a model runs code from its file: only use files that you trust."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; those of the process by default.
+    """
+    try:
+        options = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse: 0 after --help, 2 after a usage error
+        return stop.code if isinstance(stop.code, int) else USAGE
+    try:
+        with _warnings_in_one_line(options.quiet):
+            code = options.command(options)
+        sys.stdout.flush()
+        return code
+    except (InputError, MissingDependencyError) as error:
+        _say(f"da-toolkit: error: {' '.join(str(error).split())}")
+        return USAGE
+    except KeyboardInterrupt:
+        _say("da-toolkit: interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader went away, as in `| head`; keep Python from flushing again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except Exception:
+        traceback.print_exc()
+        _say("da-toolkit: unexpected error, see above")
+        return UNEXPECTED
+
+
+# ------------------------------------------------------------------ commands
+
+
+def diagnose(options: argparse.Namespace) -> int:
+    """Which distributions differ between two tables."""
+    _check_outputs(options.report, options.json)
+    data, keywords = _read_pair(options)
+    estimator = None if options.estimator is None else _trusted_model(options.estimator, options.quiet)
+
+    from shift_detectors import diagnose as diagnose_tables
+
+    report = diagnose_tables(
+        *data,
+        estimator=estimator,
+        task=options.task,
+        alpha=options.alpha,
+        exclude=options.exclude,
+        random_state=options.random_state,
+        progress=_progress(options),
+        **keywords,
+    )
+    _show(report, options)
+    hit = _gate(report, options.fail_on)
+    if hit:
+        _say(f"da-toolkit: --fail-on: found {hit}", options.quiet)
+    return FOUND if hit else OK
+
+
+def adapt(options: argparse.Namespace) -> int:
+    """Adapt a model to the target, or leave it alone where that is better."""
+    _check_outputs(options.report, options.json, options.out)
+    data, keywords = _read_pair(options)
+    model = _trusted_model(options.model, options.quiet)
+    if options.frozen:
+        from sklearn.frozen import FrozenEstimator
+
+        model = FrozenEstimator(model)
+
+    from da_toolkit import adapt as adapt_model
+
+    result = adapt_model(
+        model,
+        *data,
+        candidates=options.candidates or "auto",
+        guard=not options.no_guard,
+        random_state=options.random_state,
+        progress=_progress(options),
+        **keywords,
+    )
+    _show(result, options)
+    write_model(result.estimator, options.out)
+    _say(f"model written to {options.out}", options.quiet)
+    return OK
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Predict the rows of a table with a saved model."""
+    if options.out is not None:
+        check_format(options.out)
+    table = read_table(options.table, options.separator)
+    model = _trusted_model(options.model, options.quiet)
+    for name in options.drop:
+        _require(name, table, options.table)
+    X = table.drop(columns=options.drop)
+    wanted = getattr(model, "feature_names_in_", None)
+    if wanted is not None:
+        lacking = [str(name) for name in wanted if name not in X.columns]
+        if lacking:
+            raise InputError(
+                f"{options.table} lacks {', '.join(map(repr, lacking))}",
+                "the columns the model was fitted on",
+            )
+        X = X[list(wanted)]
+    if options.proba and not hasattr(model, "predict_proba"):
+        raise InputError("the model has no probabilities", "a classifier with predict_proba", "Leave out --proba.")
+    try:
+        columns: dict[str, Any] = {"prediction": np.asarray(model.predict(X))}
+        if options.proba:
+            probabilities = np.asarray(model.predict_proba(X))
+            columns |= {f"p({name})": p for name, p in zip(model.classes_, probabilities.T, strict=True)}
+        predictions = pd.DataFrame(columns)
+    except Exception as error:  # the user's model, the user's rows: the message belongs to them
+        raise InputError(
+            f"the model cannot predict these rows ({type(error).__name__}: {error})",
+            "a table like the one it was fitted on",
+            "Columns it does not know are left out with --drop.",
+        ) from error
+    if options.out is None:
+        sys.stdout.write(predictions.to_csv(index=False))
+    else:
+        write_table(predictions, options.out)
+        _say(f"{len(predictions)} predictions written to {options.out}", options.quiet)
+    return OK
+
+
+def list_methods(options: argparse.Namespace) -> int:
+    """The adapters and the tests."""
+    import shift_detectors
+    from da_toolkit._registry import ADAPTERS
+    from shift_detectors._base import BaseDetector
+
+    adapters = [
+        (row.name, _words(row.addresses), _words(row.tasks), str(row.target_labels), str(row.extra or ""))
+        for row in ADAPTERS
+    ]
+    public = [getattr(shift_detectors, name) for name in sorted(shift_detectors.__all__)]
+    tests = [
+        (detector.__name__, detector.quantity, _words(sorted(detector.requires)), _first_line(detector))
+        for detector in public
+        if isinstance(detector, type) and issubclass(detector, BaseDetector) and detector is not BaseDetector
+    ]
+    if options.what != "tests":
+        _rows("Adapters", ("name", "addresses", "tasks", "target labels", "extra"), adapters)
+    if options.what != "adapters":
+        _rows("Tests", ("name", "quantity", "needs", "question"), tests)
+    return OK
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Diagnose and adapt three real-data problems."""
+    from da_toolkit import demo as scenes
+
+    scenes.run(options.out)
+    return OK
+
+
+# ------------------------------------------------------------------ arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="da-toolkit",
+        description="Is there a shift between source and target, of which kind, and what to do about it?",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"da-toolkit {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, epilog: str = EXIT_CODES) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=run.__doc__.rstrip("."),
+            description=run.__doc__,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.add_argument("--quiet", action="store_true", help="print errors only")
+        sub.set_defaults(command=run)
+        return sub
+
+    sub = command("diagnose", diagnose)
+    _pair_arguments(sub)
+    sub.add_argument("--estimator", metavar="MODEL", help=f"fitted model, to estimate what the shift costs it. {TRUST}")
+    sub.add_argument("--task", choices=("auto", "classification", "regression"), default="auto")
+    sub.add_argument("--alpha", type=_level, default=0.05, help="error level of the whole report (default 0.05)")
+    sub.add_argument("--exclude", type=_words_of, default=[], metavar="COL,...", help="columns left out of the tests")
+    sub.add_argument(
+        "--fail-on",
+        type=_shifts,
+        default=[],
+        metavar="KIND,...",
+        help=f"exit with 1 when one of these is found: {', '.join(SHIFTS)}",
+    )
+
+    sub = command("adapt", adapt)
+    _pair_arguments(sub, label_required=True)
+    sub.add_argument("--model", required=True, help=f"scikit-learn estimator saved with joblib. {TRUST}")
+    sub.add_argument("--out", required=True, metavar="FILE", help="where the model to use is written (joblib)")
+    sub.add_argument("--candidates", type=_words_of, metavar="NAME,...", help="adapters to try (see: da-toolkit list)")
+    sub.add_argument("--no-guard", action="store_true", help="adapt even where no gain can be shown")
+    sub.add_argument(
+        "--frozen",
+        action="store_true",
+        help="the model is fitted and must stay so; SOURCE holds rows it has not seen",
+    )
+
+    sub = command("predict", predict)
+    sub.add_argument("model", metavar="MODEL", help=f"model saved with joblib. {TRUST}")
+    sub.add_argument("table", metavar="TABLE", help=".csv, .csv.gz or .parquet file")
+    sub.add_argument("--out", metavar="FILE", help=".csv, .csv.gz or .parquet file (default: CSV to standard output)")
+    sub.add_argument("--proba", action="store_true", help="class probabilities as well")
+    sub.add_argument("--drop", type=_words_of, default=[], metavar="COL,...", help="columns the model does not take")
+    sub.add_argument("--separator", default=",", help="between the columns of a CSV file")
+
+    sub = command("list", list_methods)
+    sub.add_argument("what", nargs="?", choices=("adapters", "tests"), help="one of the two lists (default: both)")
+
+    sub = command("demo", demo)
+    sub.add_argument("--out", default="da-toolkit-demo", metavar="DIR", help="folder of the HTML reports")
+    return parser
+
+
+def _pair_arguments(sub: argparse.ArgumentParser, label_required: bool = False) -> None:
+    files = ".csv, .csv.gz or .parquet file of"
+    sub.add_argument("source", metavar="SOURCE", help=f"{files} the domain the model was trained on")
+    sub.add_argument("target", metavar="TARGET", help=f"{files} the domain it must work on")
+    sub.add_argument(
+        "--label",
+        metavar="COL",
+        required=label_required,
+        help="label column; in TARGET it may be absent or partly empty (unlabelled rows)",
+    )
+    sub.add_argument("--groups", metavar="COL", help="rows with equal values belong together (patient, site)")
+    sub.add_argument("--weight", metavar="COL", help="sample weights; may be absent in TARGET")
+    sub.add_argument("--separator", default=",", help="between the columns of CSV files")
+    sub.add_argument("--report", metavar="FILE.html", help="write a self-contained HTML report")
+    sub.add_argument("--json", metavar="FILE.json", help="write everything as JSON")
+    sub.add_argument("--random-state", type=int, default=0, metavar="SEED", help="seed (default 0)")
+
+
+def _words_of(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _shifts(text: str) -> list[str]:
+    words = _words_of(text)
+    unknown = [word for word in words if word not in SHIFTS]
+    if unknown or not words:
+        raise argparse.ArgumentTypeError(f"unknown shift {', '.join(unknown)!r}; accepted: {', '.join(SHIFTS)}")
+    return words
+
+
+def _level(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return value
+
+
+# ------------------------------------------------------------------ input
+
+
+def _read_pair(options: argparse.Namespace) -> tuple[tuple, dict[str, Any]]:
+    """(X_source, y_source, X_target, y_target) and the keyword arguments made of special columns."""
+    source, target = (read_table(path, options.separator) for path in (options.source, options.target))
+    special = [name for name in (options.label, options.groups, options.weight) if name is not None]
+    for name in special:
+        _require(name, source, options.source)
+    if options.groups is not None:
+        _require(options.groups, target, options.target)
+
+    def column(table: pd.DataFrame, name: str | None) -> pd.Series | None:
+        return None if name is None else table.get(name)
+
+    keywords = {
+        "groups": column(source, options.groups),
+        "groups_target": column(target, options.groups),
+        "sample_weight": column(source, options.weight),
+        "sample_weight_target": column(target, options.weight),
+    }
+    data = []
+    for table in (source, target):
+        data += [table.drop(columns=special, errors="ignore"), column(table, options.label)]
+    return tuple(data), {name: value for name, value in keywords.items() if value is not None}
+
+
+def _require(name: str, table: pd.DataFrame, path: str) -> None:
+    if name not in table.columns:
+        columns = [str(column) for column in table.columns]
+        near = difflib.get_close_matches(name, columns, n=3)
+        more = ", ..." if len(columns) > 12 else ""
+        raise InputError(
+            f"{path} has no column {name!r}",
+            ", ".join(columns[:12]) + more,
+            f"Did you mean {' or '.join(map(repr, near))}?" if near else "",
+        )
+
+
+def _trusted_model(path: str, quiet: bool) -> Any:
+    _say(f"loading {path}: this runs code from the file, so only use files that you trust", quiet)
+    return read_model(path)
+
+
+def _check_outputs(*paths: str | None) -> None:
+    for path in paths:
+        if path is not None:
+            writable(path)
+
+
+# ------------------------------------------------------------------ output
+
+
+def _show(result: Any, options: argparse.Namespace) -> None:
+    """Text to standard output, HTML and JSON to their files."""
+    if not options.quiet:
+        sys.stdout.write(f"{result}\n")
+    if options.report is not None:
+        result.to_html(options.report)
+        _say(f"HTML report written to {options.report}", options.quiet)
+    if options.json is not None:
+        result.to_json(options.json)
+        _say(f"JSON written to {options.json}", options.quiet)
+
+
+def _gate(report: Any, words: list[str]) -> str:
+    """The found shift when one of `words` names it, else an empty string.
+
+    A mixed shift is named by the quantities that differ, too: a gate for label shift must not open because
+    something else changed as well.
+    """
+    kind = report.verdict.kind
+    if kind == "none":
+        return ""
+    names = {kind, "any"}
+    if kind == "mixed":
+        names |= {word for word, quantity in SHIFTS.items() if quantity in report.shifts}
+    return f"{kind} shift ({report.verdict.strength})" if names & set(words) else ""
+
+
+def _rows(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """A table on a terminal, tab-separated lines elsewhere."""
+    if not sys.stdout.isatty():
+        sys.stdout.write("\n".join("\t".join(row) for row in (header, *rows)) + "\n")
+        return
+    table = Table(title=title, title_justify="left")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _words(values: Any) -> str:
+    return values if isinstance(values, str) else ", ".join(str(value) for value in values)
+
+
+def _first_line(what: Any) -> str:
+    return (what.__doc__ or "").strip().splitlines()[0] if what.__doc__ else ""
+
+
+def _say(message: str, quiet: bool = False) -> None:
+    if not quiet:
+        sys.stderr.write(message + "\n")
+
+
+def _progress(options: argparse.Namespace) -> bool:
+    return sys.stderr.isatty() and not options.quiet
+
+
+@contextmanager
+def _warnings_in_one_line(quiet: bool) -> Iterator[None]:
+    """Warnings without file names and code, each text once, also when an error follows."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        try:
+            yield
+        finally:
+            for text in dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught):
+                _say(f"da-toolkit: warning: {text}", quiet)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,413 @@
+"""The command line: arguments reach the library, files are read and written, errors are one line."""
+
+import gzip
+import subprocess
+import sys
+import types
+import warnings
+from dataclasses import dataclass, field
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from da_toolkit import cli
+from shift_detectors._base import BaseDetector
+from shift_detectors._errors import ShiftWarning
+
+
+@dataclass
+class Verdict:
+    kind: str = "covariate"
+    strength: str = "assumed"
+
+
+@dataclass
+class Answer:
+    """Stands for a ShiftReport and an AdaptationResult."""
+
+    verdict: Verdict = field(default_factory=Verdict)
+    shifts: frozenset = frozenset({"p(x)"})
+    estimator: object = None
+
+    def __str__(self):
+        return "the answer in words"
+
+    def to_html(self, path):
+        path = str(path)
+        with open(path, "w") as file:
+            file.write("<html>")
+
+    def to_json(self, path):
+        with open(path, "w") as file:
+            file.write("{}")
+
+
+class Call:
+    """A stand-in that remembers how it was called."""
+
+    def __init__(self, answer):
+        self.answer, self.arguments, self.keywords = answer, None, None
+
+    def __call__(self, *arguments, **keywords):
+        self.arguments, self.keywords = arguments, keywords
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def diagnose(monkeypatch):
+    import shift_detectors
+
+    call = Call(Answer())
+    monkeypatch.setitem(vars(shift_detectors), "diagnose", call)
+    return call
+
+
+@pytest.fixture
+def adapt(monkeypatch):
+    import da_toolkit
+
+    call = Call(Answer(estimator=LogisticRegression(C=7)))
+    monkeypatch.setitem(vars(da_toolkit), "adapt", call)
+    return call
+
+
+def table(n=30, seed=0):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "age": rng.integers(20, 80, n),
+            "ward": rng.choice(["a", "b"], n),
+            "site": np.arange(n) // 3,
+            "w": 1.0 + rng.random(n),
+            "ill": rng.integers(0, 2, n),
+        }
+    )
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Source and target as CSV, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    table().to_csv("source.csv", index=False)
+    target = table(20, 1)
+    target["ill"] = target["ill"].where(target.index < 5)
+    target.to_csv("target.csv", index=False)
+    joblib.dump(LogisticRegression().fit(table()[["age", "w"]], table()["ill"]), "model.joblib")
+    return tmp_path
+
+
+def run(capsys, command):
+    """Exit code, standard output, standard error."""
+    code = cli.main(command.split())
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def fails(capsys, command, *words):
+    """Exit code 2 and one line (argparse adds its usage above) that has every word."""
+    code, out, err = run(capsys, command)
+    assert code == 2 and not out and "Traceback" not in err
+    last = err.strip().splitlines()[-1]
+    assert "error: " in last
+    for word in words:
+        assert word in last
+    return err
+
+
+# ------------------------------------------------------------------ diagnose
+
+
+def test_diagnose_passes_tables_labels_and_options(files, capsys, diagnose):
+    code, out, err = run(
+        capsys,
+        "diagnose source.csv target.csv --label ill --groups site --weight w --exclude age,ward --alpha .01 "
+        "--task classification --random-state 3 --report r.html --json r.json",
+    )
+    assert code == 0 and out == "the answer in words\n"
+    X_source, y_source, X_target, y_target = diagnose.arguments
+    assert list(X_source) == list(X_target) == ["age", "ward"]
+    pd.testing.assert_frame_equal(X_source, table()[["age", "ward"]])
+    pd.testing.assert_series_equal(y_source, table()["ill"])
+    assert y_target.notna().sum() == 5
+    keywords = diagnose.keywords
+    pd.testing.assert_series_equal(keywords["groups"], table()["site"])
+    assert len(keywords["groups_target"]) == len(keywords["sample_weight_target"]) == 20
+    np.testing.assert_allclose(keywords["sample_weight"], table()["w"])
+    assert keywords["exclude"] == ["age", "ward"] and keywords["alpha"] == 0.01
+    assert keywords["task"] == "classification" and keywords["random_state"] == 3
+    assert keywords["progress"] is False and keywords["estimator"] is None
+    assert (files / "r.html").read_text() == "<html>" and (files / "r.json").read_text() == "{}"
+    assert "r.html" in err and "r.json" in err
+
+
+def test_labels_may_be_absent(files, capsys, diagnose):
+    table(20, 1).drop(columns=["ill", "w"]).to_csv("target.csv", index=False)
+    assert run(capsys, "diagnose source.csv target.csv --label ill --weight w")[0] == 0
+    assert diagnose.arguments[3] is None and "sample_weight_target" not in diagnose.keywords
+    table().drop(columns=["ill", "w"]).to_csv("source.csv", index=False)
+    assert run(capsys, "diagnose source.csv target.csv")[0] == 0
+    assert diagnose.arguments[1] is None and diagnose.arguments[3] is None
+
+
+@pytest.mark.parametrize("suffix", [".csv.gz", ".parquet", ".pq", ".CSV"])
+def test_other_formats_are_equal_to_csv(files, capsys, diagnose, suffix):
+    name = f"source{suffix}"
+    if suffix in (".parquet", ".pq"):
+        pytest.importorskip("pyarrow")
+        table().to_parquet(name, engine="pyarrow")
+    else:
+        table().to_csv(name, index=False, compression="gzip" if suffix == ".csv.gz" else None)
+    assert run(capsys, f"diagnose {name} target.csv --label ill")[0] == 0
+    pd.testing.assert_frame_equal(diagnose.arguments[0], table().drop(columns="ill"))
+
+
+def test_separator(files, capsys, diagnose):
+    for name in ("source", "target"):
+        table().to_csv(f"{name}.csv", index=False, sep=";")
+    fails(capsys, "diagnose source.csv target.csv --label ill", "one column only", "--separator ';'")
+    assert run(capsys, "diagnose source.csv target.csv --label ill --separator ;")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "shifts", "fail_on", "code"),
+    [
+        ("covariate", {"p(x)"}, "covariate", 1),
+        ("covariate", {"p(x)"}, "label,covariate", 1),
+        ("covariate", {"p(x)"}, "label", 0),
+        ("covariate", {"p(x)"}, "any", 1),
+        ("none", set(), "any", 0),
+        ("none", {"p(x)"}, "covariate,any", 0),
+        ("support", {"p(x)"}, "support", 1),
+        ("support", {"p(x)"}, "covariate", 0),
+        ("mixed", {"p(x)", "p(y|x)"}, "concept", 1),
+        ("mixed", {"p(x)", "p(y|x)"}, "label", 0),
+        ("mixed", {"p(x)", "p(y|x)"}, "mixed", 1),
+        ("mixed", {"p(x)", "p(y|x)"}, "support", 0),
+    ],
+)
+def test_fail_on_is_the_exit_code(files, capsys, diagnose, kind, shifts, fail_on, code):
+    diagnose.answer = Answer(Verdict(kind), frozenset(shifts))
+    got, _, err = run(capsys, f"diagnose source.csv target.csv --label ill --fail-on {fail_on}")
+    assert got == code and ("--fail-on: found" in err) == bool(code)
+    assert run(capsys, "diagnose source.csv target.csv --label ill")[0] == 0
+
+
+def test_quiet_prints_nothing(files, capsys, diagnose):
+    command = "diagnose source.csv target.csv --label ill --fail-on any --report r.html --estimator model.joblib"
+    assert run(capsys, f"{command} --quiet") == (1, "", "")
+
+
+def test_the_estimator_is_loaded_with_a_word_of_caution(files, capsys, diagnose):
+    code, _, err = run(capsys, "diagnose source.csv target.csv --label ill --estimator model.joblib")
+    assert code == 0 and "only use files that you trust" in err
+    assert isinstance(diagnose.keywords["estimator"], LogisticRegression)
+
+
+def test_warnings_are_one_line_each(files, capsys, monkeypatch):
+    import shift_detectors
+
+    def diagnose(*_, **__):
+        for _ in range(2):
+            warnings.warn("rows are\ncopies", ShiftWarning, stacklevel=2)
+        warnings.warn("old name", DeprecationWarning, stacklevel=2)
+        return Answer()
+
+    monkeypatch.setitem(vars(shift_detectors), "diagnose", diagnose)
+    _, _, err = run(capsys, "diagnose source.csv target.csv --label ill")
+    assert err == "da-toolkit: warning: rows are copies\n"
+
+
+# ------------------------------------------------------------------ adapt, predict, list, demo
+
+
+def test_adapt_writes_the_model_it_was_given_back(files, capsys, adapt):
+    code, out, err = run(
+        capsys,
+        "adapt source.csv target.csv --label ill --model model.joblib --out new.joblib --candidates A,B "
+        "--report r.html",
+    )
+    assert code == 0 and out == "the answer in words\n" and "model written to new.joblib" in err
+    assert joblib.load("new.joblib").C == 7
+    assert isinstance(adapt.arguments[0], LogisticRegression) and len(adapt.arguments) == 5
+    assert adapt.keywords == {"candidates": ["A", "B"], "guard": True, "random_state": 0, "progress": False}
+
+
+def test_adapt_options(files, capsys, adapt):
+    command = "adapt source.csv target.csv --label ill --model model.joblib --out new.joblib --no-guard --frozen"
+    assert run(capsys, command)[0] == 0
+    assert isinstance(adapt.arguments[0], FrozenEstimator)
+    assert adapt.keywords["guard"] is False and adapt.keywords["candidates"] == "auto"
+
+
+def test_predict(files, capsys):
+    model = joblib.load("model.joblib")
+    code, out, err = run(capsys, "predict model.joblib target.csv --quiet")
+    assert code == 0 and not err
+    expected = model.predict(table(20, 1)[["age", "w"]])
+    assert out.split() == ["prediction", *map(str, expected)]
+    assert run(capsys, "predict model.joblib target.csv --out p.csv.gz --proba")[0] == 0
+    with gzip.open("p.csv.gz", "rt") as file:
+        got = pd.read_csv(file)
+    assert list(got) == ["prediction", "p(0)", "p(1)"]
+    np.testing.assert_allclose(got["p(1)"], model.predict_proba(table(20, 1)[["age", "w"]])[:, 1])
+
+
+def test_predict_with_a_model_that_knows_no_names(files, capsys):
+    joblib.dump(LinearRegression().fit(table()[["age", "w"]].to_numpy(), table()["ill"]), "plain.joblib")
+    fails(capsys, "predict plain.joblib target.csv", "cannot predict these rows", "--drop")
+    table()[["age", "w", "ill"]].to_csv("rows.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LinearRegression, "predict", lambda self, X: X.to_numpy() @ self.coef_)
+        assert run(capsys, "predict plain.joblib rows.csv --drop ill")[0] == 0
+    fails(capsys, "predict plain.joblib rows.csv --proba", "no probabilities")
+    fails(capsys, "predict plain.joblib rows.csv --drop sick", "no column 'sick'")
+
+
+def test_list(capsys, monkeypatch):
+    import shift_detectors
+
+    class Seen(BaseDetector):
+        """Is it seen?"""
+
+        quantity = "p(x)"
+        requires = frozenset({"y_source"})
+
+    row = types.SimpleNamespace(
+        name="Aligner",
+        addresses=("covariate", "label"),
+        tasks=("regression",),
+        target_labels="unused",
+        extra=None,
+    )
+    registry = types.ModuleType("da_toolkit._registry")
+    registry.ADAPTERS = (row,)
+    monkeypatch.setitem(sys.modules, "da_toolkit._registry", registry)
+    monkeypatch.setitem(vars(shift_detectors), "Seen", Seen)
+    monkeypatch.setitem(vars(shift_detectors), "__all__", ["Seen"])
+    code, out, _ = run(capsys, "list")
+    assert code == 0
+    assert "Aligner\tcovariate, label\tregression\tunused\t\n" in out and "Seen\tp(x)\ty_source\tIs it seen?\n" in out
+    assert "Aligner" not in run(capsys, "list tests")[1] and "Seen" not in run(capsys, "list adapters")[1]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert "Adapters" in run(capsys, "list")[1]
+
+
+def test_demo(capsys, monkeypatch, tmp_path):
+    import da_toolkit
+
+    call = Call(None)
+    module = types.ModuleType("da_toolkit.demo")
+    module.run = call
+    monkeypatch.setitem(sys.modules, "da_toolkit.demo", module)
+    monkeypatch.setitem(vars(da_toolkit), "demo", module)
+    assert run(capsys, f"demo --out {tmp_path}")[0] == 0
+    assert call.arguments == (str(tmp_path),)
+
+
+# ------------------------------------------------------------------ wrong usage and input
+
+
+def test_usage_errors(files, capsys):
+    fails(capsys, "", "COMMAND")
+    fails(capsys, "guess", "guess")
+    fails(capsys, "diagnose source.csv", "TARGET")
+    fails(capsys, "diagnose source.csv target.csv --label ill --fail-on drift", "drift", "covariate, label")
+    fails(capsys, "diagnose source.csv target.csv --label ill --alpha 5", "'5' is not a number between 0 and 1")
+    fails(capsys, "diagnose source.csv target.csv --label ill --alpha small", "between 0 and 1")
+    fails(capsys, "diagnose source.csv target.csv --random-state x", "int")
+    fails(capsys, "adapt source.csv target.csv --label ill --out new.joblib", "--model")
+    fails(capsys, "adapt source.csv target.csv --model model.joblib --out new.joblib", "--label")
+
+
+def test_help_and_version(capsys):
+    code, out, _ = run(capsys, "diagnose --help")
+    assert code == 0 and "exit codes:" in out and "trust" in out
+    assert run(capsys, "--version")[1].startswith("da-toolkit ")
+
+
+def test_files_that_cannot_be_used(files, capsys, diagnose):
+    fails(capsys, "diagnose nowhere.csv target.csv", "nowhere.csv does not exist")
+    fails(capsys, "diagnose . target.csv", "not a file")
+    (files / "empty.csv").write_text("")
+    fails(capsys, "diagnose empty.csv target.csv", "empty.csv is empty")
+    (files / "header.csv").write_text("age,ward\n")
+    fails(capsys, "diagnose source.csv header.csv", "header.csv has no rows")
+    (files / "table.xlsx").write_text("x")
+    fails(capsys, "diagnose table.xlsx target.csv", "unknown type", ".csv, .csv.gz, .parquet")
+    (files / "binary.csv").write_bytes(bytes(range(256)))
+    fails(capsys, "diagnose binary.csv target.csv", "binary.csv cannot be read as csv")
+    (files / "ragged.csv").write_text("a,b\n1,2\n1,2,3,4\n")
+    fails(capsys, "diagnose ragged.csv target.csv", "ragged.csv cannot be read as csv")
+    (files / "fake.csv.gz").write_text("a,b\n1,2\n")
+    fails(capsys, "diagnose fake.csv.gz target.csv", "cannot be read as csv")
+    pytest.importorskip("pyarrow")
+    (files / "fake.parquet").write_text("a,b\n1,2\n")
+    fails(capsys, "diagnose fake.parquet target.csv", "cannot be read as parquet")
+
+
+def test_parquet_without_pyarrow_names_the_extra(files, capsys, monkeypatch):
+    (files / "source.parquet").write_bytes(b"PAR1")
+    monkeypatch.setattr(cli.read_table.__globals__["importlib"].util, "find_spec", lambda name: None)
+    fails(capsys, "diagnose source.parquet target.csv", "da-toolkit[parquet]")
+
+
+def test_columns_that_are_not_there(files, capsys, diagnose):
+    fails(
+        capsys,
+        "diagnose source.csv target.csv --label il",
+        "no column 'il'",
+        "age, ward",
+        "Did you mean 'ill'?",
+    )
+    fails(capsys, "diagnose source.csv target.csv --groups sites", "source.csv has no column 'sites'")
+    table(20).drop(columns="site").to_csv("target.csv", index=False)
+    fails(capsys, "diagnose source.csv target.csv --groups site", "target.csv has no column 'site'")
+    fails(capsys, "predict model.joblib ragged.csv", "does not exist")
+    table().drop(columns="age").to_csv("rows.csv", index=False)
+    fails(capsys, "predict model.joblib rows.csv", "rows.csv lacks 'age'")
+
+
+def test_models_that_cannot_be_used(files, capsys, adapt):
+    rest = "source.csv target.csv --label ill --out new.joblib --model"
+    fails(capsys, f"adapt {rest} none.joblib", "none.joblib does not exist")
+    (files / "broken.joblib").write_text("not a pickle")
+    fails(capsys, f"adapt {rest} broken.joblib", "broken.joblib cannot be loaded", "joblib.dump")
+    joblib.dump({"weights": 1}, "dict.joblib")
+    fails(capsys, f"adapt {rest} dict.joblib", "holds a dict without predict")
+
+
+def test_outputs_are_checked_before_the_work(files, capsys, diagnose, adapt):
+    fails(capsys, "diagnose source.csv target.csv --report no/r.html", "the folder no does not exist")
+    fails(capsys, "adapt source.csv target.csv --label ill --model model.joblib --out .", "is a folder")
+    fails(capsys, "predict model.joblib target.csv --out p.txt", "unknown type")
+    assert diagnose.arguments is None and adapt.arguments is None
+
+
+def test_errors_of_the_library_keep_their_code(files, capsys, diagnose):
+    from shift_detectors._errors import InputError, MissingDependencyError
+
+    diagnose.answer = InputError("X_target lacks 'age'", "the same columns", "Drop it.")
+    fails(
+        capsys,
+        "diagnose source.csv target.csv --label ill",
+        "X_target lacks 'age'; accepted: the same columns. Drop it.",
+    )
+    diagnose.answer = MissingDependencyError("torch", "deep")
+    fails(capsys, "diagnose source.csv target.csv --label ill", "da-toolkit[deep]")
+    diagnose.answer = KeyboardInterrupt()
+    assert run(capsys, "diagnose source.csv target.csv --label ill")[0] == 130
+    diagnose.answer = ZeroDivisionError("by zero")
+    code, _, err = run(capsys, "diagnose source.csv target.csv --label ill")
+    assert code == 3 and "ZeroDivisionError: by zero" in err and "unexpected" in err
+
+
+def test_as_a_process(files):
+    command = [sys.executable, "-m", "da_toolkit.cli", "diagnose", "nowhere.csv", "target.csv"]
+    got = subprocess.run(command, capture_output=True, text=True)
+    assert got.returncode == 2 and got.stdout == "" and got.stderr.count("\n") == 1
