@@ -234,13 +234,16 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step) -> di
         step("testing p(y), p(y|x) and p(x|y)")
         if problem.n_labelled < table.n_target:
             notes += _label_selection(problem, rng)
-        quantities = {"p(x)": combined}
-        for detector in (
-            LabelTest(n_permutations, seed),
-            ConditionalScoreTest(seed),
-            StratifiedTest(n_permutations, seed),
-        ):
-            quantities[detector.quantity] = detector.run(problem)
+        score = ConditionalScoreTest(n_permutations, seed)
+        quantities = {
+            "p(x)": combined,
+            "p(y)": LabelTest(n_permutations, seed).run(problem),
+            # with all target rows labelled the propensities are those at hand
+            "p(y|x)": score.run(problem)
+            if problem.n_labelled < table.n_target
+            else score.test_given(problem.labelled_part(), propensity, fold),
+            "p(x|y)": StratifiedTest(n_permutations, seed).run(problem),
+        }
         tests += [t for q, t in quantities.items() if q != "p(x)"]
         shifts = rejected({q: t.pvalue for q, t in quantities.items()}, alpha)
         if negligible and "p(x)" in shifts:

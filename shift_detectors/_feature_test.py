@@ -73,14 +73,16 @@ class FeatureTest(BaseDetector):
         )
 
 
-def feature_logp(table: Table, U: np.ndarray) -> np.ndarray:
+def feature_logp(table: Table, U: np.ndarray, *, two_samples: bool = True) -> np.ndarray:
     """Log tail probability of every feature under every assignment, shape (n_features, B + 1).
 
-    A feature's value is the smaller one of its statistics' (KS, AD, missing rate), ranked again.
+    A feature's value is the smaller one of its statistics' (KS, AD, missing rate), ranked again. With
+    `two_samples` the positive and the negative part of U are two samples, each rescaled to mass one among the
+    rows where the feature is present; otherwise U is any signed measure.
     """
     rows = []
     for j in range(table.numeric.shape[1]):
-        rows.append(_numeric_rows(table.numeric[:, j], U))
+        rows.append(_numeric_rows(table.numeric[:, j], U, two_samples))
     for j in range(table.codes.shape[1]):
         rows.append(_categorical_rows(table.codes[:, j], U))
     if not rows:
@@ -95,7 +97,7 @@ def feature_logp(table: Table, U: np.ndarray) -> np.ndarray:
     return smallest
 
 
-def _numeric_rows(column: np.ndarray, U: np.ndarray) -> np.ndarray:
+def _numeric_rows(column: np.ndarray, U: np.ndarray, two_samples: bool) -> np.ndarray:
     missing = np.isnan(column)
     any_missing = missing.any()
     present = np.flatnonzero(~missing) if any_missing else slice(None)
@@ -103,7 +105,7 @@ def _numeric_rows(column: np.ndarray, U: np.ndarray) -> np.ndarray:
     if values.size == 0 or values.min() == values.max():
         rows = np.zeros((1, U.shape[1]))
     else:
-        rows = np.vstack(_cdf_distances(values, U[present], renormalise=any_missing))
+        rows = np.vstack(_cdf_distances(values, U[present], renormalise=any_missing and two_samples))
     if any_missing and not missing.all():
         rows = np.vstack([rows, np.abs(U[missing].sum(axis=0))])
     return rows

@@ -28,6 +28,7 @@ def portfolio(
     *,
     scores: np.ndarray | None = None,
     kernels: bool = True,
+    two_samples: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Combined statistic under every assignment.
 
@@ -43,6 +44,8 @@ def portfolio(
         there first.
     kernels : bool
         Whether to compute distances, the one part that is quadratic in n.
+    two_samples : bool
+        False when U is a signed measure of total zero that does not consist of two samples.
 
     Returns
     -------
@@ -51,7 +54,7 @@ def portfolio(
         Log tail probabilities.
     notes : tuple of str
     """
-    per_feature = feature_logp(table, U)
+    per_feature = feature_logp(table, U, two_samples=two_samples)
     families = [tail_logp(-per_feature.min(axis=0, keepdims=True))] if len(per_feature) else []
     notes = ()
     Z = table.design
@@ -62,7 +65,7 @@ def portfolio(
             rows = kernel_subsample(table.n, rng)
             if rows is not None:
                 notes = (f"distances computed on {len(rows)} of {table.n} rows, drawn at random",)
-                Z, V = Z[rows], _recentred(U[rows])
+                Z, V = Z[rows], _recentred(U[rows]) if two_samples else U[rows] - U[rows].mean(axis=0)
             else:
                 V = U
             families.append(_family(energy_and_gaussian_rows(Z, V, WIDEST * squared_bandwidth(Z, rng), HALVINGS)))

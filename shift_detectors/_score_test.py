@@ -5,43 +5,50 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import chi2, norm, rankdata
+from scipy.stats import norm, rankdata
 
 from ._base import BaseDetector
 from ._learners import Inputs, crossfit_means, crossfit_probabilities, make_folds
+from ._permutation import harmonic, pvalue, tail_logp
+from ._portfolio import portfolio
 from ._results import Effect, ShiftTestResult
-from ._table import Problem
+from ._table import Problem, Table
 
 FOLDS = 5
+KERNELS_UP_TO = 3  # functions of y up to which distances join: their cost grows with each
 
 
 class ConditionalScoreTest(BaseDetector):
-    """Is p(y|x) the same in both domains? A cross-fitted, doubly robust score test.
+    """Is p(y|x) the same in both domains? A cross-fitted, doubly robust score test in many directions.
 
     With D = 1 for target rows, e(x) = P(D = 1 | x), and functions phi of y (class indicators, or the normal
     score of y and its square) with m_phi(x) = E[phi(y) | x] on the pooled rows, the products
 
-        R_i,phi = (D_i - e(x_i)) (phi(y_i) - m_phi(x_i))
+        R_i = (D_i - e(x_i)) (phi(y_i) - m_phi(x_i))
 
-    have mean zero when y and D are independent given x. The test adds one column v(x_i) R_i, with v the
-    direction in which earlier folds saw a change, so that changes of opposite sign in different regions do
-    not cancel; v for a fold is learnt on the preceding folds only, which keeps the sum a martingale (pooling
-    a direction that is learnt on all other folds rejects far too often). The statistic
-    n R' S^-1 R is compared with its chi-squared distribution. Its bias is the *product* of the two nuisance
-    errors, so that strong shift of p(x) is harmless as long as both are learnt reasonably.
+    have mean zero *at every x* when y and D are independent given x. Their mean (the generalised covariance
+    measure) shows a change of one sign; a change that is local or of opposite signs in different regions
+    shows in sums of R weighted by functions of x. As such functions serve all those of `JointTest`:
+    cumulative sums along every feature, first and second moments, kernels; R takes the place of the signed
+    assignment, and random signs e_i R_i (the same for all directions) that of the permutations. Statistics
+    are put on a tail-probability scale and combined by the sum of 1/p, ranked among the same random signs.
+    The bias is the *product* of the two nuisance errors, so that strong shift of p(x) does no harm as long as
+    both are learnt reasonably.
 
     Assumption: both e and m are estimated consistently; overlap. Rows without overlap carry no weight: a
-    change there is not seen. The level is asymptotic.
+    change there is not seen. The level is asymptotic (wild bootstrap).
 
     Parameters
     ----------
+    n_permutations : int
+        Random signs.
     random_state : int, optional
 
     References
     ----------
     Shah and Peters (2020), The hardness of conditional independence testing and the generalised covariance
-    measure, Annals of Statistics 48(3). Lundborg, Kim, Shah and Samworth (2024), The projected covariance
-    measure, Annals of Statistics 52(6).
+    measure, Annals of Statistics 48(3). Stute, Gonzalez Manteiga and Presedo Quindimil (1998), Bootstrap
+    approximations in model checks for regression, JASA 93(441).
 
     Examples
     --------
@@ -59,19 +66,25 @@ class ConditionalScoreTest(BaseDetector):
     quantity: ClassVar[str] = "p(y|x)"
     requires: ClassVar[frozenset[str]] = frozenset({"y_source", "y_target"})
 
-    def __init__(self, random_state=None):
+    def __init__(self, n_permutations: int = 499, random_state=None):
+        self.n_permutations = n_permutations
         self.random_state = random_state
 
     def _test(self, problem: Problem) -> ShiftTestResult:
         part = problem.labelled_part()
         seed = int(np.random.default_rng(self.random_state).integers(2**31))
         domain = part.table.domain.astype(int)
+        fold = make_folds(domain, FOLDS, seed, part.groups)
+        e = crossfit_probabilities(Inputs.of(part.table), domain, fold, 2, weight=part.weight)[:, 1]
+        return self.test_given(part, e, fold)
+
+    def test_given(self, part: Problem, e: np.ndarray, fold: np.ndarray) -> ShiftTestResult:
+        """Test a fully labelled problem with known cross-fitted propensities e (n,) and their folds (n,)."""
+        rng = np.random.default_rng(self.random_state)
+        domain = part.table.domain.astype(int)
         inputs = Inputs.of(part.table)
         classification = part.task == "classification"
         y = class_codes(part) if classification else part.y
-        strata = domain * (y.max() + 1) + y if classification else domain
-        fold = make_folds(strata, FOLDS, seed, part.groups)
-        e = crossfit_probabilities(inputs, domain, fold, 2, weight=part.weight)[:, 1]
         if classification:
             n_classes = int(y.max()) + 1
             phi = np.eye(n_classes)[y]
@@ -79,7 +92,48 @@ class ConditionalScoreTest(BaseDetector):
         else:
             phi = score_functions(y)
             m = crossfit_means(inputs, phi, fold, weight=part.weight)
-        return score_test(domain - e, phi - m, e, inputs, fold, part, classification)
+        w = np.ones(len(e)) if part.weight is None else part.weight
+        R = ((domain - e) * w)[:, None] * (phi - m)
+        # of two classes one says it all
+        columns = R[:, :1] if classification and R.shape[1] == 2 else R
+        row, notes = signed_row(part.table, columns, part.groups, self.n_permutations, rng)
+        return ShiftTestResult(
+            detector=type(self).__name__,
+            quantity=self.quantity,
+            statistic=float(row[0]),
+            pvalue=pvalue(row),
+            effect=_change(R, w * e * (1 - e), classification, part.groups),
+            n_source=part.table.n_source,
+            n_target=part.table.n_target,
+            notes=notes,
+        )
+
+
+def signed_row(table: Table, R: np.ndarray, groups, n_signs: int, rng) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Combined statistic of the products R (n, k) and of `n_signs` randomly signed copies, shape (n_signs + 1,)."""
+    unit = np.arange(len(R)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    flips = rng.integers(0, 2, (int(unit.max()) + 1, n_signs), dtype=np.int8) * np.int8(2) - np.int8(1)
+    signs = np.column_stack([np.ones(len(R), np.float32), flips[unit]])
+    rows, notes = [], ()
+    for r in R.T:
+        U = (signs * r[:, None].astype(np.float32)) / np.float32(len(R))
+        mean = U.sum(axis=0)
+        joint, _, notes = portfolio(
+            table, U - U.mean(axis=0), rng, kernels=R.shape[1] <= KERNELS_UP_TO, two_samples=False
+        )
+        rows += [tail_logp(np.abs(mean)[None, :]), tail_logp(joint[None, :])]
+    return harmonic(np.vstack(rows)), notes
+
+
+def _change(R, overlap, classification, groups) -> Effect:
+    """Overlap-weighted difference of E[phi | x] between the domains, of the class where it is largest."""
+    difference = R.sum(axis=0) / overlap.sum()
+    units = R if groups is None else np.stack([np.bincount(groups, weights=r) for r in R.T], axis=1)
+    sd = np.sqrt((units**2).sum(axis=0)) / overlap.sum()
+    top = int(np.argmax(np.abs(difference))) if classification else 0
+    name = "change of P(y = k | x), largest class" if classification else "change of E[y | x] in sd of y"
+    value, half = float(difference[top]), 1.96 * float(sd[top])
+    return Effect(name, value, (value - half, value + half))
 
 
 def class_codes(problem: Problem) -> np.ndarray:
@@ -91,77 +145,3 @@ def score_functions(y: np.ndarray) -> np.ndarray:
     """Normal scores of y and their centred squares, shape (n, 2): location and spread."""
     z = norm.ppf((rankdata(y) - 0.5) / len(y))
     return np.column_stack([z, (z**2 - 1) / np.sqrt(2)])
-
-
-def score_test(domain_residual, residual, e, inputs, fold, part, classification) -> ShiftTestResult:
-    """The statistic from residuals (n,) of the domain and (n, k) of the functions of y."""
-    R = domain_residual[:, None] * residual
-    learned = _learned_column(domain_residual, residual, inputs, fold)
-    columns = np.column_stack([R[:, : R.shape[1] - 1] if classification else R, learned])
-    w = np.ones(len(R)) if part.weight is None else part.weight
-    units = columns * w[:, None]
-    if part.groups is not None:  # rows of a group are dependent: sum them first
-        units = np.stack([np.bincount(part.groups, weights=u) for u in units.T], axis=1)
-        units = units[np.bincount(part.groups) > 0]
-    total = units.sum(axis=0)
-    covariance = units.T @ units - np.outer(total, total) / len(units)
-    scale = np.sqrt(np.diag(covariance))
-    keep = scale > 1e-9 * max(1e-300, scale.max(initial=0.0))
-    notes = []
-    if keep.any():
-        z = total[keep] / scale[keep]
-        correlation = covariance[np.ix_(keep, keep)] / np.outer(scale[keep], scale[keep])
-        statistic = float(z @ np.linalg.pinv(correlation, hermitian=True) @ z)
-        p = float(chi2.sf(statistic, keep.sum()))
-    else:
-        statistic, p = 0.0, 1.0
-        notes.append("no variation left after accounting for x")
-    # overlap-weighted difference of E[phi | x] between the domains
-    strength = float((w * e * (1 - e)).sum())
-    difference = (R * w[:, None]).sum(axis=0) / strength
-    sd = (
-        np.sqrt(np.einsum("ij,ij->j", units[:, : R.shape[1]], units[:, : R.shape[1]])) / strength
-        if not classification
-        else None
-    )
-    if classification:
-        whole = R * w[:, None]
-        sd = np.sqrt((whole**2).sum(axis=0)) / strength
-        top = int(np.argmax(np.abs(difference)))
-        name = "change of P(y = k | x), largest class"
-    else:
-        top, name = 0, "change of E[y | x] in sd of y"
-    low, high = difference[top] - 1.96 * sd[top], difference[top] + 1.96 * sd[top]
-    return ShiftTestResult(
-        detector="ConditionalScoreTest",
-        quantity="p(y|x)",
-        statistic=statistic,
-        pvalue=p,
-        effect=Effect(name, float(difference[top]), (float(low), float(high))),
-        n_source=part.table.n_source,
-        n_target=part.table.n_target,
-        notes=tuple(notes),
-    )
-
-
-def _learned_column(domain_residual, residual, inputs, fold):
-    """Sum over phi of v_phi(x_i) R_i,phi with v learnt on preceding folds, standardised per fold.
-
-    v_phi solves the weighted least squares phi-residual ~ domain-residual * v(x) (the R-learner of Nie and
-    Wager 2021) with a ridge on the linear expansion.
-    """
-    n, k = residual.shape
-    column = np.zeros(n)
-    X = np.column_stack([np.ones(n), inputs.linear])
-    for f in range(1, int(fold.max()) + 1):
-        past, rows = np.flatnonzero(fold < f), np.flatnonzero(fold == f)
-        A = X[past] * domain_residual[past, None]
-        penalty = 0.05 * len(past) * (domain_residual[past] ** 2).mean()
-        gram = A.T @ A
-        gram[np.diag_indices(len(gram))] += penalty
-        v = X[rows] @ np.linalg.solve(gram, A.T @ residual[past])
-        column[rows] = domain_residual[rows] * (v * residual[rows]).sum(axis=1)
-        scale = column[rows].std()
-        if scale > 0:
-            column[rows] /= scale
-    return column

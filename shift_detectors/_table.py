@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -184,11 +185,11 @@ class Problem:
     """
 
     table: Table
-    y_source: np.ndarray | None = None
-    y_target: np.ndarray | None = None
+    y_source: Any = None  # typed loosely: a test that requires labels need not repeat that they are there
+    y_target: Any = None
     labelled: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     task: str | None = None
-    classes: np.ndarray | None = None
+    classes: Any = None
     new_classes: tuple = ()
     groups: np.ndarray | None = None
     weight: np.ndarray | None = None

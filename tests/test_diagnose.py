@@ -1,0 +1,256 @@
+"""diagnose: the right verdict on known shifts, and honest behaviour at the edges."""
+
+import json
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+
+from da_toolkit import datasets
+from shift_detectors import InputError, MMDTest, ShiftWarning, diagnose
+
+MAKE = {
+    "none": datasets.make_no_shift,
+    "covariate": datasets.make_covariate_shift,
+    "label": datasets.make_label_shift,
+    "concept": datasets.make_concept_shift,
+    "conditional": datasets.make_conditional_shift,
+    "mixed": datasets.make_mixed_shift,
+    "support": datasets.make_support_shift,
+}
+
+
+def run(pair, labels=False, **kw):
+    y_target = pair.y_target if labels else None
+    return diagnose(pair.X_source, pair.y_source, pair.X_target, y_target, random_state=0, n_permutations=199, **kw)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("kind", list(MAKE))
+def test_verdict_with_target_labels(kind, task):
+    # twice the moderate strength, so that one draw is enough
+    pair = MAKE[kind](800, 800, n_features=6, strength=2.0 if kind != "covariate" else 1.5, task=task, random_state=3)
+    report = run(pair, labels=True)
+    # where p(y) happens to stay as it was, a mixed shift shows as a conditional one
+    assert report.verdict.kind in ((kind, "conditional") if kind == "mixed" else (kind,))
+    assert report.n_labelled == 800
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("kind", ["none", "covariate", "label", "support"])
+def test_verdict_without_target_labels(kind, task):
+    pair = MAKE[kind](800, 800, n_features=6, strength=1.5, task=task, random_state=4)
+    report = run(pair)
+    assert report.verdict.kind == kind
+    assert "p(y|x)" in report.verdict.untestable
+    assert report.test("p(y|x)") is None
+    assert any("labelled target rows" in step for step in report.next_steps)
+
+
+def test_concept_shift_without_labels_is_not_seen_and_not_denied():
+    pair = datasets.make_concept_shift(600, 600, strength=2, random_state=0)
+    report = run(pair)
+    assert report.verdict.kind == "none"
+    assert "cannot" in report.verdict.explanation
+    assert report.verdict.untestable == ("p(y|x)",)
+
+
+def test_mixed_frame_with_everything_in_it():
+    rng = np.random.default_rng(0)
+
+    def frame(n, shift):
+        return pd.DataFrame(
+            {
+                "age": rng.normal(50 + shift, 10, n),
+                "site": pd.Categorical(rng.choice(list("abc"), n)),
+                "smoker": rng.random(n) < 0.3,
+                "seen": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, n), unit="D"),
+                "note": [f"row {i} {rng.random()}" for i in range(n)],
+                "lab": np.where(rng.random(n) < 0.2, np.nan, rng.normal(size=n)),
+                "constant": 1,
+            }
+        )
+
+    source, target = frame(300, 0), frame(280, 8)
+    copies = source.copy(deep=True), target.copy(deep=True)
+    y = rng.integers(0, 2, 300)
+    report = diagnose(source, y, target, random_state=0, n_permutations=199)
+    assert report.features[0].feature == "age"
+    assert any("note" in note for note in report.notes)
+    pd.testing.assert_frame_equal(source, copies[0])
+    pd.testing.assert_frame_equal(target, copies[1])
+    json.loads(report.to_json())
+    assert pickle.loads(pickle.dumps(report)).verdict == report.verdict
+
+
+def test_separating_column_is_named_and_set_aside():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 5))
+    X[:, 4] = np.arange(600) + rng.normal(size=600)  # a row counter: the target comes later
+    with pytest.warns(ShiftWarning, match="Neighbouring rows"):
+        report = diagnose(X[:300], rng.integers(0, 2, 300), X[300:], random_state=0, n_permutations=199)
+    assert report.separators == ("x4",)
+    assert report.verdict.kind == "none"
+    assert report.verdict_with_separators.kind == "support"
+
+
+def test_a_moved_sensor_is_not_a_separator():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 4))
+    report = diagnose(X[:200], rng.integers(0, 2, 200), X[200:] + 8, random_state=0, n_permutations=199)
+    assert report.separators == ()
+    assert report.verdict.kind == "support"
+
+
+def test_partly_labelled_target():
+    pair = datasets.make_concept_shift(800, 800, strength=2, n_features=5, random_state=0)
+    y_target = pair.y_target.astype(float)
+    y_target[300:] = np.nan
+    report = diagnose(pair.X_source, pair.y_source, pair.X_target, y_target, random_state=0, n_permutations=199)
+    assert report.n_labelled == 300
+    assert report.verdict.kind == "concept"
+    assert any("labelled and unlabelled" in note for note in report.notes)
+
+
+def test_labels_of_a_selected_part_are_reported():
+    pair = datasets.make_no_shift(500, 600, n_features=4, random_state=0)
+    y_target = pair.y_target.astype(object)
+    y_target[pair.X_target[:, 0] > 0.3] = None
+    report = diagnose(pair.X_source, pair.y_source, pair.X_target, y_target, random_state=0, n_permutations=199)
+    assert any("differ in x" in note for note in report.notes)
+
+
+def test_a_handful_of_labels_is_not_used_for_tests():
+    pair = datasets.make_no_shift(200, 200, random_state=0)
+    y_target = np.full(200, np.nan)
+    y_target[:5] = pair.y_target[:5]
+    report = diagnose(pair.X_source, pair.y_source, pair.X_target, y_target, random_state=0, n_permutations=99)
+    assert any("too few" in note for note in report.notes)
+    assert "p(y|x)" in report.verdict.untestable
+
+
+def test_new_class_in_the_target_is_reported():
+    pair = datasets.make_label_shift(400, 400, n_classes=3, random_state=0)
+    keep = pair.y_source != 2
+    report = diagnose(
+        pair.X_source[keep], pair.y_source[keep], pair.X_target, pair.y_target, random_state=0, n_permutations=99
+    )
+    assert any("source does not have" in note for note in report.notes)
+    assert report.verdict.kind != "none"
+
+
+def test_negligible_difference_in_a_large_sample_is_called_negligible():
+    rng = np.random.default_rng(0)
+    X_source, X_target = rng.normal(size=(20_000, 2)), rng.normal(size=(20_000, 2)) + 0.05
+    report = diagnose(X_source, None, X_target, random_state=0, n_permutations=199)
+    assert report.test("p(x)").pvalue < 0.05
+    assert report.verdict.kind == "none"
+    assert any("negligibly" in note for note in report.notes)
+
+
+def test_without_source_labels_only_p_x_is_compared():
+    rng = np.random.default_rng(0)
+    report = diagnose(rng.normal(size=(100, 2)), None, rng.normal(size=(100, 2)) + 1, random_state=0, n_permutations=99)
+    assert {t.quantity for t in report.tests} == {"p(x)"}
+    assert set(report.verdict.untestable) == {"p(y|x)", "p(x|y)", "p(y)"}
+    assert report.task is None
+
+
+def test_impact_of_a_covariate_shift_on_a_model():
+    pair = datasets.make_misspecified(1500, 1500, random_state=0)
+    model = LogisticRegression().fit(pair.X_source, pair.y_source)
+    report = run(pair, labels=True, estimator=model)
+    assert report.impact.estimates[0].method == "importance weighting"
+    truth = model.score(pair.X_target, pair.y_target)
+    assert abs(report.impact.estimates[0].value - truth) < 0.12
+    assert report.impact.target.value == pytest.approx(truth)
+    total = report.impact.p_x_part.value + report.impact.p_y_given_x_part.value
+    assert total == pytest.approx(report.impact.source.value - truth, abs=1e-9)
+
+
+def test_same_seed_same_report_and_extra_detectors():
+    pair = datasets.make_covariate_shift(200, 200, n_features=3, random_state=0)
+    first = run(pair, detectors=[MMDTest(99, random_state=0)])
+    second = run(pair, detectors=[MMDTest(99, random_state=0)])
+    assert first.tests[-1].detector == "MMDTest"
+    assert [t.pvalue for t in first.tests] == [t.pvalue for t in second.tests]
+
+
+def test_sparse_and_wide_inputs():
+    rng = np.random.default_rng(0)
+    X = sparse.random(120, 400, density=0.05, format="csr", random_state=0)
+    shifted = X.copy()
+    shifted.data = shifted.data + 3
+    report = diagnose(X[:60], rng.integers(0, 2, 60), shifted[60:], random_state=0, n_permutations=99)
+    assert report.verdict.kind != "none"
+    wide = rng.normal(size=(60, 300))
+    assert (
+        diagnose(wide[:30], rng.integers(0, 2, 30), wide[30:], random_state=0, n_permutations=99).verdict.kind == "none"
+    )
+
+
+def test_many_levels_and_rare_classes_do_not_break_it():
+    rng = np.random.default_rng(0)
+    n = 400
+    frame = pd.DataFrame({"zip": rng.integers(0, 150, n).astype(str), "x": rng.normal(size=n)})
+    y = np.r_[np.repeat(["a", "b"], 98), ["rare"] * 4]
+    report = diagnose(frame[:200], y, frame[200:], np.tile(["a", "b"], 100), random_state=0, n_permutations=99)
+    assert report.prior is not None
+    assert str(report)
+
+
+@pytest.mark.slow
+def test_groups_enter_every_part():
+    """Patients with eight rows each and no shift: "none" with groups, an alarm nearly always without."""
+    kinds, naive = [], []
+    for seed in range(8):
+        rng = np.random.default_rng([8, seed])
+        patients = np.repeat(rng.normal(size=(60, 3)), 8, axis=0) + 0.1 * rng.normal(size=(480, 3))
+        ids = np.repeat(np.arange(60), 8)
+        y = rng.integers(0, 2, 480)
+        halves = (patients[:240], y[:240], patients[240:], y[240:])
+        kw = {"random_state": 0, "n_permutations": 199}
+        kinds.append(diagnose(*halves, groups=ids[:240], groups_target=ids[240:], **kw).verdict.kind)
+        with pytest.warns(ShiftWarning, match="Neighbouring rows"):
+            naive.append(diagnose(*halves, **kw).verdict.kind)
+    assert kinds.count("none") >= 5  # binomial(8, .95): fewer has probability .0004
+    assert naive.count("none") <= 2
+
+
+@pytest.mark.parametrize("alpha", [0, 1, -0.1])
+def test_bad_alpha(alpha):
+    X = np.random.default_rng(0).normal(size=(20, 1))
+    with pytest.raises(InputError, match="alpha"):
+        diagnose(X, None, X, alpha=alpha)
+
+
+def test_bad_min_effect_and_detectors():
+    X = np.random.default_rng(0).normal(size=(20, 1))
+    with pytest.raises(InputError, match="min_effect"):
+        diagnose(X, None, X, min_effect={"ks": 0.1})
+    with pytest.raises(InputError, match="instances"):
+        diagnose(X, None, X, detectors=["MMD"])
+
+
+def test_print_reads_like_an_answer():
+    report = run(datasets.make_label_shift(400, 400, strength=1.5, random_state=0))
+    text = str(report)
+    assert text.splitlines()[0].startswith("Label shift")
+    assert "p(y|x)" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.slow
+def test_verdict_agrees_over_seeds():
+    """On one table of moderate shift at least 19 of 20 seeds give the same verdict."""
+    pair = datasets.make_covariate_shift(600, 600, n_features=5, strength=1.5, random_state=1)
+    kinds = [
+        diagnose(
+            pair.X_source, pair.y_source, pair.X_target, pair.y_target, random_state=seed, n_permutations=199
+        ).verdict.kind
+        for seed in range(20)
+    ]
+    assert max(kinds.count(k) for k in set(kinds)) >= 19

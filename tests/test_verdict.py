@@ -1,0 +1,131 @@
+"""The reading of rejections as a verdict."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from shift_detectors._results import VERDICT_KINDS, Effect, Overlap, ShiftTestResult
+from shift_detectors._verdict import (
+    combine,
+    labelled_kind,
+    labelled_verdict,
+    next_steps,
+    no_overlap,
+    rejected,
+    unlabelled_verdict,
+)
+
+QUANTITIES = ("p(x)", "p(y)", "p(y|x)", "p(x|y)")
+
+
+def overlap(auc=0.6, ess=0.8, unsupported=0.0):
+    return Overlap(ess * 1000, ess, Effect("domain AUC", auc), unsupported, 0.03)
+
+
+def pvalues(*values):
+    return dict(zip(QUANTITIES, values, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kind"),
+    [
+        ((), "none"),
+        (("p(x)",), "covariate"),
+        (("p(x)", "p(x|y)"), "covariate"),
+        (("p(x)", "p(y)", "p(x|y)"), "covariate"),
+        (("p(y)",), "label"),
+        (("p(x)", "p(y)", "p(y|x)"), "label"),
+        (("p(y|x)",), "concept"),
+        (("p(x|y)",), "concept"),
+        (("p(y|x)", "p(x|y)"), "concept"),
+        (("p(y)", "p(y|x)", "p(x|y)"), "concept"),
+        (("p(x)", "p(y|x)", "p(x|y)"), "conditional"),
+        (("p(x)", "p(y|x)"), "conditional"),
+        (QUANTITIES, "mixed"),
+    ],
+)
+def test_patterns(pattern, kind):
+    p = {q: 0.001 if q in pattern else 0.5 for q in QUANTITIES}
+    assert labelled_kind(frozenset(pattern), p, overlap()) == kind
+
+
+def test_every_pattern_has_a_reading():
+    for size in range(5):
+        for pattern in itertools.combinations(QUANTITIES, size):
+            p = {q: 0.001 if q in pattern else 0.5 for q in QUANTITIES}
+            assert labelled_kind(frozenset(pattern), p, overlap()) in VERDICT_KINDS
+
+
+def test_without_overlap_it_is_support_whatever_the_conditionals_say():
+    p = pvalues(0.001, 0.5, 0.001, 0.001)
+    assert labelled_kind(frozenset({"p(x)", "p(y|x)", "p(x|y)"}), p, overlap(auc=0.99)) == "support"
+    assert no_overlap(overlap(ess=0.05, unsupported=0.5))
+    assert not no_overlap(overlap(ess=0.05, unsupported=0.1))
+
+
+def test_when_both_factorisations_fit_the_better_conditional_wins():
+    shifts = frozenset({"p(x)", "p(y)"})
+    assert labelled_kind(shifts, pvalues(0.001, 0.001, 0.1, 0.7), overlap()) == "label"
+    assert labelled_kind(shifts, pvalues(0.001, 0.001, 0.7, 0.1), overlap()) == "covariate"
+
+
+def test_concept_that_moves_p_y_is_not_called_label():
+    shifts = frozenset({"p(y)", "p(y|x)"})
+    assert labelled_kind(shifts, pvalues(0.8, 0.01, 0.001, 0.1), overlap()) == "concept"
+    assert labelled_kind(shifts, pvalues(0.06, 0.01, 0.001, 0.6), overlap()) == "label"
+
+
+def test_gatekeeper_and_step_down():
+    assert rejected(pvalues(0.2, 0.3, 0.4, 0.5), 0.05) == frozenset()
+    # after the gatekeeper the others are judged at alpha / 2 ...
+    assert rejected(pvalues(0.001, 0.9, 0.04, 0.04), 0.05) == {"p(x)"}
+    # ... and at alpha once p(y) is rejected, since one equality at most is left
+    assert rejected(pvalues(0.001, 0.001, 0.04, 0.9), 0.05) == {"p(x)", "p(y)", "p(y|x)"}
+
+
+def test_family_wise_error_of_the_gatekeeper_under_the_global_null():
+    rng = np.random.default_rng(0)
+    p = rng.random((20_000, 4))
+    hits = np.mean([combine(list(row)) <= 0.05 for row in p])
+    assert abs(hits - 0.05) < 0.006
+
+
+def test_step_down_error_when_p_x_and_p_y_are_equal():
+    """Concept shift: p(x) and p(y) are true equalities, rejected together at most alpha of the time."""
+    rng = np.random.default_rng(0)
+    wrong = np.mean(
+        [bool({"p(x)", "p(y)"} & rejected(pvalues(a, b, 1e-6, 1e-6), 0.05)) for a, b in rng.random((5000, 2))]
+    )
+    assert wrong <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 5000)
+
+
+def result(quantity, p, effect):
+    return ShiftTestResult("T", quantity, 1.0, p, effect)
+
+
+def test_strength_of_covariate_follows_the_interval_of_the_change():
+    def verdict(ci):
+        tests = {
+            "p(x)": result("p(x)", 0.001, Effect("domain AUC", 0.7)),
+            "p(y)": result("p(y)", 0.4, Effect("total variation", 0.02)),
+            "p(y|x)": result("p(y|x)", 0.5, Effect("change of P(y = k | x), largest class", 0.01, ci)),
+            "p(x|y)": result("p(x|y)", 0.001, Effect("KS distance", 0.3)),
+        }
+        return labelled_verdict(tests, frozenset({"p(x)", "p(x|y)"}), overlap(), 100)
+
+    assert verdict((-0.03, 0.05)).strength == "confirmed"
+    assert verdict((-0.2, 0.3)).strength == "consistent"
+
+
+@pytest.mark.parametrize("fit_p", [0.001, 0.6, None])
+@pytest.mark.parametrize("shifted", [True, False])
+@pytest.mark.parametrize("auc", [0.6, 0.99])
+def test_nothing_is_claimed_about_p_y_given_x_without_labels(fit_p, shifted, auc):
+    fit = None if fit_p is None else result("label-shift fit", fit_p, None)
+    verdict = unlabelled_verdict(shifted, fit, 0.001, overlap(auc=auc), 0.05)
+    assert "p(y|x)" in verdict.untestable
+    assert verdict.kind in ("none", "covariate", "label", "support")
+    assert verdict.kind != "covariate" or verdict.strength == "assumed"
+    assert "concept" not in verdict.explanation
+    assert next_steps(verdict, 80, "classification")
