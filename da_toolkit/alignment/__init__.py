@@ -1,0 +1,8 @@
+"""Move the source rows to where the target rows are: one aligner per file, one estimator that uses them."""
+
+from ._base import BaseAligner
+from ._coral import CORAL
+from ._feature_alignment import FeatureAlignment
+from ._linear_ot import LinearOT
+
+__all__ = ["CORAL", "BaseAligner", "FeatureAlignment", "LinearOT"]

@@ -1,0 +1,141 @@
+"""What every aligner is: it moves source rows to where the target rows are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from shift_detectors._errors import InputError
+
+
+class BaseAligner(BaseEstimator):
+    """A map between the feature spaces of two domains, learnt from dense numeric rows of both.
+
+    A subclass implements ``_fit(X_source, X_target, y_source, y_target, source_weight, target_weight)`` on
+    checked float matrices, and overrides `_transform_source`, `_transform_target` or both; what it does not
+    override leaves the rows where they are. Its ``__init__`` stores its parameters unchanged.
+    """
+
+    n_features_in_: int
+
+    def fit(
+        self,
+        X_source: Any,
+        X_target: Any,
+        *,
+        y_source: Any = None,
+        y_target: Any = None,
+        source_weight: Any = None,
+        target_weight: Any = None,
+    ):
+        """Learn the map.
+
+        Parameters
+        ----------
+        X_source, X_target : array-like of shape (n_rows, n_features)
+            Dense, numeric, finite.
+        y_source, y_target : array-like of shape (n_rows,), optional
+            Used by the aligners that can; missing values in `y_target` mean "unlabelled".
+        source_weight, target_weight : array-like of shape (n_rows,), optional
+            Mass of every row, for example estimated target class frequencies over source class frequencies.
+
+        Returns
+        -------
+        self
+        """
+        X_source, X_target = as_matrix(X_source, "X_source"), as_matrix(X_target, "X_target")
+        if X_source.shape[1] != X_target.shape[1]:
+            raise InputError(
+                f"X_target has {X_target.shape[1]} columns",
+                f"the {X_source.shape[1]} columns of X_source",
+                "Pass both through the same preprocessing.",
+            )
+        for name, X in (("X_source", X_source), ("X_target", X_target)):
+            if len(X) < 2:
+                raise InputError(f"{name} has {len(X)} row(s)", "at least 2 rows", "A spread needs two rows.")
+        self.n_features_in_ = X_source.shape[1]
+        self._fit(
+            X_source,
+            X_target,
+            None if y_source is None else np.asarray(y_source),
+            None if y_target is None else np.asarray(y_target, dtype=object),
+            _as_mass(source_weight, len(X_source), "source_weight"),
+            _as_mass(target_weight, len(X_target), "target_weight"),
+        )
+        return self
+
+    def transform_source(self, X: Any) -> np.ndarray:
+        """Source rows, also new ones, in the common space; shape (n_rows, n_features_out)."""
+        return self._transform_source(self._checked(X))
+
+    def transform_target(self, X: Any) -> np.ndarray:
+        """Target rows, also new ones, in the common space; shape (n_rows, n_features_out)."""
+        return self._transform_target(self._checked(X))
+
+    def _checked(self, X: Any) -> np.ndarray:
+        if not hasattr(self, "n_features_in_"):
+            raise NotFittedError(f"This {type(self).__name__} is not fitted. Call fit first.")
+        X = as_matrix(X, "X")
+        if X.shape[1] != self.n_features_in_:
+            raise InputError(
+                f"X has {X.shape[1]} columns",
+                f"the {self.n_features_in_} columns seen in fit",
+                "Pass the rows through the same preprocessing.",
+            )
+        return X
+
+    def _fit(self, X_source, X_target, y_source, y_target, source_weight, target_weight) -> None:
+        raise NotImplementedError
+
+    def _transform_source(self, X: np.ndarray) -> np.ndarray:
+        return X
+
+    def _transform_target(self, X: np.ndarray) -> np.ndarray:
+        return X
+
+
+def as_matrix(X: Any, name: str) -> np.ndarray:
+    """`X` as a finite float64 matrix, or an `InputError` that says what to do."""
+    if sparse.issparse(X):
+        raise InputError(
+            f"{name} is a sparse matrix",
+            "dense numeric rows",
+            "Put TruncatedSVD in front, or call .toarray() when there are few columns.",
+        )
+    try:
+        matrix = np.asarray(X, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{name} has values that are not numbers",
+            "dense numeric rows",
+            "Encode categories and dates first, or wrap a Pipeline that does.",
+        ) from None
+    if matrix.ndim != 2:
+        raise InputError(f"{name} has shape {matrix.shape}", "rows and columns", "Reshape it to 2-D.")
+    if not np.isfinite(matrix).all():
+        raise InputError(
+            f"{name} has missing or infinite values",
+            "finite numbers",
+            "Impute first, or wrap a Pipeline that does: the alignment then happens behind the imputation.",
+        )
+    return matrix
+
+
+def _as_mass(weight: Any, n_rows: int, name: str) -> np.ndarray:
+    """Weights that sum to 1; equal ones when none are given."""
+    if weight is None:
+        return np.full(n_rows, 1 / n_rows)
+    mass = np.asarray(weight, dtype=float)
+    if mass.shape != (n_rows,):
+        raise InputError(f"{name} has shape {mass.shape}", f"one weight per row, shape ({n_rows},)")
+    if not np.isfinite(mass).all() or (mass < 0).any() or (mass > 0).sum() < 2:
+        raise InputError(
+            f"{name} has negative, missing or infinite values, or fewer than two positive ones",
+            "finite weights >= 0",
+            "Check the ratio or prior they come from.",
+        )
+    return mass / mass.sum()

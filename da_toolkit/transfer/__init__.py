@@ -1,0 +1,5 @@
+"""Use a few target labels."""
+
+from ._prior_centered import PriorCentered
+
+__all__ = ["PriorCentered"]
