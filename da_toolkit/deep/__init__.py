@@ -1,0 +1,20 @@
+"""Learn features that serve source and target: the user's own torch module, one loss per method.
+
+``import da_toolkit`` does not import this package; it needs the [deep] extra (torch and skorch).
+"""
+
+from shift_detectors._errors import MissingDependencyError
+
+try:
+    import skorch as _skorch  # noqa: F401
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    raise MissingDependencyError(error.name or "torch", "deep") from error
+
+from ._adapter import DeepAdapter
+from ._batch import AlignmentLoss, DomainBatch
+from ._dann import DANN
+from ._deep_coral import DeepCORAL
+from ._network import MLP
+
+__all__ = ["DANN", "MLP", "AlignmentLoss", "DeepAdapter", "DeepCORAL", "DomainBatch"]

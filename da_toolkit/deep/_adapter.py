@@ -1,0 +1,572 @@
+"""DeepAdapter: the user's torch module, trained on the source so that it serves the target."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from da_toolkit._base import BaseAdapter, Target, check_columns, column_names
+from shift_detectors._errors import InputError
+from shift_detectors._labels import read_labels
+
+from ._network import MLP
+from ._trainer import EpochBar, Objective, PairedBatches, Rows, Trainer, find_layer, run_module
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": partial(torch.optim.Adam, fused=True),
+    "adamw": partial(torch.optim.AdamW, fused=True),
+    "sgd": partial(torch.optim.SGD, momentum=0.9),
+}
+
+
+def _classifies(self: DeepAdapter) -> bool:
+    return getattr(self, "task_", self.task) != "regression"
+
+
+class DeepAdapter(BaseEstimator):
+    r"""Train a torch module on labelled source and unlabelled target rows.
+
+    .. math:: \min_\theta \; \frac{1}{n} \sum_i w_i \, \ell(f_\theta(x_i), y_i)
+              \; + \; \text{weight} \cdot A(z^s, z^t)
+
+    with the cross entropy (classification) or the squared error of standardised values (regression) for
+    :math:`\ell`, summed over the source rows and those target rows that have a label, and an alignment loss
+    :math:`A` such as `DANN` or `DeepCORAL` on the features :math:`z`, the flattened output of a layer.
+    ``loss=None`` leaves out the second part: training on the source with the same budget, the baseline.
+
+    Source and target batches pass through the module separately. Batch normalisation keeps its running
+    statistics per domain: `predict` uses those of the target, `predict_source` those of the source. Without
+    an alignment loss and without target labels there is one path, the source's.
+
+    Each epoch is one pass over the source; as many target rows are drawn, all of them before one is repeated.
+    The data are held on the device as a whole.
+
+    Parameters
+    ----------
+    module : nn.Module or callable, optional
+        Takes a float batch of shape (n, ...); gives logits (n, n_classes) without a softmax, for two classes
+        also a single logit; for a regression values (n,) or (n, 1). It is copied, never modified. An instance
+        starts from the weights it has, so that a trained module is fine-tuned; a class or function without
+        arguments is called in each `fit`. None: an `MLP` on columns standardised with the source's mean and
+        deviation.
+    layer : str, optional
+        Name of the submodule whose output is aligned, such as ``"encoder.3"``. None: the input of the last
+        linear layer.
+    loss : AlignmentLoss or nn.Module, optional
+        Alignment loss, called as ``loss(source, target, progress)`` with two `DomainBatch`. It is cloned.
+    weight : float, optional
+        Of the alignment loss. None: what the loss itself proposes, 1 for `DANN`, 100 for `DeepCORAL`.
+    task : {"auto", "classification", "regression"}
+        ``"auto"``: text, booleans and up to 20 whole numbers are classes.
+    max_epochs, batch_size : int
+        Passes over the source; source rows in a batch, at least 2.
+    lr : float
+        Learning rate.
+    optimizer : {"adam", "adamw", "sgd"} or callable
+        SGD has momentum .9. A callable is given the parameters and ``lr``.
+    device : str
+        ``"auto"``: a CUDA device when there is one, else the CPU.
+    warm_start : bool
+        Whether a second `fit` goes on from the weights of the first.
+    scale_y : bool
+        Regression: learn standardised values and scale the predictions back. Switch it off for a trained
+        module that predicts in the units of `y`.
+    callbacks : sequence of skorch callbacks, optional
+        Learning rate schedules, gradient clipping, checkpoints, early stopping on ``"train_loss"``,
+        ``"task_loss"`` or ``"alignment_loss"``. They are copied.
+    random_state : int, RandomState or None
+        Of new weights, batches and dropout. The global seeds of torch are left alone.
+    progress : bool
+        Show a progress bar when the output is a terminal.
+
+    Attributes
+    ----------
+    module_, source_module_ : nn.Module
+        Trained module on the target's and on the source's path; they share their parameters.
+    loss_ : nn.Module or None
+        Alignment loss with what it learnt.
+    history_ : list of dict
+        Per epoch: ``train_loss``, ``task_loss``, ``alignment_loss`` (NaN without one), ``seconds``.
+    task_ : str
+    classes_ : ndarray of shape (n_classes,)
+        Classification only.
+    n_features_in_ : int
+        Size of the first dimension of a row.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        When ``X`` is a frame whose names are strings.
+
+    See Also
+    --------
+    DANN, DeepCORAL : Alignment losses.
+
+    Notes
+    -----
+    Known target labels join the task loss whatever the alignment loss is, one row counting as one source row.
+    Source rows of weight zero are left out.
+    There is no early stopping by default: the source's validation loss says nothing about the target, and it
+    would stop before an alignment that is switched on gradually.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from da_toolkit.deep import DANN, DeepAdapter
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 5))
+    >>> y = np.where(X[:, 0] > 0, "high", "low")
+    >>> X_target = rng.normal(size=(100, 5)) + 0.5
+    >>> adapter = DeepAdapter(loss=DANN(), max_epochs=20, random_state=0).fit(X, y, X_target)
+    >>> adapter.predict(X_target[:3]).tolist()
+    ['high', 'high', 'high']
+    """
+
+    def __init__(
+        self,
+        module: nn.Module | Callable[[], nn.Module] | None = None,
+        layer: str | None = None,
+        loss: nn.Module | None = None,
+        *,
+        weight: float | None = None,
+        task: str = "auto",
+        max_epochs: int = 30,
+        batch_size: int = 64,
+        lr: float = 1e-3,
+        optimizer: str | Callable[..., torch.optim.Optimizer] = "adam",
+        device: str = "auto",
+        warm_start: bool = False,
+        scale_y: bool = True,
+        callbacks: Sequence | None = None,
+        random_state: Any = None,
+        progress: bool = False,
+    ):
+        self.module = module
+        self.layer = layer
+        self.loss = loss
+        self.weight = weight
+        self.task = task
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.optimizer = optimizer
+        self.device = device
+        self.warm_start = warm_start
+        self.scale_y = scale_y
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.progress = progress
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        X_target: Any = None,
+        y_target: Any = None,
+        *,
+        sample_weight: Any = None,
+    ) -> DeepAdapter:
+        """Train a copy of the module.
+
+        Parameters
+        ----------
+        X : array, tensor or DataFrame of shape (n_source, ...)
+            Source rows, numeric, none missing. Tensors of whole numbers stay as they are (token numbers);
+            everything else takes the floating type of the module.
+        y : array-like of shape (n_source,)
+            Source labels or values, none missing.
+        X_target : array, tensor, DataFrame or Target, of shape (n_target, ...)
+            Target rows. Required.
+        y_target : array-like of shape (n_target,), optional
+            Target labels; a missing value (None, NaN, pd.NA) means "unlabelled".
+        sample_weight : array-like of shape (n_source,), optional
+            Weights of the source rows, in the task loss and in the alignment.
+
+        Returns
+        -------
+        self
+        """
+        self._check_options()
+        if isinstance(X_target, Target):
+            if y_target is not None and X_target.y is not None:
+                raise InputError(
+                    "target labels both in Target(X, y) and in y_target", "one of them", "Leave y_target out."
+                )
+            X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+        if X_target is None:
+            raise InputError(
+                "DeepAdapter.fit was called without X_target",
+                "fit(X, y, X_target)",
+                "Pass the target rows: without them nothing would be adapted.",
+            )
+        device = torch.device(self._device())
+        cuda = [device] if device.type == "cuda" else []
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        with torch.random.fork_rng(devices=cuda):
+            torch.default_generator.manual_seed(seed)
+            if cuda:
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed)
+            self._fit(X, y, X_target, y_target, sample_weight, device)
+        return self
+
+    def _fit(self, X: Any, y: Any, X_target: Any, y_target: Any, sample_weight: Any, device: torch.device):
+        names = column_names(X)
+        source_x, target_x = read_rows(X, "X"), read_rows(X_target, "X_target")
+        _same_rows(target_x, X_target, "X_target", source_x.shape[1:], names)
+        labels = read_labels(_plain(y), _plain(y_target), len(source_x), len(target_x), self.task)
+        if labels.new_classes:
+            raise InputError(
+                f"y_target has the classes {list(labels.new_classes)}, which y has not",
+                f"the source classes {labels.classes.tolist()}",  # type: ignore[union-attr]
+                "Leave those rows unlabelled (a missing value), or map them to a source class.",
+            )
+        again = self.warm_start and hasattr(self, "module_")
+        if again:
+            self._check_again(labels, source_x.shape[1:])
+        self.task_ = labels.task
+        self.input_shape_ = tuple(source_x.shape[1:])
+        self.n_features_in_ = source_x.shape[1]
+        if names is not None and all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.asarray(names, object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        if labels.classes is not None:
+            self.classes_ = labels.classes
+        elif hasattr(self, "classes_"):
+            del self.classes_  # a regression after a classification
+        if not again:
+            scale = labels.task == "regression" and self.scale_y
+            self._center = float(labels.y_source.mean()) if scale else 0.0
+            self._scale = float(labels.y_source.std()) if scale else 1.0
+
+        n_outputs = self._n_outputs
+        module = (copy.deepcopy(self.module_) if again else self._new_module(source_x, n_outputs)).to(device)
+        to = partial(torch.as_tensor, device=device)
+        dtype = float_type(module)
+        weight = _read_weight(sample_weight, len(source_x))
+        source = Rows(
+            to_device(source_x, dtype, device),
+            to(self._encode(labels.y_source, dtype)),
+            None if weight is None else to(weight).to(dtype),
+        )
+        if weight is not None and not weight.all():
+            source = source.take(to(np.flatnonzero(weight)))  # a batch of zero weights has no mean
+        target = Rows(to_device(target_x, dtype, device))
+        if labels.y_target is not None:
+            codes = np.full(len(target_x), labels.y_source[0], dtype=labels.y_target.dtype)
+            codes[labels.labelled] = labels.y_target[labels.labelled]
+            target = Rows(target.inputs, to(self._encode(codes, dtype)), None, to(labels.labelled))
+
+        loss: Any = clone(self.loss, safe=False)
+        layer = None if loss is None else find_layer(module, self.layer)
+        with_target = loss is not None or labels.y_target is not None
+        default = getattr(loss, "default_weight", 1.0)
+        objective = Objective(
+            module,
+            loss,
+            default if self.weight is None else self.weight,
+            layer,
+            n_outputs,
+            two_paths=with_target,
+        )
+        _try_out(objective, source, target if with_target else None, self.batch_size)
+        self._train(objective.to(device), source, target if with_target else None)
+        self.module_ = objective.target_path
+        self.source_module_ = objective.source_path
+        self.loss_ = loss
+
+    def _train(self, objective: Objective, source: Rows, target: Rows | None) -> None:
+        batches = PairedBatches(source, target, self.batch_size, self.max_epochs)
+        callbacks = list(copy.deepcopy(self.callbacks) or [])
+        options: dict[str, Any] = {
+            "criterion": nn.Identity,  # the objective holds the losses
+            "optimizer": OPTIMIZERS[self.optimizer] if isinstance(self.optimizer, str) else self.optimizer,
+            "lr": self.lr,
+            "max_epochs": self.max_epochs,
+            "train_split": None,
+            "device": None,  # everything is there already
+            "verbose": 0,
+            "callbacks": callbacks + ([("progress", EpochBar())] if self.progress else []),
+            "callbacks__train_loss": None,
+            "callbacks__valid_loss": None,
+            "callbacks__print_log": None,
+        }
+        trainer = Trainer(objective, **options)
+        trainer.run(batches)
+        objective.eval()
+        objective.zero_grad()
+        losses = ("train_loss", "task_loss", "alignment_loss")
+        self.history_ = [{**{k: row[k] for k in losses}, "seconds": row["dur"]} for row in trainer.history]
+
+    # --- predictions ---------------------------------------------------------------------------------------
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict *target* rows; shape (n_rows,)."""
+        return self._decide(self._outputs(X, "target"))
+
+    def predict_source(self, X: Any) -> np.ndarray:
+        """Predict *source* rows, with the normalisation of the source; shape (n_rows,)."""
+        return self._decide(self._outputs(X, "source"))
+
+    @available_if(_classifies)
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities of *target* rows; shape (n_rows, n_classes)."""
+        return _softmax(self._outputs(X, "target"))
+
+    @available_if(_classifies)
+    def predict_proba_source(self, X: Any) -> np.ndarray:
+        """Class probabilities of *source* rows; shape (n_rows, n_classes)."""
+        return _softmax(self._outputs(X, "source"))
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Features of *target* rows, the flattened output of the layer; shape (n_rows, d)."""
+        return self._outputs(X, "target", features=True)
+
+    def transform_source(self, X: Any) -> np.ndarray:
+        """Features of *source* rows; shape (n_rows, d)."""
+        return self._outputs(X, "source", features=True)
+
+    score = BaseAdapter.score
+
+    def _outputs(self, X: Any, domain: str, features: bool = False) -> np.ndarray:
+        check_is_fitted(self)
+        module = self.module_ if domain == "target" else self.source_module_
+        layer = find_layer(module, self.layer) if features else None
+        rows = read_rows(X, "X")
+        _same_rows(rows, X, "X", self.input_shape_, getattr(self, "feature_names_in_", None), "fit")
+        parameter = next(module.parameters(), torch.empty(0))
+        parts = []
+        with torch.no_grad():
+            for part in rows.split(4 * self.batch_size):
+                inputs = to_device(part, float_type(module), parameter.device)
+                batch = run_module(module, Rows(inputs), self._n_outputs, layer)
+                parts.append((batch.features if features else batch.logits).cpu())
+        return torch.cat(parts).numpy()
+
+    def _decide(self, outputs: np.ndarray) -> np.ndarray:
+        if self.task_ == "classification":
+            return self.classes_[outputs.argmax(axis=1)]
+        return self._center + self._scale * outputs.astype(float)
+
+    # --- details -------------------------------------------------------------------------------------------
+
+    @property
+    def _n_outputs(self) -> int:
+        return len(self.classes_) if self.task_ == "classification" else 1
+
+    def _encode(self, y: np.ndarray, dtype: torch.dtype) -> Tensor:
+        if self.task_ == "classification":
+            return torch.as_tensor(np.searchsorted(self.classes_, y))
+        return torch.as_tensor((y - self._center) / self._scale).to(dtype)
+
+    def _new_module(self, X: Tensor, n_outputs: int) -> nn.Module:
+        if isinstance(self.module, nn.Module):
+            return copy.deepcopy(self.module)
+        if self.module is not None:
+            module = self.module()
+            if not isinstance(module, nn.Module):
+                raise InputError(
+                    f"module() returned {type(module).__name__}",
+                    "a torch nn.Module",
+                    "Return the module from it.",
+                )
+            return module
+        if X.ndim != 2:
+            raise InputError(
+                f"module=None and rows of shape {tuple(X.shape[1:])}",
+                "a table for the default network",
+                "Pass a module for such rows.",
+            )
+        columns = X.double().cpu().numpy()
+        center, scale = columns.mean(axis=0), columns.std(axis=0)
+        return MLP(X.shape[1], n_outputs, center=center, scale=np.where(scale > 0, scale, 1.0))
+
+    def _device(self) -> str:
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return self.device
+
+    def _check_options(self) -> None:
+        if not (self.module is None or isinstance(self.module, nn.Module) or callable(self.module)):
+            raise InputError(
+                f"module is of type {type(self.module).__name__}",
+                "a torch nn.Module, or a class or function that makes one",
+                "Estimators of scikit-learn are adapted by the other adapters.",
+            )
+        if not (self.loss is None or isinstance(self.loss, nn.Module)):
+            raise InputError(f"loss={self.loss!r}", "an alignment loss such as DANN()", "None trains on the source.")
+        if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:
+            raise InputError(
+                f"optimizer={self.optimizer!r}",
+                f"one of {', '.join(OPTIMIZERS)}, or a callable",
+                "Pass one of them.",
+            )
+        for name, low in (("batch_size", 2), ("max_epochs", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, (int, np.integer)) or value < low:
+                raise InputError(f"{name}={value!r}", f"a whole number of at least {low}", "Change it.")
+        if self.lr <= 0 or (self.weight is not None and self.weight < 0):
+            raise InputError(f"lr={self.lr}, weight={self.weight}", "lr > 0 and weight >= 0", "Change it.")
+
+    def _check_again(self, labels: Any, shape: tuple[int, ...]) -> None:
+        before = getattr(self, "classes_", None)
+        same = np.array_equal(before, labels.classes) if before is not None else labels.classes is None
+        if not same or tuple(shape) != self.input_shape_:
+            raise InputError(
+                "warm_start=True with other classes or columns than in the fit before",
+                "the same classes and columns",
+                "Set warm_start=False to train anew.",
+            )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        task = getattr(self, "task_", self.task)
+        if task == "classification":
+            from sklearn.utils import ClassifierTags
+
+            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+        elif task == "regression":
+            from sklearn.utils import RegressorTags
+
+            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
+        tags.target_tags.required = True
+        return tags
+
+    def __getstate__(self):
+        """State with the trained modules on the CPU, so that a pickle loads where there is no CUDA device."""
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[arg-type]
+        trained = [name for name in ("module_", "source_module_", "loss_") if state.get(name) is not None]
+        if any(p.is_cuda for name in trained for p in state[name].parameters()):
+            copies = copy.deepcopy([state[name] for name in trained])  # in one call: they share parameters
+            state.update({name: module.cpu() for name, module in zip(trained, copies, strict=True)})
+        return state
+
+
+def read_rows(X: Any, name: str) -> Tensor:
+    """Rows as a new CPU or device tensor of shape (n, ...), checked to be finite; the caller's data stay."""
+    if sparse.issparse(X):
+        raise InputError(f"{name} is sparse", "a dense array, tensor or frame", f"Pass {name}.toarray().")
+    if isinstance(X, Tensor):
+        rows = X.detach()
+    else:
+        rows = torch.from_numpy(_numbers(X, name))
+    if rows.ndim < 2 or 0 in rows.shape:
+        raise InputError(
+            f"{name} has shape {tuple(rows.shape)}",
+            "shape (n_rows, n_features) or (n_rows, ...)",
+            "Pass rows.",
+        )
+    if rows.is_floating_point():
+        bad = int((~rows.isfinite()).flatten(1).any(dim=1).sum())
+        if bad:
+            raise InputError(
+                f"{name} has missing or infinite values in {bad} of {len(rows)} rows",
+                "finite numbers",
+                "Impute or drop them, in the same way in both domains.",
+            )
+    return rows
+
+
+def _numbers(X: Any, name: str) -> np.ndarray:
+    """A new float array of a table or array; text is refused."""
+    columns = column_names(X)
+    try:
+        if columns is not None and hasattr(X, "iloc"):
+            text = [c for c, t in X.dtypes.items() if getattr(t, "kind", "O") not in "biuf"]
+            if not text:
+                return np.array(X.to_numpy(dtype=float, na_value=np.nan), order="C")
+        elif columns is not None:
+            text = [c for c in columns if not (X.schema[c].is_numeric() or str(X.schema[c]) == "Boolean")]
+            if not text:
+                return X.to_numpy().astype(float, order="C")
+        else:
+            array = np.asarray(X)
+            text = [] if array.dtype.kind in "biufO" else [array.dtype]
+            if not text:
+                return array.astype(np.float32 if array.dtype == np.float32 else float, order="C")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} has values that are not numbers ({error})", "numbers", "Encode it first.") from error
+    raise InputError(
+        f"{name} has columns or values of type text, category or date: {', '.join(map(str, text))}",
+        "numbers",
+        "Encode them first, in the same way in both domains.",
+    )
+
+
+def to_device(rows: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A copy on the device; floating numbers in the type of the module."""
+    return rows.to(device, dtype if rows.is_floating_point() else rows.dtype, copy=True)
+
+
+def float_type(module: nn.Module) -> torch.dtype:
+    """Floating type of the module's parameters."""
+    types = (p.dtype for p in module.parameters() if p.is_floating_point())
+    return next(types, torch.float32)
+
+
+def _plain(y: Any) -> Any:
+    return y.detach().cpu().numpy() if isinstance(y, Tensor) else y
+
+
+def _same_rows(rows: Tensor, X: Any, name: str, shape: Any, names: Any, other: str = "X") -> None:
+    if column_names(X) is not None or (rows.ndim == 2 and len(shape) == 1):
+        check_columns(rows if column_names(X) is None else X, name, shape[0], names, other)
+    elif tuple(rows.shape[1:]) != tuple(shape):
+        raise InputError(
+            f"{name} has rows of shape {tuple(rows.shape[1:])}",
+            f"shape {tuple(shape)}, as in {other}",
+            "Pass both domains through the same preprocessing.",
+        )
+
+
+def _read_weight(sample_weight: Any, n: int) -> np.ndarray | None:
+    """Weights of the source rows, those above zero with mean 1."""
+    if sample_weight is None:
+        return None
+    weight = np.asarray(_plain(sample_weight), dtype=float)
+    if weight.shape != (n,) or not np.isfinite(weight).all() or (weight < 0).any() or weight.sum() == 0:
+        raise InputError(
+            f"sample_weight of shape {weight.shape}, or with negative, missing or only zero values",
+            f"finite weights >= 0 of shape ({n},)",
+            "Pass one weight per source row.",
+        )
+    return weight / weight[weight > 0].mean()
+
+
+def _softmax(outputs: np.ndarray) -> np.ndarray:
+    e = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def _try_out(objective: Objective, source: Rows, target: Rows | None, batch_size: int) -> None:
+    """Pass one batch per domain: complain about shapes, and let the alignment loss build its networks."""
+    objective.eval()
+    first = torch.arange(min(batch_size, len(source.inputs)), device=source.inputs.device)
+    try:
+        s = run_module(objective.source_path, source.take(first), objective.n_outputs, objective.layer)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the module fails on a batch of shape {tuple(source.inputs[first].shape)} with: {error}",
+            "a module that takes such a batch",
+            "Check its first layer against the columns of X.",
+        ) from error
+    if objective.n_outputs > 1 and (s.logits >= 0).all() and (s.logits.sum(dim=1) - 1).abs().max() < 1e-4:
+        raise InputError(
+            "the module gives probabilities", "logits", "Leave out the softmax at its end; it is added here."
+        )
+    initialize = getattr(objective.alignment, "initialize", None)
+    if target is not None and initialize is not None:
+        first = torch.arange(min(batch_size, len(target.inputs)), device=target.inputs.device)
+        t = run_module(objective.target_path, target.take(first), objective.n_outputs, objective.layer)
+        initialize(s, t)
