@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import logit
@@ -52,7 +52,7 @@ def diagnose(
     estimator: Any = None,
     task: str = "auto",
     alpha: float = 0.05,
-    min_effect: dict[str, float] | str = "default",
+    min_effect: dict[str, float] | Literal["default"] = "default",
     detectors: Any = "auto",
     groups: Any = None,
     groups_target: Any = None,
@@ -282,7 +282,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step) -> di
     }
 
 
-def _fit_scores(proba, scores):
+def _fit_scores(proba, scores) -> Any:
     return scores if proba is None else proba
 
 
@@ -297,7 +297,7 @@ def _ranked(features, importance) -> tuple[FeatureShift, ...]:
     if not importance:
         return features
     with_importance = [replace(f, importance=importance.get(f.feature, 0.0)) for f in features]
-    return tuple(sorted(with_importance, key=lambda f: (-f.importance, f.pvalue, -f.effect.value)))
+    return tuple(sorted(with_importance, key=lambda f: (-(f.importance or 0.0), f.pvalue, -f.effect.value)))
 
 
 def _prior(problem: Problem, proba: np.ndarray, notes: list[str]):

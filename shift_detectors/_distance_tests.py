@@ -74,7 +74,7 @@ def _squared_distances(A, B):
 
 def _quadratic_forms(Z, U, kernels, normalise=False):
     Z = np.ascontiguousarray(Z, np.float32)
-    total, squares = None, None
+    total, squares = np.zeros(()), np.zeros(())
     for start in range(0, len(Z), BLOCK):
         rows = slice(start, start + BLOCK)
         values = []
@@ -82,8 +82,8 @@ def _quadratic_forms(Z, U, kernels, normalise=False):
         for kernel in kernels(_squared_distances(Z[rows], Z)):
             values.append(np.einsum("ib,ib->b", U[rows], kernel @ U, dtype=np.float64))
             norms.append(float(np.einsum("ij,ij->", kernel, kernel)) if normalise else 0.0)
-        total = np.array(values) if total is None else total + values
-        squares = np.array(norms) if squares is None else squares + norms
+        total = total + np.array(values)
+        squares = squares + np.array(norms)
     if normalise:
         total /= np.sqrt(squares / len(Z) ** 2)[:, None]
     return total

@@ -108,8 +108,8 @@ def _C(d, n):
 def _trees(n_train: int, n_outputs: int) -> dict:
     """Few, small trees: nuisances must be good enough, not perfect, and are fitted many times."""
     return {
-        "max_iter": 60 if n_outputs <= 3 else 40,
-        "learning_rate": 0.1,
+        "max_iter": 30 if n_outputs <= 3 else 20,
+        "learning_rate": 0.2,
         "max_leaf_nodes": 12,
         "min_samples_leaf": int(np.clip(n_train // 50, 5, 40)),
         "l2_regularization": 5.0,

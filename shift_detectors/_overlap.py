@@ -23,9 +23,14 @@ def balanced_propensity(propensity: np.ndarray, n_source: int) -> np.ndarray:
 
 
 def importance_weights(propensity: np.ndarray, n_source: int) -> np.ndarray:
-    """p_t(x) / p_s(x) on the source rows, mean 1, from cross-fitted propensities of all rows."""
+    """p_t(x) / p_s(x) on the source rows, mean 1, from cross-fitted propensities of all rows.
+
+    Clipped at sqrt(n_source) times the mean: a single row whose propensity is all but 1 would otherwise
+    stand for the whole target.
+    """
     e = propensity[:n_source]
     weights = e / (1 - e)
+    weights = np.minimum(weights, np.sqrt(n_source) * weights.mean())
     return weights / weights.mean()
 
 
@@ -94,7 +99,8 @@ def feature_importance(table: Table, random_state: int, limit: int = 60) -> dict
     if min(np.bincount(domain[train], minlength=2).min(), np.bincount(domain[held], minlength=2).min()) < 5:
         return {}
     model = HistGradientBoostingClassifier(
-        max_iter=60,
+        max_iter=30,
+        learning_rate=0.2,
         max_leaf_nodes=12,
         early_stopping=False,
         random_state=0,

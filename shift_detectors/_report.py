@@ -58,6 +58,10 @@ class ShiftReport:
         The verdict when the separators are kept, where there are any.
     seconds : float
     version : str
+    random_state : int or None
+        The seed that was given.
+    label_variance : float or None
+        Residual variance of y given x on the source, which `label_budget` uses.
     """
 
     verdict: Verdict

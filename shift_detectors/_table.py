@@ -188,7 +188,7 @@ class Problem:
     y_source: Any = None  # typed loosely: a test that requires labels need not repeat that they are there
     y_target: Any = None
     labelled: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
-    task: str | None = None
+    task: Any = None
     classes: Any = None
     new_classes: tuple = ()
     groups: np.ndarray | None = None

@@ -190,6 +190,5 @@ def next_steps(verdict: Verdict, n_labels: int | None, task: str | None) -> tupl
         ),
     }[verdict.kind]
     if "p(y|x)" in verdict.untestable and n_labels is not None:
-        what = "a class probability by .10" if task == "classification" else "the mean of y by .1 standard deviations"
-        steps += (f"About {n_labels} labelled target rows, drawn at random, would reveal a change of {what}.",)
+        steps += (f"If a change of p(y|x) would matter, label about {n_labels} target rows drawn at random.",)
     return steps

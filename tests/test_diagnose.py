@@ -47,7 +47,7 @@ def test_verdict_without_target_labels(kind, task):
     assert report.verdict.kind == kind
     assert "p(y|x)" in report.verdict.untestable
     assert report.test("p(y|x)") is None
-    assert any("labelled target rows" in step for step in report.next_steps)
+    assert any("target rows drawn at random" in step for step in report.next_steps)
 
 
 def test_concept_shift_without_labels_is_not_seen_and_not_denied():

@@ -1,0 +1,185 @@
+"""Level of every test and accuracy of the verdict, on data whose shift is known.
+
+``python benchmarks/bench_verdict.py [--quick] [--repeats 200] [--minutes 110]`` prints the tables and writes
+them into RESULTS.md. Cells are cached in benchmarks/_cache; delete it to start afresh.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+from _cells import level_met, rate, run_cell, write_section
+
+from da_toolkit import datasets
+from shift_detectors import (
+    ConditionalScoreTest,
+    DomainClassifierTest,
+    EnergyTest,
+    FeatureTest,
+    JointTest,
+    LabelShiftFitTest,
+    LabelTest,
+    MMDTest,
+    MomentTest,
+    StratifiedTest,
+    diagnose,
+)
+
+N = 1000
+
+
+def round_features(X):
+    """Ties everywhere: features rounded to multiples of one half."""
+    return np.round(X * 2) / 2
+
+
+def no_shift(seed, task="classification", **kw):
+    return datasets.make_no_shift(N, N, task=task, random_state=seed, **kw)
+
+
+def strong_covariate(seed, task="classification", **kw):
+    return datasets.make_covariate_shift(N, N, strength="strong", task=task, random_state=seed, **kw)
+
+
+def label_shift(seed, task="classification", **kw):
+    return datasets.make_label_shift(N, N, task=task, random_state=seed, **kw)
+
+
+# detector, null that it must hold, data, bound of the level (asymptotic conditional tests: .065)
+X_TESTS = {t.__name__: t for t in (FeatureTest, EnergyTest, MMDTest, MomentTest, JointTest, DomainClassifierTest)}
+LEVEL = {}
+for name, test in X_TESTS.items():
+    LEVEL[f"{name}, no shift"] = (test, no_shift, {}, False, 0.05)
+    LEVEL[f"{name}, no shift, ties"] = (test, no_shift, {}, True, 0.05)
+    LEVEL[f"{name}, no shift, mixed frame"] = (test, no_shift, {"as_frame": True}, False, 0.05)
+for task in ("classification", "regression"):
+    kw = {"task": task}
+    LEVEL[f"LabelTest, no shift, {task}"] = (LabelTest, no_shift, kw, False, 0.05)
+    LEVEL[f"LabelTest, no shift, ties, {task}"] = (LabelTest, no_shift, kw, True, 0.05)
+    exact = 0.05 if task == "classification" else 0.065
+    LEVEL[f"StratifiedTest, no shift, {task}"] = (StratifiedTest, no_shift, kw, False, exact)
+    LEVEL[f"StratifiedTest, label shift, {task}"] = (StratifiedTest, label_shift, kw, False, exact)
+    LEVEL[f"ConditionalScoreTest, no shift, {task}"] = (ConditionalScoreTest, no_shift, kw, False, 0.065)
+    LEVEL[f"ConditionalScoreTest, no shift, ties, {task}"] = (ConditionalScoreTest, no_shift, kw, True, 0.065)
+    LEVEL[f"ConditionalScoreTest, strong p(x) shift, {task}"] = (
+        ConditionalScoreTest,
+        strong_covariate,
+        kw,
+        False,
+        0.065,
+    )
+    LEVEL[f"LabelShiftFitTest, no shift, {task}"] = (LabelShiftFitTest, no_shift, kw, False, 0.065)
+    LEVEL[f"LabelShiftFitTest, label shift, {task}"] = (LabelShiftFitTest, label_shift, kw, False, 0.065)
+LEVEL["ConditionalScoreTest, strong p(x) shift, mixed frame"] = (
+    ConditionalScoreTest,
+    strong_covariate,
+    {"as_frame": True},
+    False,
+    0.065,
+)
+
+
+def level_once(seed, detector, data, kw, ties):
+    """p-value of one repeat."""
+    pair = data(seed, **kw)
+    # rounding both sides alike keeps "p(x) equal"; y was drawn before, so p(y|x) stays equal without a shift
+    change = round_features if ties else (lambda X: X)
+    labels = {"y_source": pair.y_source, "y_target": pair.y_target} if detector.requires else {}
+    if detector.requires == {"y_source"}:
+        labels.pop("y_target")
+    return detector(random_state=seed).test(change(pair.X_source), change(pair.X_target), **labels).pvalue
+
+
+KINDS = {
+    "none": datasets.make_no_shift,
+    "covariate": datasets.make_covariate_shift,
+    "label": datasets.make_label_shift,
+    "concept": datasets.make_concept_shift,
+    "conditional": datasets.make_conditional_shift,
+    "mixed": datasets.make_mixed_shift,
+    "support": datasets.make_support_shift,
+}
+LABELLED = ("none", "covariate", "label", "concept")
+UNLABELLED = ("none", "covariate", "label")
+OTHERS = ("conditional", "mixed", "support")  # a third of the repeats
+
+
+def verdict_once(seed, kind, task, labelled):
+    pair = KINDS[kind](N, N, task=task, random_state=seed)
+    start = time.perf_counter()
+    report = diagnose(
+        pair.X_source, pair.y_source, pair.X_target, pair.y_target if labelled else None, random_state=seed
+    )
+    return [report.verdict.kind, time.perf_counter() - start]
+
+
+def level_table(repeats, n_jobs, deadline):
+    rows = ["| test, null | rate at .05 [95 % interval] | repeats | held to | met |", "|---|---|---|---|---|"]
+    for name, (detector, data, kw, ties, bound) in LEVEL.items():
+        p = run_cell(
+            f"level {name}".replace(" ", "_").replace(",", ""),
+            lambda seed, d=detector, g=data, k=kw, t=ties: level_once(seed, d, g, k, t),
+            repeats,
+            n_jobs=n_jobs,
+            deadline=deadline,
+        )
+        hits = [value <= 0.05 for value in p]
+        met = "yes" if level_met(hits, bound, len(LEVEL)) else "**no**"
+        rows.append(f"| {name} | {rate(hits)} | {len(hits)} | {bound} | {met} |")
+        print(rows[-1], flush=True)
+    return "\n".join(rows)
+
+
+def verdict_rows(kinds, task, labelled, repeats, n_jobs, deadline):
+    rows = []
+    for kind in kinds:
+        done = run_cell(
+            f"verdict_{kind}_{task}_{'labelled' if labelled else 'unlabelled'}",
+            lambda seed, k=kind: verdict_once(seed, k, task, labelled),
+            repeats,
+            n_jobs=n_jobs,
+            deadline=deadline,
+        )
+        found = [d[0] for d in done]
+        others = {k: found.count(k) for k in sorted(set(found)) if k != kind}
+        text = ", ".join(f"{k} {c}" for k, c in others.items()) or "-"
+        seconds = np.median([d[1] for d in done]) if done else float("nan")
+        rows.append(f"| {kind}, {task} | {rate([k == kind for k in found])} | {len(found)} | {text} | {seconds:.1f} |")
+        print("labelled  " if labelled else "unlabelled", rows[-1], flush=True)
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--quick", action="store_true", help="40 repeats, 20 minutes at most")
+    parser.add_argument("--minutes", type=float, default=110)
+    parser.add_argument("--n-jobs", type=int, default=2)
+    parser.add_argument("--no-write", action="store_true", help="print only")
+    args = parser.parse_args()
+    repeats = 40 if args.quick else args.repeats
+    deadline = time.time() + 60 * (20 if args.quick else args.minutes)
+    command = "python benchmarks/bench_verdict.py" + (" --quick" if args.quick else f" --repeats {args.repeats}")
+    options = {"n_jobs": args.n_jobs, "deadline": deadline}
+    # the cells that matter most come first, in case the time runs out
+    known, unknown = [], []
+    known += verdict_rows(LABELLED, "classification", True, repeats, **options)
+    unknown += verdict_rows(UNLABELLED, "classification", False, repeats, **options)
+    levels = level_table(repeats, args.n_jobs, deadline)
+    known += verdict_rows(LABELLED, "regression", True, repeats, **options)
+    unknown += verdict_rows(UNLABELLED, "regression", False, repeats, **options)
+    for task in ("classification", "regression"):
+        known += verdict_rows(OTHERS, task, True, repeats // 3, **options)
+        unknown += verdict_rows(("support",), task, False, repeats // 3, **options)
+    if not args.no_write:
+        note = f"n = {N} per side, d = 10, moderate strength (strength 1 of the generators)."
+        head = "| truth, task | right [95 % interval] | repeats | other verdicts | seconds |\n|---|---|---|---|---|\n"
+        write_section("Verdict with target labels", command, f"{note}\n\n{head}" + "\n".join(known))
+        write_section("Verdict without target labels", command, f"{note}\n\n{head}" + "\n".join(unknown))
+        write_section("Level of every test", command, f"{note}\n\n{levels}")
+
+
+if __name__ == "__main__":
+    main()
