@@ -90,6 +90,12 @@ class BaseDetector(BaseEstimator):
 
     def run(self, problem: Problem) -> ShiftTestResult:
         """Test an already checked problem (what `diagnose` calls)."""
+        if "y_target" in self.requires and not problem.n_labelled:
+            raise InputError(
+                f"{type(self).__name__} was given no target label",
+                "some labelled target rows",
+                f"{self.quantity} cannot be compared without labels on both sides.",
+            )
         start = time.perf_counter()
         result = self._test(problem)
         return replace(result, seconds=time.perf_counter() - start)

@@ -210,8 +210,12 @@ def _weights(weight: Any, weight_target: Any, n_source: int, n_target: int) -> n
             raise InputError(f"{argument} has {(~np.isfinite(array)).sum()} missing or infinite values", accepted)
         if (array < 0).any():
             raise InputError(f"{argument} has {(array < 0).sum()} negative values", accepted)
-        if not array.any():
-            raise InputError(f"{argument} is zero everywhere", accepted, "Give some row a positive weight.")
+        if not array.all():
+            raise InputError(
+                f"{argument} is zero in {(array == 0).sum()} of {n} rows",
+                accepted.replace("non-negative", "positive"),
+                "A row of weight zero says nothing: drop it, with its label.",
+            )
         sides.append(array / array.mean())
     return np.concatenate(sides)
 

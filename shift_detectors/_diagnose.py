@@ -33,12 +33,12 @@ from ._version import __version__
 MIN_EFFECT = {
     "KS distance": 0.05,
     "total variation": 0.05,
-    "standardised mean difference": 0.1,
     "domain AUC": 0.53,
     "change of P(y = k | x), largest class": 0.05,
     "change of E[y | x] in sd of y": 0.1,
 }
 MIN_LABELS = 10
+MIN_PERMUTATIONS = 99
 JOINT_SHARE = 0.8  # share of the level of p(x) that goes to the permutation portfolio, the rest to the classifier
 FOLDS = 5
 
@@ -113,13 +113,21 @@ def diagnose(
     if not 0 < alpha < 1:
         raise InputError(f"alpha={alpha!r}", "a level between 0 and 1", "0.05 is usual.")
     start = time.perf_counter()
+    if n_permutations < MIN_PERMUTATIONS:
+        raise InputError(
+            f"n_permutations={n_permutations}", f"at least {MIN_PERMUTATIONS}", "With fewer no p-value can be small."
+        )
+    if isinstance(detectors, str) and detectors != "auto":
+        raise InputError(f"detectors={detectors!r}", '"auto" or a list of detector instances such as [MMDTest()]')
+    if not isinstance(min_effect, dict) and min_effect != "default":
+        raise InputError(f"min_effect={min_effect!r}", f'"default" or a dict with keys among {sorted(MIN_EFFECT)}')
     effects = dict(MIN_EFFECT)
-    if min_effect != "default":
+    if isinstance(min_effect, dict):
         unknown = sorted(set(min_effect) - set(MIN_EFFECT))
         if unknown:
             raise InputError(f"min_effect names {unknown}", f"names among {sorted(MIN_EFFECT)}")
         effects.update(min_effect)
-    seed = int(np.random.default_rng(random_state).integers(2**31))
+    seed = _seed(random_state)
     with _Progress(progress) as step:
         step("reading")
         problem = read_problem(
@@ -168,7 +176,7 @@ def diagnose(
             domain_map=domain_map(kept.table, problem.y_source, seed),
             verdict_with_separators=with_separators,
             version=__version__,
-            random_state=random_state,
+            random_state=seed if random_state is None or not np.isscalar(random_state) else random_state,
             label_variance=found["label_variance"],
         )
         budget = None if problem.task is None else report.label_budget().labels
@@ -177,6 +185,13 @@ def diagnose(
             step("measuring the impact on the model")
             report = replace(report, impact=_impact(estimator, X_source, X_target, problem, found))
     return replace(report, seconds=time.perf_counter() - start)
+
+
+def _seed(random_state) -> int:
+    """An int from what scikit-learn accepts as random_state (a generator is advanced by one draw)."""
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    return int(np.random.default_rng(random_state).integers(2**31))
 
 
 def _examine(problem: Problem, alpha, effects, n_permutations, seed, step) -> dict:
@@ -190,7 +205,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step) -> di
     fold = make_folds(domain, FOLDS, seed, problem.groups)
     propensity = crossfit_probabilities(inputs, domain, fold, 2, weight=problem.weight)[:, 1]
     preceding = prequential_scores(inputs, domain, fold, problem.weight)
-    overlap = measure_overlap(propensity, domain)
+    overlap = measure_overlap(propensity, domain, problem.weight)
     scores = proba = None
     if task is not None:
         step("learning y from x")
@@ -201,7 +216,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step) -> di
 
     step("testing p(x)")
     joint = JointTest(n_permutations, seed).run_with_scores(problem, scores)
-    statistic, p_classifier = rank_sum(preceding, domain, fold, problem.groups, rng)
+    statistic, p_classifier = rank_sum(preceding, domain, fold, problem.groups, problem.weight, rng)
     classifier = ShiftTestResult(
         DomainClassifierTest.__name__,
         "p(x)",
@@ -249,11 +264,13 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step) -> di
         if negligible and "p(x)" in shifts:
             shifts -= {"p(x)"}
             notes.append("p(x) differs significantly, but negligibly: every effect is below min_effect")
+            if all(_small(f.effect, effects) for f in quantities["p(x|y)"].per_feature):
+                shifts -= {"p(x|y)"}  # it follows from p(x)
         label_effect = quantities["p(y)"].effect
         if "p(y)" in shifts and label_effect is not None and label_effect.value < effects[label_effect.name]:
             shifts -= {"p(y)"}
             notes.append("p(y) differs significantly, but negligibly")
-        verdict = labelled_verdict(quantities, shifts, overlap, problem.n_labelled)
+        verdict = labelled_verdict(quantities, shifts, overlap, problem.n_labelled, problem.new_classes)
     else:
         fit, change = None, 1.0
         if task is not None:
@@ -267,8 +284,6 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step) -> di
         verdict = unlabelled_verdict(shifted, fit, change, overlap, alpha)
         shifts = frozenset({"p(x)"} | ({"p(y)"} if verdict.kind == "label" else set())) if shifted else frozenset()
     importance = feature_importance(table, seed) if p_x <= alpha and table.names else {}
-    if problem.new_classes:
-        notes.append(f"classes in the target that the source does not have: {', '.join(map(str, problem.new_classes))}")
     return {
         "tests": tuple(tests),
         "shifts": shifts,
@@ -288,9 +303,11 @@ def _fit_scores(proba, scores) -> Any:
 
 def _negligible(features: tuple[FeatureShift, ...], overlap, effects) -> bool:
     """Whether every effect on p(x) is below its threshold."""
-    return overlap.domain_auc.value < effects["domain AUC"] and all(
-        f.effect.value < effects.get(f.effect.name, 0.0) for f in features
-    )
+    return _small(overlap.domain_auc, effects) and all(_small(f.effect, effects) for f in features)
+
+
+def _small(effect, effects) -> bool:
+    return effect.value < effects.get(effect.name, 0.0)
 
 
 def _ranked(features, importance) -> tuple[FeatureShift, ...]:
@@ -346,7 +363,8 @@ def _label_selection(problem: Problem, rng) -> list[str]:
     part = problem.table.take(rows, int((~labelled).sum()))
     groups = None if problem.groups is None else problem.groups[rows]
     members = permuted_domains(part.domain, 199, rng, groups)
-    row, _, _ = portfolio(part, signed(members), rng, kernels=False)
+    weight = None if problem.weight is None else problem.weight[rows]
+    row, _, _ = portfolio(part, signed(members, weight), rng, kernels=False)
     if pvalue(row) <= 0.01:
         return [
             "labelled and unlabelled target rows differ in x: the tests of p(y), p(y|x) and p(x|y) describe the "
@@ -358,9 +376,9 @@ def _label_selection(problem: Problem, rng) -> list[str]:
 def _run_extra(detectors, problem: Problem, n_jobs) -> tuple[ShiftTestResult, ...]:
     from joblib import Parallel, delayed
 
-    detectors = list(detectors)
+    detectors = list(detectors) if isinstance(detectors, (list, tuple)) else [detectors]
     for detector in detectors:
-        if not hasattr(detector, "run"):
+        if isinstance(detector, type) or not hasattr(detector, "run"):
             raise InputError(
                 f"{detector!r} among detectors",
                 "detector instances such as MMDTest()",

@@ -90,13 +90,17 @@ def _quadratic_forms(Z, U, kernels, normalise=False):
 
 
 def mean_rows(Z: np.ndarray, U: np.ndarray) -> np.ndarray:
-    """Hotelling's distance of means: u' Z C^+ Z' u with C the pooled covariance, shape (1, B + 1)."""
+    """Distance of means u' Z (C + r I)^-1 Z' u with C the pooled covariance, shape (1, B + 1).
+
+    Hotelling's statistic with the ridge r = d / n times the mean variance: with many columns per row the plain
+    inverse would drown the signal in the noise of small eigenvalues.
+    """
     if not Z.shape[1]:
         return np.zeros((1, U.shape[1]))
     centred = (Z - Z.mean(axis=0)).astype(np.float64)
     values, vectors = np.linalg.eigh(centred.T @ centred / len(Z))
-    keep = values > 1e-6 * values[-1]
-    whitened = (centred @ (vectors[:, keep] / np.sqrt(values[keep]))).astype(np.float32)
+    ridged = np.maximum(values, 0) + Z.shape[1] / len(Z) * values.mean()
+    whitened = (centred @ (vectors / np.sqrt(np.maximum(ridged, 1e-12)))).astype(np.float32)
     return ((whitened.T @ U) ** 2).sum(axis=0, keepdims=True, dtype=np.float64)
 
 

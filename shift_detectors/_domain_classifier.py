@@ -16,12 +16,12 @@ from ._learners import (
     fit_probabilities,
     make_folds,
 )
-from ._permutation import permuted_domains, pvalue
+from ._permutation import permuted_domains, pvalue, signed
 from ._results import Effect, ShiftTestResult
 from ._table import Problem
 
 FOLDS = 5
-GROUP_PERMUTATIONS = 499
+PERMUTATIONS = 499
 
 
 class DomainClassifierTest(BaseDetector):
@@ -37,7 +37,8 @@ class DomainClassifierTest(BaseDetector):
     to N(0, 1). (The usual pooled k-fold AUC uses every pair of folds in both roles: for a linear
     classifier its variance is twice the nominal one.) The effect is the cross-fitted AUC.
 
-    Assumption: rows (or groups) are exchangeable between domains under the null.
+    Assumption: rows (or groups) are exchangeable between domains under the null, together with their weights if
+    there are any; with groups or weights every z_k is calibrated by permutation within its fold.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ class DomainClassifierTest(BaseDetector):
         fold = make_folds(domain, FOLDS, int(rng.integers(2**31)), problem.groups)
         inputs = Inputs.of(table)
         scores = prequential_scores(inputs, domain, fold, problem.weight)
-        statistic, p = rank_sum(scores, domain, fold, problem.groups, rng)
+        statistic, p = rank_sum(scores, domain, fold, problem.groups, problem.weight, rng)
         if propensity is None:
             propensity = crossfit_probabilities(inputs, domain, fold, 2, weight=problem.weight)[:, 1]
         return ShiftTestResult(
@@ -77,7 +78,7 @@ class DomainClassifierTest(BaseDetector):
             quantity=self.quantity,
             statistic=statistic,
             pvalue=p,
-            effect=auc_effect(propensity, domain),
+            effect=auc_effect(propensity, domain, problem.weight),
             n_source=table.n_source,
             n_target=table.n_target,
         )
@@ -89,47 +90,57 @@ def prequential_scores(inputs: Inputs, domain, fold, weight=None) -> np.ndarray:
     for k in range(1, int(fold.max()) + 1):
         past, rows = np.flatnonzero(fold < k), np.flatnonzero(fold == k)
         parts = fit_probabilities(inputs, past, domain, rows, 2, weight)
-        base = np.bincount(domain[past], minlength=2) / len(past)
+        base = np.bincount(domain[past], weights=None if weight is None else weight[past], minlength=2)
+        base = base / base.sum()
         scores[rows] = logit(blend_probabilities(parts, base, (0.5, 0.5))[:, 1]) - logit(base[1])
     return scores
 
 
-def rank_sum(scores, domain, fold, groups, rng) -> tuple[float, float]:
+def rank_sum(scores, domain, fold, groups, weight, rng) -> tuple[float, float]:
     """Weighted sum of the folds' rank-sum statistics, and its one-sided p-value."""
-    total, null, norm_squared = 0.0, np.zeros(GROUP_PERMUTATIONS + 1), 0.0
+    simple = groups is None and weight is None
+    total, null, norm_squared = 0.0, np.zeros(PERMUTATIONS + 1), 0.0
     for k in range(1, int(fold.max()) + 1):
         rows = np.flatnonzero(fold == k)
         n, m = len(rows), int(domain[rows].sum())
-        if not 0 < m < n:
-            continue
         ranks = rankdata(scores[rows])
-        variance = m * (n - m) / n * ranks.var(ddof=1)
+        variance = m * (n - m) / n * ranks.var(ddof=1) if 0 < m < n else 0.0
         if variance <= 0:
             continue
         a = np.sqrt(n * (fold < k).mean())
         norm_squared += a**2
-        if groups is None:
-            z = (ranks[domain[rows] == 1].sum() - m * (n + 1) / 2) / np.sqrt(variance)
-            total += a * z
-        else:  # dependent rows: the groups' own permutations give the scale
-            members = permuted_domains(domain[rows], GROUP_PERMUTATIONS, rng, groups[rows])
-            gap = ranks @ members / np.maximum(members.sum(axis=0), 1) - ranks.mean()
-            null += a * (gap - gap[1:].mean()) / max(gap[1:].std(), 1e-12)
+        if simple:
+            total += a * (ranks[domain[rows] == 1].sum() - m * (n + 1) / 2) / np.sqrt(variance)
+        else:  # dependent or weighted rows: their own permutations give the scale
+            members = permuted_domains(domain[rows], PERMUTATIONS, rng, None if groups is None else groups[rows])
+            gap = ranks @ signed(members, None if weight is None else weight[rows])
+            null += a * (gap - gap.mean()) / max(gap.std(), 1e-12)
     if norm_squared == 0:
         return 0.0, 1.0
-    if groups is not None:
+    if not simple:
         return float(null[0] / np.sqrt(norm_squared)), pvalue(null)
     statistic = total / np.sqrt(norm_squared)
     return float(statistic), float(norm.sf(statistic))
 
 
-def auc_effect(score: np.ndarray, domain: np.ndarray) -> Effect:
-    """AUC with DeLong's 95 % interval (DeLong, DeLong and Clarke-Pearson 1988)."""
-    target, source = score[domain == 1], score[domain == 0]
-    m, n = len(target), len(source)
-    pooled = rankdata(np.r_[target, source])
-    over = (pooled[:m] - rankdata(target)) / n  # share of source rows below each target row
-    under = 1 - (pooled[m:] - rankdata(source)) / m
-    auc = float(over.mean())
-    sd = np.sqrt(over.var(ddof=1) / m + under.var(ddof=1) / n)
+def auc_effect(score: np.ndarray, domain: np.ndarray, weight: np.ndarray | None = None) -> Effect:
+    """AUC, weighted if there are weights, with DeLong's 95 % interval (DeLong, DeLong and Clarke-Pearson 1988).
+
+    Rows that belong together count as independent here: with groups the interval is too narrow.
+    """
+    weight = np.ones(len(score)) if weight is None else weight
+    target, source = domain == 1, domain == 0
+    w_target, w_source = weight[target] / weight[target].sum(), weight[source] / weight[source].sum()
+    over = _share_below(score[target], score[source], w_source)
+    under = 1 - _share_below(score[source], score[target], w_target)
+    auc = float(w_target @ over)
+    sd = np.sqrt((w_target**2) @ (over - auc) ** 2 + (w_source**2) @ (under - auc) ** 2)
     return Effect("domain AUC", auc, (max(0.0, auc - 1.96 * sd), min(1.0, auc + 1.96 * sd)))
+
+
+def _share_below(values: np.ndarray, others: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted share of `others` below each value, half of the equal ones included."""
+    order = np.argsort(others)
+    mass = np.r_[0.0, np.cumsum(weight[order])]
+    low, high = (np.searchsorted(others[order], values, side=side) for side in ("left", "right"))
+    return (mass[low] + mass[high]) / 2

@@ -207,7 +207,8 @@ def _categorical_effect(source, target, categories, w_source, w_target):
     gap = share_t - share_s
     tv = float(np.abs(gap).sum() / 2)
     # half the L1 norm: its sampling sd is at most half the sum of the cells' sds
-    sd = 0.5 * np.sqrt(share_s * (1 - share_s) / len(source) + share_t * (1 - share_t) / len(target)).sum()
+    spread_s, spread_t = np.maximum(share_s * (1 - share_s), 0), np.maximum(share_t * (1 - share_t), 0)
+    sd = 0.5 * np.sqrt(spread_s / len(source) + spread_t / len(target)).sum()
     names = ["missing", *map(str, categories)]
     most = int(np.argmax(np.abs(gap)))
     new = [names[i] for i in range(1, k) if share_s[i] == 0 and share_t[i] > 0]

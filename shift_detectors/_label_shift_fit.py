@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -20,7 +20,7 @@ FOLDS = 5
 ROWS_PER_MOMENT = 20  # rows of the smallest class per moment
 MAX_COSINES = 12
 MAX_COMPONENTS = 10
-SPLINE_FUNCTIONS = 6
+SPLINE_FUNCTIONS = 5
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ class LabelShiftFitTest(BaseDetector):
     A small p-value contradicts *pure* label shift. A large one is consistent with it, no more: covariate
     shift can never be refuted without target labels, so preferring label shift is an argument by parsimony.
 
-    Assumption: the asymptotic chi-squared law; moments are dropped when the smallest class has fewer than 20
-    rows for each.
+    Assumption: independent rows and the asymptotic chi-squared law; moments are dropped when the smallest class
+    has fewer than 20 rows for each. With `groups` no test is made (p-value 1 and a note): rows of a group are
+    dependent, and summing them first leaves too few units for the law to hold.
 
     Parameters
     ----------
@@ -109,11 +110,12 @@ def fit_result(fit: LabelShiftFit, problem: Problem) -> ShiftTestResult:
     effect = None
     notes = (f"chi-squared with {fit.degrees} degrees of freedom",)
     if problem.task == "classification":
-        p = np.bincount(np.searchsorted(problem.classes, problem.y_source)) / len(problem.y_source)
+        w = None if problem.weight is None else problem.weight[: len(problem.y_source)]
+        p = np.bincount(np.searchsorted(problem.classes, problem.y_source), weights=w) / len(problem.y_source)
         q = np.maximum(fit.q, 0) / np.maximum(fit.q, 0).sum()
         effect = Effect("total variation of the fitted p(y)", float(np.abs(q - p).sum() / 2))
     if fit.degrees == 0:
-        notes = ("too few rows for a test",)
+        notes = ("no test with groups" if problem.groups is not None else "too few rows for a test",)
     return ShiftTestResult(
         detector="LabelShiftFitTest",
         quantity="label-shift fit",
@@ -156,13 +158,14 @@ def fit_label_shift(problem: Problem, scores: np.ndarray, domain_score: np.ndarr
         H = logit(np.clip(scores[:, :-1], 1e-3, 1 - 1e-3))
         H = np.column_stack([H, scores[:, :-1]]) if smallest >= 4 * ROWS_PER_MOMENT * H.shape[1] else H
     else:
-        basis = SplineTransformer(SPLINE_FUNCTIONS - 2, degree=2, knots="quantile").fit_transform(y[:, None])
+        basis = SplineTransformer(SPLINE_FUNCTIONS - 1, degree=2, knots="quantile").fit_transform(y[:, None])
         basis = basis[:, basis.std(axis=0) > 1e-6]
         frequency = None
         smallest = n_source // basis.shape[1]
         H = np.column_stack([scores, scores**2])
     H = moments(problem, H, domain_score, basis.shape[1], smallest, seed)
-    return _gmm(H[:n_source], H[n_source:], basis, frequency, w_source, w_target)
+    fit = _gmm(H[:n_source], H[n_source:], basis, frequency, w_source, w_target)
+    return fit if problem.groups is None else replace(fit, statistic=0.0, degrees=0, pvalue=1.0, change_pvalue=1.0)
 
 
 def moments(problem, H, domain_score, k, smallest, seed) -> np.ndarray:

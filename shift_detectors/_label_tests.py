@@ -9,7 +9,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import SplineTransformer
 
 from ._base import BaseDetector
-from ._feature_test import feature_shifts
+from ._feature_test import feature_logp, feature_shifts
 from ._permutation import harmonic, permuted_domains, pvalue, signed, step_down, tail_logp
 from ._portfolio import largest_effect, portfolio
 from ._results import ShiftTestResult
@@ -64,8 +64,6 @@ class LabelTest(BaseDetector):
         rng = np.random.default_rng(self.random_state)
         U = signed(permuted_domains(table.domain, self.n_permutations, rng, part.groups), part.weight)
         if part.task == "classification":  # one indicator per class says all there is
-            from ._feature_test import feature_logp
-
             row = -feature_logp(table, U)[0]
         else:
             row, _, _ = portfolio(table, U, rng, kernels=False)
@@ -91,10 +89,11 @@ class StratifiedTest(BaseDetector):
     sum_c pi_c p(x|c) (pi_c pooled frequencies), and every class by itself, combined by the sum of 1/p and
     ranked among the same permutations.
 
-    Assumption: classification - rows (or groups) within a class are exchangeable under the null; then the
-    level is exact. Regression - y is cut into up to 20 pooled quantile bins, and the numeric features are
-    replaced by their residuals from a spline regression on y, so that little of x still depends on y
-    within a bin; the level is approximate. A class seen on one side only is left out, with a note.
+    Assumption: classification - rows within a class (or groups, when all rows of a group have one class) are
+    exchangeable under the null; then the level is exact. Regression - y is cut into up to 20 pooled quantile
+    bins (a frequent single value is a bin by itself), and the numeric features are replaced by their residuals
+    from a spline regression on y, so that little of x still depends on y within a bin; the level is
+    approximate. A class seen on one side only is left out, with a note.
 
     Parameters
     ----------
@@ -138,7 +137,9 @@ class StratifiedTest(BaseDetector):
         both = [s for s in np.unique(strata) if 0 < domain[strata == s].sum() < (strata == s).sum()]
         notes = []
         if len(both) < len(np.unique(strata)):
-            notes.append(f"{len(np.unique(strata)) - len(both)} stratum of y occurs on one side only and was left out")
+            left = len(np.unique(strata)) - len(both)
+            one, many = ("class", "classes") if part.task == "classification" else ("bin of y", "bins of y")
+            notes.append(f"left out because seen on one side only: {left} {one if left == 1 else many}")
         U = np.zeros(members.shape, np.float32)
         per_stratum = []
         for s in both:
@@ -180,10 +181,19 @@ class StratifiedTest(BaseDetector):
 
 
 def quantile_bins(y: np.ndarray, n_bins: int) -> np.ndarray:
-    """Pooled quantile bin of every value, at least 20 rows each where ties allow."""
+    """Pooled quantile bin of every value, at least 20 rows each where ties allow.
+
+    A value that fills a bin by itself (zeros of a zero-inflated y) gets one of its own.
+    """
     n_bins = int(np.clip(len(y) // 20, 2, n_bins))
-    edges = np.unique(np.quantile(y, np.linspace(0, 1, n_bins + 1)[1:-1]))
-    return np.searchsorted(edges, y, side="right")
+    values, inverse, counts = np.unique(y, return_inverse=True, return_counts=True)
+    atom = (counts > len(y) / n_bins)[inverse]
+    bins = -1 - inverse  # atoms: one negative number each
+    if not atom.all():
+        rest = y[~atom]
+        edges = np.unique(np.quantile(rest, np.linspace(0, 1, max(2, round(n_bins * (~atom).mean())) + 1)[1:-1]))
+        bins[~atom] = np.searchsorted(edges, rest, side="left")
+    return bins
 
 
 def residual_table(table: Table, y: np.ndarray) -> Table:

@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from ._errors import InputError
 from ._table import Table
 
 PRODUCTS_UP_TO = 12  # columns of the design up to which pairwise products join the linear model
@@ -41,10 +42,19 @@ def make_folds(strata: np.ndarray, n_folds: int, random_state: int, groups: np.n
     -------
     ndarray of int, shape (n,)
     """
+    if groups is not None:
+        n_groups = len(np.unique(groups))
+        if n_groups < 4:
+            raise InputError(
+                f"{n_groups} groups",
+                "at least 4 groups over both sides",
+                "With fewer nothing can be said about groups that were not seen.",
+            )
+        n_folds = min(n_folds, n_groups // 2)
     # classes smaller than the number of folds share one stratum: StratifiedKFold would complain
     _, code, counts = np.unique(strata, return_inverse=True, return_counts=True)
     code = np.where(counts[code] < n_folds, -1, code)
-    fold = np.empty(len(strata), int)
+    fold = np.zeros(len(strata), int)
     if groups is None:
         splitter = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
         splits = splitter.split(np.zeros(len(strata)), code)
@@ -122,6 +132,8 @@ def _trees(n_train: int, n_outputs: int) -> dict:
 def _tree_classifier(inputs, train, target, weight, rows):
     n_classes = len(np.unique(target[train]))
     X, new, categorical = _usable(inputs, train, rows)
+    if not X.shape[1]:
+        return np.tile(np.bincount(target[train])[np.unique(target[train])] / len(train), (len(rows), 1))
     model = HistGradientBoostingClassifier(**_trees(len(train), n_classes), categorical_features=categorical)
     return model.fit(X, target[train], None if weight is None else weight[train]).predict_proba(new)
 
@@ -220,6 +232,9 @@ def crossfit_means(
             fitted = ridge.fit(inputs.linear[past], values[past], w).predict(inputs.linear[rows])
             first[rows] = fitted.reshape(len(rows), k)
         X, new, categorical = _usable(inputs, past, rows)
+        if not X.shape[1]:
+            second[rows] = np.average(values[past], axis=0, weights=w)
+            continue
         for j in range(k):
             model = HistGradientBoostingRegressor(**_trees(len(past), 1), categorical_features=categorical)
             second[rows, j] = model.fit(X, values[past, j], w).predict(new)

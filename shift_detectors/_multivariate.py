@@ -194,7 +194,10 @@ class JointTest(BaseDetector):
         return self.run_with_scores(problem, None)
 
     def run_with_scores(self, problem: Problem, scores: np.ndarray | None) -> ShiftTestResult:
-        """Test with extra columns (n, k) whose means are compared, such as out-of-fold class scores."""
+        """Test with extra columns (n, k) whose means are compared, such as out-of-fold class scores.
+
+        Out-of-fold scores differ a little between folds, so the level is then exact only approximately.
+        """
         table = problem.table
         rng = np.random.default_rng(self.random_state)
         members = permuted_domains(table.domain, self.n_permutations, rng, problem.groups)

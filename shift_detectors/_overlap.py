@@ -34,10 +34,11 @@ def importance_weights(propensity: np.ndarray, n_source: int) -> np.ndarray:
     return weights / weights.mean()
 
 
-def measure_overlap(propensity: np.ndarray, domain: np.ndarray) -> Overlap:
-    """Summary of the propensities of all rows, source rows first."""
+def measure_overlap(propensity: np.ndarray, domain: np.ndarray, weight: np.ndarray | None = None) -> Overlap:
+    """Summary of the propensities of all rows, source rows first; `weight` (n,) are the rows' own weights."""
     n_source = int((domain == 0).sum())
-    weights = importance_weights(propensity, n_source)
+    own = np.ones(len(domain)) if weight is None else weight
+    weights = importance_weights(propensity, n_source) * own[:n_source]
     ess = float(weights.sum() ** 2 / (weights**2).sum())
     heaviest = np.sort(weights)[::-1][: max(1, n_source // 100)]
     balanced = balanced_propensity(propensity, n_source)
@@ -45,8 +46,8 @@ def measure_overlap(propensity: np.ndarray, domain: np.ndarray) -> Overlap:
     return Overlap(
         effective_sample_size=ess,
         ess_fraction=ess / n_source,
-        domain_auc=auc_effect(propensity, domain),
-        unsupported_share=float((balanced[n_source:] > UNSUPPORTED).mean()),
+        domain_auc=auc_effect(propensity, domain, weight),
+        unsupported_share=float(np.average(balanced[n_source:] > UNSUPPORTED, weights=own[n_source:])),
         top_weight_share=float(heaviest.sum() / weights.sum()),
         propensity_source=balanced[:n_source:step_s],
         propensity_target=balanced[n_source::step_t],
@@ -62,12 +63,14 @@ def separators(table: Table) -> tuple[str, ...]:
     found = []
     domain = table.domain.astype(int)
     for j, name in enumerate(table.numeric_names):
-        if _auc(np.where(np.isnan(table.numeric[:, j]), -np.inf, table.numeric[:, j]), domain) > SEPARATOR_AUC:
+        auc = _auc(np.where(np.isnan(table.numeric[:, j]), -np.inf, table.numeric[:, j]), domain)
+        if max(auc, 1 - auc) > SEPARATOR_AUC:
             found.append(name)
     for j, name in enumerate(table.categorical_names):
         codes = table.codes[:, j] + 1
         size = np.bincount(codes)
-        # share of target rows in the category without the row itself: no credit for a category of one row
+        # share of target rows in the category without the row itself: no credit for a category of one row.
+        # It is oriented: where a category has equal shares on both sides its AUC is 0, not 1
         own = np.bincount(codes, weights=domain)[codes] - domain
         others = np.maximum(size[codes] - 1, 1)
         share = np.where(size[codes] > 1, own / others, domain.mean())
@@ -82,15 +85,14 @@ def _auc(values: np.ndarray, domain: np.ndarray) -> float:
     ranks = rankdata(values)
     m = int(domain.sum())
     n = len(domain) - m
-    auc = (ranks[domain == 1].sum() - m * (m + 1) / 2) / (m * n)
-    return max(auc, 1 - auc)
+    return (ranks[domain == 1].sum() - m * (m + 1) / 2) / (m * n)
 
 
 def feature_importance(table: Table, random_state: int, limit: int = 60) -> dict[str, float]:
     """Loss of domain AUC on a held-out half when one feature is permuted there, for up to `limit` features.
 
-    Trees are fitted on the other half. With more features than `limit`, those that the trees cannot use
-    (no gain in a first screening by rank correlation with the domain) are left out.
+    Trees are fitted on the other half. With more features than `limit`, those that separate the domains best
+    by themselves are taken.
     """
     rng = np.random.default_rng(random_state)
     domain = table.domain.astype(int)
@@ -111,7 +113,7 @@ def feature_importance(table: Table, random_state: int, limit: int = 60) -> dict
     columns = range(X.shape[1])
     if X.shape[1] > limit:
         alone = [_auc(np.nan_to_num(table.tree_input[train, j], nan=-np.inf), domain[train]) for j in columns]
-        columns = np.argsort(alone)[::-1][:limit]
+        columns = np.argsort(np.abs(np.array(alone) - 0.5))[::-1][:limit]
     result = {}
     for j in columns:
         kept = X[:, j].copy()

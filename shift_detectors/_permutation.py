@@ -24,6 +24,8 @@ def pvalue(statistics: np.ndarray) -> float:
     0.4
     """
     statistics = np.asarray(statistics)
+    if not np.isfinite(statistics).all():
+        raise FloatingPointError("a permutation statistic is not finite: rescale the columns of very large numbers")
     # the tolerance makes rounding errors of equal statistics count as ties
     slack = 1e-9 * max(1.0, abs(float(statistics[0])))
     return float((statistics >= statistics[0] - slack).sum() / len(statistics))

@@ -138,7 +138,7 @@ def _change(R, overlap, classification, groups) -> Effect:
 
 def class_codes(problem: Problem) -> np.ndarray:
     """Integer codes of the labels of both sides, target-only classes included."""
-    return np.unique(problem.y.astype(object) if problem.y.dtype.kind == "O" else problem.y, return_inverse=True)[1]
+    return np.unique(problem.y, return_inverse=True)[1]
 
 
 def score_functions(y: np.ndarray) -> np.ndarray:

@@ -105,7 +105,8 @@ class Table:
             column = self.numeric[:, j]
             missing = np.isnan(column)
             present = column[~missing]
-            if present.size and np.ptp(present) > 0:
+            if present.size and present.min() < present.max():
+                present = present / max(1.0, np.abs(present).max())  # no overflow in the variance
                 low, q1, q3, high = np.quantile(present, [0.001, 0.25, 0.75, 0.999])
                 margin = 3 * (q3 - q1)
                 clipped = np.clip(present, low - margin, high + margin)

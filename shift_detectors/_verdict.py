@@ -2,9 +2,10 @@
 
 With target labels four equalities are tested: p(x), p(y), p(y|x), p(x|y). They are logically linked: if p(x)
 and p(y|x) both agree, so does everything; likewise p(y) and p(x|y). So once *something* differs, at most two
-of the four can still be equal, and only as {p(x), p(y)} or {p(y), p(y|x)}: after a gatekeeper at level alpha
-the single tests are judged at alpha/2, and at alpha where only one can be left (Shaffer 1986). The pattern of
-rejections is then read as the sparsest explanation over p(x) p(y|x) and p(y) p(x|y).
+of the four can still be equal, and only as {p(x), p(y)} or {p(y), p(y|x)} (provided that x says something about
+y): after a gatekeeper (the smallest p-value against alpha/4) the single tests are judged at alpha/2, and at alpha
+where only one can be left (Shaffer 1986). The pattern of rejections is then read as the sparsest explanation over
+p(x) p(y|x) and p(y) p(x|y).
 
 Without target labels p(x) is tested, then whether changed class frequencies alone explain it
 (`LabelShiftFitTest`). Nothing is ever claimed about p(y|x).
@@ -12,31 +13,23 @@ Without target labels p(x) is tested, then whether changed class frequencies alo
 
 from __future__ import annotations
 
-import numpy as np
-
 from ._results import Overlap, ShiftTestResult, Verdict
 
 NO_OVERLAP_AUC = 0.97
+DOUBT = 0.2  # below this p-value "p(x|y) is equal" is doubtful though not rejected
 EQUIVALENCE = 0.1  # change of a class probability (or of the mean, in sd) that counts as none, for "confirmed"
-
-
-def combine(pvalues: list[float]) -> float:
-    """Cauchy combination (Liu and Xie 2020): one p-value from several dependent ones."""
-    p = np.clip(np.asarray(pvalues, float), 1e-15, 1 - 1e-15)
-    return float(0.5 - np.arctan(np.tan((0.5 - p) * np.pi).mean()) / np.pi)
 
 
 def rejected(p: dict[str, float], alpha: float) -> frozenset[str]:
     """Quantities that differ, family-wise error at most alpha, from p-values of all four."""
-    if combine(list(p.values())) > alpha:
+    if min(p.values()) > alpha / len(p):
         return frozenset()
     out = {q for q, value in p.items() if value <= alpha / 2}
     if "p(y)" in out:  # one equality at most is left
         out |= {q for q, value in p.items() if value <= alpha}
     if {"p(x)", "p(y|x)"} <= out and p["p(y)"] <= alpha:
         out.add("p(y)")
-    # something differs, though no single test says what: the strongest hint
-    return frozenset(out or {min(p, key=p.__getitem__)})
+    return frozenset(out)
 
 
 def no_overlap(overlap: Overlap) -> bool:
@@ -54,8 +47,9 @@ def labelled_kind(shifts: frozenset[str], p: dict[str, float], overlap: Overlap)
     R     any   any     any     support, when the domains hardly overlap: p(y|x) cannot be compared there
     R     any   \-      any     covariate (or label, when p(y) moved and p(x|y) fits better than p(y|x))
     R     R     R       \-      label: p(y|x) changes with the class frequencies
-    \-    R     any     \-      label, unless "p(x) is equal" fits better than "p(x|y) is equal": concept
-    \-    any   any     R       concept
+    \-    R     any     \-      label, unless p(x|y) is doubtful and p(x) agrees better: concept
+    \-    any   R       any     concept
+    \-    \-    \-      R       whichever of p(x) and p(y|x) agrees worse: covariate or concept
     R     \-    R       any     conditional
     R     R     R       R       mixed
     ===== ===== ======= ======= =====================================================================
@@ -66,23 +60,29 @@ def labelled_kind(shifts: frozenset[str], p: dict[str, float], overlap: Overlap)
     if x and no_overlap(overlap):
         return "support"
     if y and not x_y:
-        rival = "p(y|x)" if x and not y_x else "p(x)" if not x else None
-        if rival is None or p["p(x|y)"] >= p[rival]:
-            return "label"
-        return "covariate" if rival == "p(y|x)" else "concept"
+        if x and not y_x:
+            return "label" if p["p(x|y)"] >= p["p(y|x)"] else "covariate"
+        doubtful = not x and p["p(x|y)"] < min(DOUBT, p["p(x)"])
+        return "concept" if doubtful else "label"
     if not x:
-        return "concept"
+        return "concept" if y_x or y or p["p(y|x)"] <= p["p(x)"] else "covariate"
     if not y_x:
         return "covariate"
     return "mixed" if y else "conditional"
 
 
 def labelled_verdict(
-    tests: dict[str, ShiftTestResult], shifts: frozenset[str], overlap: Overlap, n_labelled: int
+    tests: dict[str, ShiftTestResult],
+    shifts: frozenset[str],
+    overlap: Overlap,
+    n_labelled: int,
+    new_classes: tuple = (),
 ) -> Verdict:
-    """Verdict when target labels are known."""
+    """Verdict when target labels are known; `new_classes` are those that the source does not have."""
     p = {quantity: test.pvalue for quantity, test in tests.items()}
     kind = labelled_kind(shifts, p, overlap)
+    if new_classes and kind == "label":  # no weighting of the source makes up for a class it does not have
+        kind = "mixed"
     change = tests["p(y|x)"].effect
     bounded = change is not None and change.ci is not None and max(abs(change.ci[0]), abs(change.ci[1])) <= EQUIVALENCE
     within = tests["p(x|y)"].effect
@@ -96,7 +96,7 @@ def labelled_verdict(
         strength = "confirmed" if bounded else "consistent"
         text = (
             "The inputs x are distributed differently, but at equal x the outcome y behaves the same: covariate "
-            f"shift. {change} is compatible with zero."
+            f"shift. {change}."
         )
     elif kind == "label":
         strength = "confirmed" if within is not None and within.value <= EQUIVALENCE else "consistent"
@@ -105,7 +105,7 @@ def labelled_verdict(
             "The change of p(x) follows from it."
         )
     elif kind == "concept":
-        strength = "confirmed"
+        strength = "confirmed" if "p(y|x)" in shifts else "consistent"
         text = (
             f"The same x now goes with another y: p(y|x) itself changed ({change}). Weighting or aligning x cannot "
             "repair that; target labels can."
@@ -125,7 +125,10 @@ def labelled_verdict(
     else:
         strength = "confirmed"
         text = (
-            "Both factorisations changed: p(x), p(y), p(x|y) and p(y|x) all differ, so no single simple shift "
+            f"The target has classes that the source does not have ({', '.join(map(str, new_classes))}); no "
+            "adaptation of the source can learn them."
+            if new_classes
+            else "Both factorisations changed: p(x), p(y), p(x|y) and p(y|x) all differ, so no single simple shift "
             f"explains it. {change}."
         )
     return Verdict(kind, strength, text, ("p(y|x)",) if kind == "support" else ())

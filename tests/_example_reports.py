@@ -23,7 +23,6 @@ from shift_detectors._table import Table
 MIN_EFFECT = {
     "KS distance": 0.05,
     "total variation": 0.05,
-    "standardised mean difference": 0.1,
     "domain AUC": 0.53,
 }
 

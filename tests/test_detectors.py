@@ -223,6 +223,13 @@ def test_same_seed_same_answer_and_clone_pickle(detector):
     assert first.to_dict()["pvalue"] == first.pvalue
 
 
+@pytest.mark.parametrize("detector", [LabelTest, StratifiedTest, ConditionalScoreTest])
+def test_labels_that_are_all_missing_are_named(detector):
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    with pytest.raises(InputError, match="no target label"):
+        detector().test(X, X, y_source=np.tile([0, 1], 15), y_target=[None] * 30)
+
+
 @pytest.mark.parametrize("detector", [LabelTest, StratifiedTest, ConditionalScoreTest, LabelShiftFitTest])
 def test_missing_labels_are_named(detector):
     X = np.random.default_rng(0).normal(size=(30, 2))
@@ -273,7 +280,7 @@ def test_class_on_one_side_only_is_left_out_with_a_note():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(90, 2))
     result = make(StratifiedTest, 0).test(X, X[:60], y_source=np.repeat([0, 1, 2], 30), y_target=np.repeat([0, 1], 30))
-    assert any("one side only" in note for note in result.notes)
+    assert any("one side only: 1 class" in note for note in result.notes)
 
 
 def test_label_shift_fit_in_regression():

@@ -138,8 +138,63 @@ def test_new_class_in_the_target_is_reported():
     report = diagnose(
         pair.X_source[keep], pair.y_source[keep], pair.X_target, pair.y_target, random_state=0, n_permutations=99
     )
-    assert any("source does not have" in note for note in report.notes)
-    assert report.verdict.kind != "none"
+    assert "classes that the source does not have (2)" in report.verdict.explanation
+    assert report.verdict.kind == "mixed"
+
+
+def test_columns_with_equal_shares_are_no_separators():
+    rng = np.random.default_rng(0)
+    half = np.tile([True, False], 100)
+    frame = pd.DataFrame({"half": half, "three": np.resize(list("abc"), 200), "one": "c", "x": rng.normal(size=200)})
+    rare = np.zeros(200, bool)
+    rare[0] = True
+    target = frame.assign(x=rng.normal(size=200) + 1, rare=rare)
+    report = diagnose(frame.assign(rare=rare), rng.integers(0, 2, 200), target, random_state=0, n_permutations=99)
+    assert report.separators == ()
+    assert report.features[0].feature == "x"
+
+
+def test_equal_class_counts_do_not_hide_a_concept_shift():
+    pair = datasets.make_concept_shift(1000, 1000, strength=2, random_state=0)
+    rows = [np.r_[np.flatnonzero(y == 0)[:400], np.flatnonzero(y == 1)[:400]] for y in (pair.y_source, pair.y_target)]
+    report = diagnose(
+        pair.X_source[rows[0]],
+        pair.y_source[rows[0]],
+        pair.X_target[rows[1]],
+        pair.y_target[rows[1]],
+        random_state=0,
+        n_permutations=199,
+    )
+    assert report.test("p(y)").pvalue == 1
+    assert "p(y|x)" in report.shifts
+
+
+def test_negligible_covariate_shift_with_labels_is_not_called_concept():
+    rng = np.random.default_rng(1)
+    X_source, X_target = rng.normal(size=(2, 8000, 3))
+    X_target += [0.06, 0, 0]
+    y_source, y_target = (X[:, 0] + X[:, 1] ** 2 + rng.normal(size=8000) for X in (X_source, X_target))
+    report = diagnose(X_source, y_source, X_target, y_target, random_state=0, n_permutations=99)
+    assert report.verdict.kind in ("none", "covariate")
+
+
+def test_column_missing_on_one_side_everywhere():
+    rng = np.random.default_rng(0)
+    source, target = pd.DataFrame({"a": np.full(50, np.nan)}), pd.DataFrame({"a": rng.normal(size=50)})
+    report = diagnose(source, rng.integers(0, 2, 50), target, random_state=0, n_permutations=99)
+    assert report.test("p(x)").pvalue < 0.05
+
+
+def test_weights_enter_the_classifier_and_the_overlap():
+    """Source rows weighted to the target's distribution: the domain AUC falls to about one half."""
+    rng = np.random.default_rng(0)
+    X_source, X_target = rng.normal(size=(1500, 1)), rng.normal(size=(1500, 1)) + 0.7
+    weight = np.exp(0.7 * X_source[:, 0])
+    kw = {"random_state": 0, "n_permutations": 99}
+    plain = diagnose(X_source, None, X_target, **kw)
+    weighted = diagnose(X_source, None, X_target, sample_weight=weight, **kw)
+    assert plain.overlap.domain_auc.value > 0.65
+    assert abs(weighted.overlap.domain_auc.value - 0.5) < 0.04
 
 
 def test_negligible_difference_in_a_large_sample_is_called_negligible():
@@ -231,6 +286,12 @@ def test_bad_min_effect_and_detectors():
     X = np.random.default_rng(0).normal(size=(20, 1))
     with pytest.raises(InputError, match="min_effect"):
         diagnose(X, None, X, min_effect={"ks": 0.1})
+    with pytest.raises(InputError, match="detectors='MMDTest'"):
+        diagnose(X, None, X, detectors="MMDTest")
+    with pytest.raises(InputError, match="n_permutations"):
+        diagnose(X, None, X, n_permutations=10)
+    with pytest.raises(InputError, match="positive weight"):
+        diagnose(X, None, X, sample_weight=np.r_[np.ones(19), 0])
     with pytest.raises(InputError, match="instances"):
         diagnose(X, None, X, detectors=["MMD"])
 
