@@ -86,6 +86,8 @@ class AdaptationResult:
     recommendations : tuple of Recommendation
     report : ShiftReport
     seconds : float
+    settings : dict
+        What `adapt` was asked for: guard, seed, folds, level.
     """
 
     estimator: Any

@@ -14,7 +14,18 @@ from .._base import Target, as_rows, check_columns, column_names
 
 
 def effective_sample_size(weights: np.ndarray) -> float:
-    """How many equally weighted rows carry as much information: ``sum(w)^2 / sum(w^2)`` (Kish)."""
+    """How many equally weighted rows carry as much information: ``sum(w)^2 / sum(w^2)`` (Kish).
+
+    Parameters
+    ----------
+    weights : array-like of shape (n_rows,)
+        Non-negative.
+
+    Examples
+    --------
+    >>> effective_sample_size([1, 1, 1, 1]), effective_sample_size([2, 2, 0, 0])
+    (4.0, 2.0)
+    """
     weights = np.asarray(weights, float)
     return float(weights.sum() ** 2 / np.sum(weights**2))
 

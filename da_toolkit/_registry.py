@@ -1,0 +1,210 @@
+"""Every adapter and method object as one literal row: what it addresses and what it needs.
+
+The rows feed `recommend`, the command line and the documentation. They are literal so that reading them imports
+nothing, least of all torch; `Row.load` imports the class when it is wanted.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from shift_detectors._errors import InputError
+
+BOTH = ("classification", "regression")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One adapter, or one method object that an adapter takes.
+
+    Attributes
+    ----------
+    name : str
+        Class name.
+    path : str
+        Import string, ``"package:Class"``.
+    addresses : tuple of str
+        Kinds of verdict for which it is made.
+    tasks : tuple of str
+    target_labels : str
+        ``"unused"``, ``"optional"`` or ``"required"``.
+    needs_overlap : bool
+        Whether the source must cover the target.
+    summary : str
+        One sentence.
+    extra : str or None
+        The optional dependencies it needs.
+    slot : str or None
+        Of a method object: the adapter and the parameter that take it, such as ``"FeatureAlignment.aligner"``.
+    """
+
+    name: str
+    path: str
+    addresses: tuple[str, ...]
+    tasks: tuple[str, ...]
+    target_labels: str
+    needs_overlap: bool
+    summary: str
+    extra: str | None = None
+    slot: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Name by which it is shown and may be asked for: ``"FeatureAlignment(CORAL)"``."""
+        return self.name if self.slot is None else f"{self.slot.partition('.')[0]}({self.name})"
+
+    def load(self) -> Any:
+        """The class."""
+        module, _, name = self.path.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+ADAPTERS = (
+    Row(
+        "SourceOnly",
+        "da_toolkit:SourceOnly",
+        ("none",),
+        BOTH,
+        "unused",
+        False,
+        "Leave the model as the source made it.",
+    ),
+    Row(
+        "ImportanceWeighting",
+        "da_toolkit.weighting:ImportanceWeighting",
+        ("covariate",),
+        BOTH,
+        "unused",
+        True,
+        "Refit the model on source rows weighted by p_target(x) / p_source(x).",
+    ),
+    Row(
+        "ClassifierRatio",
+        "da_toolkit.weighting:ClassifierRatio",
+        ("covariate",),
+        BOTH,
+        "unused",
+        True,
+        "Weights from a cross-fitted, calibrated classifier of source against target.",
+        slot="ImportanceWeighting.ratio",
+    ),
+    Row(
+        "RuLSIF",
+        "da_toolkit.weighting:RuLSIF",
+        ("covariate",),
+        BOTH,
+        "unused",
+        True,
+        "Bounded relative weights by least squares on Gaussian kernels.",
+        slot="ImportanceWeighting.ratio",
+    ),
+    Row(
+        "PriorCorrection",
+        "da_toolkit.label_shift:PriorCorrection",
+        ("label",),
+        ("classification",),
+        "optional",
+        True,
+        "Move predicted probabilities to the estimated class frequencies of the target; needs no refit.",
+    ),
+    Row(
+        "MLLS",
+        "da_toolkit.label_shift:MLLS",
+        ("label",),
+        ("classification",),
+        "optional",
+        True,
+        "Class frequencies of the target by maximum likelihood on calibrated probabilities.",
+        slot="PriorCorrection.prior",
+    ),
+    Row(
+        "FeatureAlignment",
+        "da_toolkit.alignment:FeatureAlignment",
+        ("conditional", "support"),
+        BOTH,
+        "optional",
+        False,
+        "Fit the model on source rows that were moved to where the target rows are.",
+    ),
+    Row(
+        "LinearOT",
+        "da_toolkit.alignment:LinearOT",
+        ("conditional", "support"),
+        BOTH,
+        "optional",
+        False,
+        "The affine map of least effort between the two domains, as between Gaussians.",
+        slot="FeatureAlignment.aligner",
+    ),
+    Row(
+        "CORAL",
+        "da_toolkit.alignment:CORAL",
+        ("conditional", "support"),
+        BOTH,
+        "optional",
+        False,
+        "Whiten the source and give it the target's mean and covariance.",
+        slot="FeatureAlignment.aligner",
+    ),
+    Row(
+        "DeepAdapter",
+        "da_toolkit.deep:DeepAdapter",
+        ("conditional", "support"),
+        BOTH,
+        "optional",
+        False,
+        "Train a torch module with a loss that makes its features alike in both domains.",
+        extra="deep",
+    ),
+    Row(
+        "DANN",
+        "da_toolkit.deep:DANN",
+        ("conditional", "support"),
+        BOTH,
+        "optional",
+        False,
+        "Features from which an adversary cannot tell the domain.",
+        extra="deep",
+        slot="DeepAdapter.loss",
+    ),
+    Row(
+        "DeepCORAL",
+        "da_toolkit.deep:DeepCORAL",
+        ("conditional", "support"),
+        BOTH,
+        "optional",
+        False,
+        "Features with the same covariance in both domains.",
+        extra="deep",
+        slot="DeepAdapter.loss",
+    ),
+    Row(
+        "PriorCentered",
+        "da_toolkit.transfer:PriorCentered",
+        ("concept", "mixed", "conditional"),
+        BOTH,
+        "required",
+        False,
+        "Correct the source model on a few target labels, by as much as they are evidence for.",
+    ),
+)
+
+
+def find(name: str) -> Row:
+    """Row of an adapter or method, by name (``"CORAL"``) or label (``"FeatureAlignment(CORAL)"``).
+
+    Examples
+    --------
+    >>> find("CORAL").label
+    'FeatureAlignment(CORAL)'
+    """
+    for row in ADAPTERS:
+        if name in (row.name, row.label):
+            return row
+    raise InputError(
+        f"no adapter is called {name!r}",
+        ", ".join(row.name for row in ADAPTERS),
+        "`da-toolkit list` says what each of them is for.",
+    )

@@ -1,0 +1,613 @@
+"""adapt: try what fits the diagnosis, and change the model only for what can be shown to help."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.utils import check_random_state
+
+from shift_detectors._errors import InputError, MissingDependencyError
+from shift_detectors._report import ShiftReport
+from shift_detectors._results import PerformanceEstimate
+
+from .. import _registry
+from .._base import BaseAdapter, Domains, NumericColumns, Target, is_frozen, read_domains
+from .._source_only import SourceOnly
+from . import _guard as guarding
+from ._crossfit import FOLDS, Trial, attempt, fit, gather, labels, run_fold, split
+from ._guard import Case, Evidence, Finding
+from ._recommend import MIN_LABELS, covers, is_deep, recommend
+from ._result import AdaptationResult, Candidate, Recommendation
+
+MANY_LABELS = 100  # labelled target rows from which on they say more than an assumption does
+FEW_ROWS = 500
+SOURCE_ONLY = "SourceOnly"
+
+
+def adapt(
+    estimator: Any,
+    X_source: Any,
+    y_source: Any,
+    X_target: Any,
+    y_target: Any = None,
+    *,
+    report: ShiftReport | None = None,
+    candidates: str | Sequence[Any] = "auto",
+    guard: bool = True,
+    groups: Any = None,
+    groups_target: Any = None,
+    sample_weight: Any = None,
+    sample_weight_target: Any = None,
+    source_domain: Any = None,
+    representation: Any = None,
+    exclude: Any = (),
+    random_state: Any = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+) -> AdaptationResult:
+    """Adapt a model to a target domain, or leave it alone where adapting cannot be shown to help.
+
+    The shift is diagnosed (unless a `report` is given), the adapters that address it are cross-fitted beside the
+    model as it is, and the best one that earns it is fitted on everything. Without a shift nothing is tried.
+
+    Parameters
+    ----------
+    estimator : estimator, Pipeline, FrozenEstimator or DeepAdapter
+        The user's model; never modified. It is cloned and fitted on the source, except in scikit-learn's
+        ``FrozenEstimator``: then (X_source, y_source) must be labelled rows that it was not trained on. A torch
+        module comes as ``DeepAdapter(module, layer=...)``.
+    X_source, X_target : array, DataFrame or sparse matrix of shape (n_rows, n_features)
+        `X_target` may be a `Target`.
+    y_source : array-like of shape (n_source,)
+    y_target : array-like of shape (n_target,), optional
+        Target labels; missing values (None, NaN, pd.NA) mean "unlabelled".
+    report : ShiftReport, optional
+        From `diagnose` on the same data.
+    candidates : "auto" or sequence of str or adapters
+        What to try: what `recommend` says, names of adapters ("PriorCorrection", "CORAL"), or adapters
+        themselves (their ``estimator`` is what they wrap).
+    guard : bool
+        False deploys the best candidate even where no gain can be shown (status "unverified").
+    groups, sample_weight, source_domain : array-like of shape (n_source,), optional
+        Rows that belong together are folded together; weights enter fits and estimates.
+    groups_target, sample_weight_target : array-like of shape (n_target,), optional
+    representation, exclude
+        What the diagnosis sees, as in `diagnose`.
+    random_state : int, RandomState or None
+        The same seed gives the same answer.
+    n_jobs : int, optional
+        Parallel fits (joblib).
+    progress : bool
+        Show a bar on standard error, when that is a terminal.
+
+    Returns
+    -------
+    AdaptationResult
+        Its `estimator` predicts target rows. When the model is left alone, that is the model itself, fitted on
+        the source (a FrozenEstimator: the very same object).
+
+    Notes
+    -----
+    "verified" means that a one-sided lower confidence bound of the gain (level .05, divided by the number of
+    candidates) lies above zero under the named assumption; "plausible" that heuristics agree; see
+    ``da_toolkit.selection._guard``.
+
+    Examples
+    --------
+    >>> from da_toolkit.datasets import make_label_shift
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> pair = make_label_shift(random_state=0)
+    >>> result = adapt(LogisticRegression(), *pair.seen, random_state=0)
+    >>> result.adapter, result.status
+    ('PriorCorrection', 'verified')
+    >>> before, after = (m.score(pair.X_target, pair.y_target) for m in (
+    ...     LogisticRegression().fit(pair.X_source, pair.y_source), result.estimator))
+    >>> bool(after > before)
+    True
+    """
+    started = time.perf_counter()
+    _check_model(estimator)
+    if isinstance(X_target, Target):
+        if y_target is not None and X_target.y is not None:
+            raise InputError("target labels both in Target(X, y) and in y_target", "one of them", "Leave y_target out.")
+        X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+    if X_target is None:
+        raise InputError("X_target is None", "the target rows", "Without them nothing can be adapted to.")
+    seed = _seed(random_state)
+    reading = {"representation": representation, "exclude": exclude}
+    if report is None:
+        from shift_detectors import diagnose
+
+        report = diagnose(
+            X_source,
+            y_source,
+            X_target,
+            y_target,
+            estimator=estimator if is_frozen(estimator) else None,
+            task=_task(estimator),
+            groups=groups,
+            groups_target=groups_target,
+            sample_weight=sample_weight,
+            sample_weight_target=sample_weight_target,
+            source_domain=source_domain,
+            random_state=seed,
+            n_jobs=n_jobs,
+            progress=progress,
+            **reading,
+        )
+    task = report.task
+    _check_report(report, estimator, X_source, X_target)
+    domains = read_domains(
+        X_source,
+        y_source,
+        X_target,
+        y_target,
+        classification=task == "classification",
+        sample_weight=sample_weight,
+        groups=groups,
+        source_domain=source_domain,
+        adapter="adapt",
+    )
+    recommendations = recommend(report, estimator=estimator)
+    baseline = _baseline(estimator, task)
+    chosen_by_user = not (isinstance(candidates, str) and candidates == "auto")
+    tried, refused = _candidates(candidates, recommendations, estimator, report, seed)
+    nothing_to_do = report.verdict.kind == "none" and (guard or not chosen_by_user)
+    if nothing_to_do:
+        refused += [Trial(name, None, None, "No shift was found: not tried.") for name in tried]
+        tried = {}
+
+    groups_target = None if groups_target is None else np.asarray(groups_target)
+    way = _way(report, int(domains.labelled.sum()))
+    # the adapters of label shift are quick, and more folds leave each model nearly all of few rows
+    n_folds = 2 * FOLDS if way == "prior" and len(domains.y) <= FEW_ROWS else FOLDS
+    source_fold, target_fold = split(domains, groups_target, task == "classification", seed, n_folds)
+    circular = bool(tried) and "heuristics" in way and task == "classification" and not is_frozen(estimator)
+    trials = _run({SOURCE_ONLY: baseline, **tried}, domains, source_fold, target_fold, circular, n_jobs, progress)
+    able = tuple(t for t in trials[1:] if t.answers is not None)
+    refused += [t for t in trials[1:] if t.answers is None]
+    case = Case(
+        report,
+        domains,
+        trials[0],
+        able,
+        np.unique(domains.y) if task == "classification" else None,
+        groups_target,
+        seed,
+    )
+    evidence = None if nothing_to_do else _judge(case, way, reading)
+    name, status = _choose(case, evidence, guard)
+    if name == SOURCE_ONLY:
+        before = after = _before(case, evidence, nothing_to_do)
+        model = _source_model(baseline, estimator, domains)
+    else:
+        model = _fit_all(next(t.adapter for t in able if t.name == name), domains)
+        after = None if evidence is None else evidence.findings[name].after
+        before = None if after is None else evidence.before  # type: ignore[union-attr]
+    return AdaptationResult(
+        estimator=model,
+        adapter=name,
+        status=status,
+        assumption=evidence.assumption if status in ("verified", "plausible") and evidence is not None else "",
+        explanation=_explain(case, evidence, name, status, refused, recommendations),
+        metric=case.metric,
+        before=before,
+        after=after,
+        candidates=_table(case, evidence, name, status, refused, before),
+        recommendations=recommendations,
+        report=report,
+        seconds=time.perf_counter() - started,
+        settings={"guard": guard, "random_state": seed, "folds": int(source_fold.max()) + 1, "level": guarding.LEVEL},
+    )
+
+
+# --- what may be passed ------------------------------------------------------------------------------------
+
+
+def _check_model(estimator: Any) -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(estimator, torch.nn.Module):
+        raise InputError(
+            f"estimator is a torch module ({type(estimator).__name__})",
+            "an estimator with fit and predict",
+            "Wrap it: from da_toolkit.deep import DeepAdapter; adapt(DeepAdapter(module, layer=...), ...).",
+        )
+    if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "predict")):
+        raise InputError(
+            f"estimator is {estimator!r}",
+            "a scikit-learn estimator, a Pipeline, a FrozenEstimator or a DeepAdapter",
+            "Pass the model that is to be adapted, as an instance.",
+        )
+    if isinstance(estimator, BaseAdapter):
+        raise InputError(
+            f"estimator is the adapter {type(estimator).__name__}",
+            "the model itself",
+            "Pass the wrapped model as estimator and the adapter in candidates=[...].",
+        )
+
+
+def _task(estimator: Any) -> str:
+    if is_deep(estimator):
+        return estimator.task
+    if is_classifier(estimator):
+        return "classification"
+    return "regression" if is_regressor(estimator) else "auto"
+
+
+def _check_report(report: ShiftReport, estimator: Any, X_source: Any, X_target: Any) -> None:
+    wanted = _task(estimator)
+    if report.task is None or wanted not in ("auto", report.task):
+        raise InputError(
+            f"a report for {report.task or 'unlabelled data'} beside a model for {wanted}",
+            "a report of diagnose(X_source, y_source, X_target, task=...) on the same data",
+            "Leave report out, and adapt makes it.",
+        )
+    sizes = tuple(X.shape[0] if hasattr(X, "shape") else len(X) for X in (X_source, X_target))
+    if sizes != (report.n_source, report.n_target):
+        raise InputError(
+            f"a report on {report.n_source} source and {report.n_target} target rows, beside {sizes[0]} and {sizes[1]}",
+            "the report of the same data",
+            "Leave report out, and adapt makes it.",
+        )
+
+
+def _seed(random_state: Any) -> int:
+    if isinstance(random_state, (int, np.integer)):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+# --- candidates --------------------------------------------------------------------------------------------
+
+
+def _baseline(estimator: Any, task: str | None) -> Any:
+    """The model as it is, as something that is fitted like an adapter."""
+    if is_deep(estimator):
+        return clone(estimator).set_params(loss=None, task=task)
+    return SourceOnly(estimator)
+
+
+def _candidates(
+    candidates: Any, recommendations: Iterable[Recommendation], estimator: Any, report: ShiftReport, seed: int
+) -> tuple[dict[str, Any], list[Trial]]:
+    """Unfitted adapters by name, and those that cannot be had with the reason."""
+    automatic = isinstance(candidates, str) and candidates == "auto"
+    if isinstance(candidates, str) and not automatic:
+        candidates = [candidates]
+    elif automatic:
+        candidates = [advice.name for advice in recommendations]
+    elif not isinstance(candidates, Iterable):
+        raise InputError(f"candidates={candidates!r}", '"auto", or a list of names or adapters')
+    tried: dict[str, Any] = {}
+    refused: list[Trial] = []
+    for candidate in candidates:
+        if isinstance(candidate, str):
+            row = _registry.find(candidate)
+            if row.name == SOURCE_ONLY:
+                continue  # always in the race
+            name = row.label
+            problem = _unfit(row, estimator, report)
+            try:
+                adapter = None if problem else _make(row, estimator, report.task)
+            except MissingDependencyError as error:
+                adapter, problem = None, str(error)
+            if adapter is None:
+                refused.append(Trial(name, None, None, problem))
+                continue
+        elif hasattr(candidate, "fit") and hasattr(candidate, "predict_source"):
+            adapter, name = clone(candidate), _name(candidate)
+        else:
+            raise InputError(
+                f"the candidate {candidate!r}",
+                "a name from `da-toolkit list`, or an adapter such as FeatureAlignment(estimator)",
+                "Method objects go into their adapter: FeatureAlignment(estimator, CORAL()).",
+            )
+        if name in tried:
+            name = f"{name} #{sum(key.partition(' #')[0] == name for key in tried) + 1}"
+        if "random_state" in adapter.get_params(deep=False) and adapter.random_state is None:
+            adapter.set_params(random_state=seed)
+        tried[name] = adapter
+    return tried, refused
+
+
+def _unfit(row: _registry.Row, estimator: Any, report: ShiftReport) -> str:
+    """Why an adapter cannot work on this model and these data; empty when it can."""
+    if report.task not in row.tasks:
+        return f"It is not for {report.task}."
+    if row.target_labels == "required" and report.n_labelled == 0:
+        return "It needs target labels."
+    deep_row = row.name == "DeepAdapter" or (row.slot or "").startswith("DeepAdapter")
+    if deep_row and not is_deep(estimator):
+        return "It needs a torch module: pass DeepAdapter(module, layer=...) as estimator."
+    if is_deep(estimator) and not deep_row:
+        return "It does not wrap torch modules; the losses of da_toolkit.deep do."
+    return ""
+
+
+def _make(row: _registry.Row, estimator: Any, task: str | None) -> Any:
+    """The adapter of a row around the model, with its defaults."""
+    if is_deep(estimator):
+        adapter = clone(estimator).set_params(task=task)
+        if row.slot is not None:
+            return adapter.set_params(loss=row.load()())
+        return adapter if adapter.loss is not None else adapter.set_params(loss=_registry.find("DANN").load()())
+    adapter, slot = (row.name, None) if row.slot is None else row.slot.split(".")
+    options = {} if slot is None else {slot: row.load()()}
+    made = _registry.find(adapter).load()(estimator, **options)
+    if adapter == "FeatureAlignment" and is_frozen(estimator):
+        made.set_params(direction="target_to_source")
+    return made
+
+
+def _name(adapter: Any) -> str:
+    """As a registry label where there is one: the adapter with its method object."""
+    own = type(adapter).__name__
+    for row in _registry.ADAPTERS:
+        holder, _, slot = (row.slot or "").partition(".")
+        if holder == own and type(getattr(adapter, slot, None)).__name__ == row.name:
+            return row.label
+    return own
+
+
+# --- the race ----------------------------------------------------------------------------------------------
+
+
+def _run(
+    adapters: dict[str, Any],
+    domains: Domains,
+    source_fold: np.ndarray,
+    target_fold: np.ndarray,
+    circular: bool,
+    n_jobs: int | None,
+    progress: bool,
+) -> list[Trial]:
+    """Cross-fitted answers of every adapter; the first one is the model as it is, whose errors are the caller's."""
+    n_folds = int(source_fold.max()) + 1
+    jobs = [
+        delayed(run_fold if name == SOURCE_ONLY else attempt)(
+            adapter,
+            domains,
+            source_fold != k,
+            target_fold != k,
+            circular and (name == SOURCE_ONLY or _moves_features(adapter)),
+        )
+        for name, adapter in adapters.items()
+        for k in range(n_folds)
+    ]
+    parts = list(_shown(Parallel(n_jobs=n_jobs, return_as="generator")(jobs), len(jobs), progress))
+    return [
+        gather(name, adapter, parts[i * n_folds : (i + 1) * n_folds], source_fold, target_fold)
+        for i, (name, adapter) in enumerate(adapters.items())
+    ]
+
+
+def _shown(parts: Any, total: int, progress: bool) -> Iterable[Any]:
+    if not (progress and sys.stderr.isatty()):
+        yield from parts
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(parts, "comparing adapters", total=total, console=Console(stderr=True), transient=True)
+
+
+def _way(report: ShiftReport, n_labelled: int) -> str:
+    """Which evidence fits: "labels", "prior", "weights", "heuristics", both of the first and last, or none."""
+    kind = report.verdict.kind
+    if n_labelled >= MANY_LABELS:
+        return "labels"
+    if kind == "label" and report.task == "classification":
+        return "prior"
+    if kind in ("none", "covariate") and covers(report):
+        return "weights"
+    # a changed p(y|x) shows in labels only
+    blind = kind in ("concept", "mixed", "label")
+    if n_labelled >= MIN_LABELS:
+        return "labels" if blind else "labels, heuristics"
+    return "" if blind else "heuristics"
+
+
+def _judge(case: Case, way: str, reading: dict[str, Any]) -> Evidence | None:
+    """The evidence that fits the verdict; None when there is nothing to judge by."""
+    if way == "prior":
+        return guarding.by_prior(case)
+    if way == "weights":
+        return guarding.by_weights(case, **reading)
+    if way == "heuristics":
+        return _by_heuristics(case, set())
+    if not way:
+        return None
+    evidence = guarding.by_labels(case)
+    if way == "labels" or any(f.earned for f in evidence.findings.values()):
+        return evidence
+    worse = {name for name, f in evidence.findings.items() if f.gain and f.gain.value < 0}
+    guess = _by_heuristics(case, worse)
+    return guess if any(f.earned for f in guess.findings.values()) else evidence
+
+
+def _by_heuristics(case: Case, worse_on_labels: set[str]) -> Evidence:
+    """Heuristic evidence; an alignment that is worse on the few labels there are does not pass."""
+    distances = {}
+    if case.classes is not None:
+        distances = {trial.name: _distances(trial.adapter, case) for trial in case.trials}
+    evidence = guarding.by_heuristics(case, distances)
+    found = {
+        name: Finding("", "It is worse on the labelled target rows.", f.gain, f.after) if name in worse_on_labels else f
+        for name, f in evidence.findings.items()
+    }
+    return replace(evidence, findings=found)
+
+
+def _moves_features(adapter: Any) -> bool:
+    """Whether an adapter aligns given features (FeatureAlignment) or learnt ones (DeepAdapter)."""
+    return hasattr(adapter, "aligner") or hasattr(adapter, "transform_source")
+
+
+def _distances(adapter: Any, case: Case) -> tuple[float, float] | None:
+    """How far the domains lie apart before and behind an adapter, None for adapters that do not move features."""
+    X, X_target = case.domains.X, case.domains.X_target
+    if not _moves_features(adapter):
+        return None
+    if hasattr(adapter, "transform_source"):
+        plain, model = (_fit_all(a, case.domains) for a in (case.baseline.adapter, adapter))
+        before = plain.transform_source(X), plain.transform(X_target)
+        behind = model.transform_source(X), model.transform(X_target)
+    else:
+        model = _fit_all(adapter, case.domains)
+        Z, Z_target = (rows if model.front_ is None else model.front_.transform(rows) for rows in (X, X_target))
+        extract = NumericColumns(Z).extract
+        before = extract(Z), extract(Z_target)
+        behind = extract(model._map(Z, "source")), extract(model._map(Z_target, "target"))
+    return guarding.domain_distance(*before, case.seed), guarding.domain_distance(*behind, case.seed)
+
+
+def _choose(case: Case, evidence: Evidence | None, guard: bool) -> tuple[str, str]:
+    """Name and status of what is deployed."""
+    found = {} if evidence is None else evidence.findings
+    earned = [name for name, f in found.items() if f.earned]
+    if earned:
+        best = max(earned, key=lambda name: (found[name].earned == "verified", found[name].rank))
+        return best, found[best].earned
+    if guard or not case.trials:
+        return SOURCE_ONLY, "unchanged"
+    best = max((t.name for t in case.trials), key=lambda name: found[name].rank if name in found else 0.0)
+    return best, "unverified"
+
+
+def _fit_all(adapter: Any, domains: Domains) -> Any:
+    return fit(
+        adapter,
+        domains.X,
+        domains.y,
+        domains.X_target,
+        labels(domains, np.ones(len(domains.labelled), bool)),
+        sample_weight=domains.sample_weight,
+        groups=domains.groups,
+        source_domain=domains.source_domain,
+    )
+
+
+def _source_model(baseline: Any, estimator: Any, domains: Domains) -> Any:
+    """The user's model, fitted on the source; a frozen one is returned as the object it is."""
+    if is_frozen(estimator):
+        return estimator
+    model = _fit_all(baseline, domains)
+    return model.estimator_ if isinstance(model, SourceOnly) else model
+
+
+# --- what to say -------------------------------------------------------------------------------------------
+
+
+def _before(case: Case, evidence: Evidence | None, no_shift: bool) -> PerformanceEstimate | None:
+    """Estimated target performance of a model that is left alone."""
+    if case.domains.labelled.sum() >= MIN_LABELS:
+        return guarding.by_labels(replace(case, trials=())).before  # labels assume least
+    if no_shift:
+        return guarding.without_shift(case)
+    if evidence is not None and evidence.before is not None:
+        return evidence.before
+    return guarding.fallback(case)
+
+
+def _table(
+    case: Case,
+    evidence: Evidence | None,
+    name: str,
+    status: str,
+    refused: list[Trial],
+    before: PerformanceEstimate | None,
+) -> tuple[Candidate, ...]:
+    """One row per candidate; the model as it is comes first."""
+    found = {} if evidence is None else evidence.findings
+    method = "" if evidence is None else evidence.method
+    rows = [
+        Candidate(
+            SOURCE_ONLY,
+            None if before is None else before.value,
+            None,
+            case.baseline.seconds,
+            "chosen" if name == SOURCE_ONLY else "baseline",
+            "The model as it is; nothing has earned its place." if name == SOURCE_ONLY else "The model as it is.",
+            "" if before is None else before.method,
+        )
+    ]
+    for trial in case.trials:
+        finding = found.get(trial.name) or Finding("", "Nothing can be said about its gain without target labels.")
+        reason = finding.reason
+        if trial.name == name:
+            reason += " Used on request." if status == "unverified" else ""
+        elif finding.earned:
+            reason += f" {name} does better."
+        notes = [w for w in trial.warnings if "hardly overlap" in w or "takes no sample_weight" in w]
+        rows.append(
+            Candidate(
+                trial.name,
+                None if finding.after is None else finding.after.value,
+                finding.gain,
+                trial.seconds,
+                "chosen" if trial.name == name else "dropped",
+                " ".join([reason, *notes]),
+                method,
+            )
+        )
+    rows += [Candidate(t.name, None, None, t.seconds, "dropped", t.failure) for t in refused]
+    return tuple(rows)
+
+
+def _explain(
+    case: Case,
+    evidence: Evidence | None,
+    name: str,
+    status: str,
+    refused: list[Trial],
+    recommendations: tuple[Recommendation, ...],
+) -> str:
+    kind = case.report.verdict.kind
+    if status == "unverified":
+        return f"{name} was used on request: guard=False, and no gain could be shown."
+    if status == "verified":
+        assert evidence is not None
+        gain = evidence.findings[name].gain
+        assert gain is not None and gain.ci is not None
+        return (
+            f"{name} raises the estimated performance on the target: gain {gain.value:+.3g} in {case.metric} "
+            f"({evidence.method}), 95 % interval {gain.ci[0]:+.3g} to {gain.ci[1]:+.3g}. This holds under the "
+            f"assumption: {evidence.assumption}."
+        ).replace("gain in mean squared error", "reduction of the mean squared error")
+    if status == "plausible":
+        assert evidence is not None
+        return (
+            f"{name} is plausible: {evidence.findings[name].reason[0].lower()}{evidence.findings[name].reason[1:]} "
+            f"Without target labels its gain cannot be verified; it rests on: {evidence.assumption}. Label "
+            f"{case.report.label_budget().labels} randomly chosen target rows to check it."
+        )
+    if kind == "none":
+        return "No shift was found, so the model was left alone and nothing was tried."
+    if not case.trials:
+        if refused:
+            return f"The model was left alone. {refused[0].name} could not be used: {refused[0].failure}"
+        return f"The model was left alone. {recommendations[0].reason}"
+    if evidence is None:
+        return "The model was left alone: without target labels no gain can be shown under this shift."
+    best = max(evidence.findings, key=lambda key: evidence.findings[key].rank)
+    finding = evidence.findings[best]
+    if finding.gain is not None and finding.gain.ci is not None:
+        unit = 1.0 if case.classes is not None else (0.0 if evidence.before is None else evidence.before.value)
+        gain, weights = finding.gain, "Weights" if best.startswith("ImportanceWeighting") else best
+        where = f"estimated gain {gain.value:+.3g} in {case.metric} ({evidence.method})"
+        if gain.value <= guarding.NEAR_ZERO * unit:
+            return (
+                f"{weights} would not help this model: {where}. The model was left alone; there is a shift, but "
+                "the model is right, or no better one of its kind exists, where the target lies."
+            )
+        return f"{weights} were not shown to help this model: {where}, too uncertain to act on.".replace(
+            f"{best} were", f"{best} was"
+        )
+    return f"The model was left alone: {best} did not earn its place. {finding.reason}"

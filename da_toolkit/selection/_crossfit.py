@@ -1,0 +1,178 @@
+"""Cross-fitted answers: every row, of both domains, is answered by a model that saw neither it nor its label."""
+
+from __future__ import annotations
+
+import inspect
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from shift_detectors._errors import InputError, MissingDependencyError
+from shift_detectors._learners import make_folds
+
+from .._base import Domains, take_rows
+from ..validation._circular import reverse_model
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one adapter answered out of fold.
+
+    Attributes
+    ----------
+    on_source : ndarray of shape (n_source,)
+        Predictions of source rows, answered as if they were target rows.
+    own_source : ndarray of shape (n_source,)
+        The same on the source's own path.
+    on_target : ndarray of shape (n_target,)
+    source_proba, target_proba : ndarray of shape (n_rows, n_classes) or None
+        Probabilities, of the source on its own path; None when the model has none.
+    circular : ndarray of shape (n_source,) or None
+        Predictions of source rows by models that were trained on the predicted target and adapted back.
+    """
+
+    on_source: np.ndarray
+    own_source: np.ndarray
+    on_target: np.ndarray
+    source_proba: np.ndarray | None
+    target_proba: np.ndarray | None
+    circular: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One adapter, and its answers or the reason why it has none."""
+
+    name: str
+    adapter: Any
+    answers: Answers | None
+    failure: str = ""
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+def split(
+    domains: Domains, groups_target: np.ndarray | None, classification: bool, seed: int, n_folds: int = FOLDS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fold numbers of the source rows and of the target rows; groups stay together, classes are balanced."""
+    if domains.groups is not None:
+        n_folds = min(n_folds, len(np.unique(domains.groups)))
+    n_folds = min(n_folds, len(domains.y) // 2, len(domains.labelled) // 2)
+    if n_folds < 2:
+        raise InputError(
+            f"{len(domains.y)} source and {len(domains.labelled)} target rows (or a single group)",
+            "enough for two folds",
+            "Nothing can be compared on so few rows.",
+        )
+    source = make_folds(
+        _codes(domains.y) if classification else np.zeros(len(domains.y)), n_folds, seed, domains.groups
+    )
+    strata = domains.labelled.astype(int)
+    if classification and domains.y_target is not None:
+        strata = strata * (1 + _codes(domains.y_target))
+    target = make_folds(strata, n_folds, seed, groups_target)
+    return source, target
+
+
+def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular: bool) -> dict[str, Any]:
+    """Fit on the rows of `source_rows` and `target_rows` (masks) and answer the others."""
+    train, test = np.flatnonzero(source_rows), np.flatnonzero(~source_rows)
+    X_train, X_test = take_rows(domains.X, train), take_rows(domains.X, test)
+    T_train, T_test = (take_rows(domains.X_target, np.flatnonzero(m)) for m in (target_rows, ~target_rows))
+    started = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = fit(
+            adapter,
+            X_train,
+            domains.y[train],
+            T_train,
+            labels(domains, target_rows),
+            sample_weight=None if domains.sample_weight is None else domains.sample_weight[train],
+            groups=None if domains.groups is None else domains.groups[train],
+            source_domain=None if domains.source_domain is None else domains.source_domain[train],
+        )
+        answers: dict[str, Any] = {
+            "on_source": model.predict(X_test),
+            "own_source": model.predict_source(X_test),
+            "on_target": model.predict(T_test),
+        }
+        if hasattr(model, "predict_proba"):
+            classes = np.unique(domains.y)
+            answers["source_proba"] = _full(model.predict_proba_source(X_test), model.classes_, classes)
+            answers["target_proba"] = _full(model.predict_proba(T_test), model.classes_, classes)
+        if circular:
+            reverse = reverse_model(model, T_train, X_train)
+            # a collapsed model predicts one class, and so does what is trained on it
+            answers["circular"] = (
+                np.full(len(test), model.predict(T_train)[0]) if reverse is None else reverse.predict(X_test)
+            )
+    seen = {str(w.message) for w in caught if issubclass(w.category, UserWarning)}
+    return {"answers": answers, "warnings": seen, "seconds": time.perf_counter() - started}
+
+
+def attempt(adapter: Any, *arguments) -> dict[str, Any]:
+    """`run_fold`, where an adapter that cannot take these data says why instead of ending the comparison."""
+    try:
+        return run_fold(adapter, *arguments)
+    except (InputError, MissingDependencyError, ValueError, np.linalg.LinAlgError) as error:
+        return {"failure": f"{error}"}
+
+
+def gather(name: str, adapter: Any, parts: list[dict], source_fold, target_fold) -> Trial:
+    """The parts of all folds as one trial."""
+    failures = [part["failure"] for part in parts if "failure" in part]
+    if failures:
+        return Trial(name, adapter, None, failures[0])
+    found: dict[str, Any] = dict.fromkeys(Answers.__dataclass_fields__)
+    for key in parts[0]["answers"]:
+        fold = target_fold if key in ("on_target", "target_proba") else source_fold
+        blocks = [part["answers"][key] for part in parts]
+        rows = np.concatenate([np.flatnonzero(fold == k) for k in range(len(parts))])
+        stacked = np.concatenate(blocks)
+        ordered = np.empty_like(stacked)
+        ordered[rows] = stacked
+        found[key] = ordered
+    seen = sorted(set().union(*(part["warnings"] for part in parts)))
+    return Trial(name, adapter, Answers(**found), "", tuple(seen), sum(part["seconds"] for part in parts))
+
+
+def fit(adapter: Any, X: Any, y: Any, X_target: Any, y_target: Any, **options: Any) -> Any:
+    """Fit a clone; of the options it gets those that are set, and an error says which it cannot take."""
+    model = clone(adapter)
+    taken = inspect.signature(model.fit).parameters
+    given = {name: value for name, value in options.items() if value is not None}
+    if "sample_weight" in given and "sample_weight" not in taken:
+        raise InputError(f"{type(model).__name__}.fit takes no sample_weight", "an adapter that does")
+    # groups and source_domain steer folds and several sources inside; without a use for them nothing is lost
+    given = {name: value for name, value in given.items() if name in taken}
+    return model.fit(X, y, X_target, y_target, **given)
+
+
+def labels(domains: Domains, rows: np.ndarray) -> np.ndarray | None:
+    """Target labels of some rows, None where unknown; None when there are none at all."""
+    known = domains.labelled[rows]
+    if domains.y_target is None or not known.any():
+        return None
+    values = domains.y_target[rows].astype(object)
+    values[~known] = None
+    return values
+
+
+def _codes(y: np.ndarray) -> np.ndarray:
+    return np.unique(y, return_inverse=True)[1]
+
+
+def _full(proba: np.ndarray, known: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Probabilities with a column for every class, also for those a training fold lacked."""
+    if len(known) == len(classes):
+        return proba
+    full = np.zeros((len(proba), len(classes)))
+    full[:, np.searchsorted(classes, known)] = proba
+    return full

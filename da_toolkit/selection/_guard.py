@@ -1,0 +1,451 @@
+"""The guard: an adapter must earn deployment, by the evidence that fits the verdict.
+
+======================================= ==================================================== ============
+what is known                           evidence                                             can earn
+======================================= ==================================================== ============
+enough target labels                    paired difference on held-out labelled target rows   verified
+covariate shift with overlap            doubly robust paired difference                      verified
+label shift                             class-wise paired difference under the target prior  verified, or
+                                        (only expected by the calibrated probabilities)      plausible
+anything else (classification)          2 of 3 heuristic scores improve, and no veto         plausible
+======================================= ==================================================== ============
+
+"Verified" needs a one-sided lower confidence bound of the gain above zero, at level .05 divided by the number of
+candidates. The heuristics know no error level, so what they support is never called verified: circular
+validation (the way back is understood), average thresholded confidence (ATC) and information maximisation
+(answers that are sure and diverse) must improve by more than their standard error, and a veto ends it: collapsed
+or displaced class frequencies, a model that got worse on the source itself, domains that the adapter did not
+bring together.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from shift_detectors._boundary import read_problem
+from shift_detectors._learners import Inputs, crossfit_means, make_folds
+from shift_detectors._performance import (
+    COVARIATE,
+    LABEL,
+    atc,
+    average_confidence,
+    doubly_robust,
+    importance_weighted,
+)
+from shift_detectors._prior import PriorFit, estimate_prior, proportion_interval
+from shift_detectors._report import ShiftReport
+from shift_detectors._results import Effect, PerformanceEstimate
+
+from .._base import Domains
+from ..weighting import ClassifierRatio
+from ._crossfit import Answers, Trial
+from ._gain import Gain, on_labels, under_covariate, under_label_shift
+from ._recommend import ALIGNED, LABELLED
+
+LEVEL = 0.05  # one-sided, over all candidates together
+NEAR_ZERO = 0.01  # a gain up to here, in accuracy or as a share of the squared error, is called none
+DOUBTFUL_FIT = 0.15  # p-value of the label-shift fit below which the assumption, though not rejected, is in doubt
+NOT_WORTH = 0.002  # an expected gain of accuracy that is not worth an unverified change
+SOURCE_DROP = 0.05  # accuracy on the source that an alignment may cost
+DISPLACED = 0.2  # total variation of predicted class frequencies from the expected ones
+COLLAPSED = 0.2  # share of its expected frequency below which a class has vanished
+CONFIDENCE = "thresholded confidence"
+DISTANCE_KEPT = 0.5  # of the distance between the domains that may be left
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the evidence says about one candidate.
+
+    Attributes
+    ----------
+    earned : str
+        ``"verified"``, ``"plausible"``, or empty.
+    reason : str
+    gain : Effect or None
+    after : PerformanceEstimate or None
+        Estimated target performance of the adapted model.
+    rank : float
+        Larger is better among those that earned the same.
+    """
+
+    earned: str
+    reason: str
+    gain: Effect | None = None
+    after: PerformanceEstimate | None = None
+    rank: float = 0.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One way of judging, applied to all candidates.
+
+    Attributes
+    ----------
+    method, assumption : str
+    before : PerformanceEstimate or None
+        Estimated target performance of the model as it is.
+    findings : dict from name to Finding
+    """
+
+    method: str
+    assumption: str
+    before: PerformanceEstimate | None
+    findings: dict[str, Finding] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything the judges look at."""
+
+    report: ShiftReport
+    domains: Domains
+    baseline: Trial
+    trials: tuple[Trial, ...]  # of the candidates, those that could be fitted
+    classes: np.ndarray | None  # None in regression
+    groups_target: np.ndarray | None
+    seed: int
+
+    @property
+    def metric(self) -> str:
+        """Of all scores."""
+        return "mean squared error" if self.classes is None else "accuracy"
+
+    def values(self, predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """1 where a class is right; minus the squared error."""
+        if self.classes is None:
+            return -((predicted.astype(float) - y) ** 2)
+        return (predicted == y).astype(float)
+
+    def positive(self, values: np.ndarray) -> np.ndarray:
+        """Values as the performance estimators want them: accuracy, or squared error itself."""
+        return values if self.classes is not None else -values
+
+
+# --- judges with an interval -------------------------------------------------------------------------------
+
+
+def by_labels(case: Case) -> Evidence:
+    """Paired comparison on labelled target rows, each answered by models that did not see its label."""
+    rows = np.flatnonzero(case.domains.labelled)
+    y = case.domains.y_target[rows]  # type: ignore[index]
+    groups = None if case.groups_target is None else case.groups_target[rows]
+    base = case.values(_answers(case.baseline).on_target[rows], y)
+    method = "cross-fitting on the labelled target rows"
+
+    def performance(values: np.ndarray) -> PerformanceEstimate:
+        positive = case.positive(values)
+        value, variance = float(positive.mean()), float(positive.var() / len(positive))
+        if case.classes is not None:
+            ci = proportion_interval(value, variance, len(positive))
+        else:
+            ci = (max(0.0, value - 1.96 * variance**0.5), value + 1.96 * variance**0.5)
+        return PerformanceEstimate(method, case.metric, value, ci, LABELLED)
+
+    gains, after = {}, {}
+    for trial in case.trials:
+        values = case.values(_answers(trial).on_target[rows], y)
+        gains[trial.name] = on_labels(values - base, classes=case.classes is not None, groups=groups)
+        after[trial.name] = performance(values)
+    before = performance(base)
+    return Evidence(method, LABELLED, before, _findings(case, gains, after, before))
+
+
+def by_weights(case: Case, **reading) -> Evidence:
+    """Doubly robust paired comparison on source rows, under covariate shift."""
+    n, y = len(case.domains.y), case.domains.y
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the diagnosis has said it
+        problem = read_problem(
+            case.domains.X,
+            None,
+            case.domains.X_target,
+            groups=case.domains.groups,
+            groups_target=case.groups_target,
+            **reading,
+        )
+        table = problem.table.without(set(case.report.separators))
+        ratio = ClassifierRatio(random_state=case.seed)
+        ratio.fit(table.design[:n], table.design[n:], groups=case.domains.groups)
+    weights = ratio.weights_
+    if case.domains.sample_weight is not None:
+        weights = weights * case.domains.sample_weight
+    base = case.values(_answers(case.baseline).on_source, y)
+    values = [case.values(_answers(trial).on_source, y) for trial in case.trials]
+
+    # what to expect of the values at x, learnt on the source and cross-fitted
+    source = np.arange(table.n) < n
+    columns = np.zeros((table.n, 1 + len(values)))
+    columns[:n] = np.column_stack([base, *(v - base for v in values)])
+    fold = make_folds(table.domain, 5, case.seed, problem.groups)
+    expected = crossfit_means(Inputs.of(table), columns, fold, train=source)
+
+    def performance(values: np.ndarray, fitted: np.ndarray) -> PerformanceEstimate:
+        positive, fitted = case.positive(values), case.positive(fitted)
+        found = doubly_robust(positive, weights, fitted[:n], fitted[n:], case.metric)
+        if case.classes is not None and not 0 <= found.value <= 1:  # the correction may leave the range
+            return importance_weighted(positive, weights, case.metric)
+        return found
+
+    gains, after = {}, {}
+    for j, trial in enumerate(case.trials, 1):
+        gains[trial.name] = under_covariate(
+            values[j - 1] - base,
+            weights,
+            expected[:n, j],
+            expected[n:, j],
+            classes=case.classes is not None,
+            groups=case.domains.groups,
+        )
+        after[trial.name] = performance(values[j - 1], expected[:, 0] + expected[:, j])
+    before = performance(base, expected[:, 0])
+    return Evidence(
+        "doubly robust importance weighting",
+        COVARIATE,
+        before,
+        _findings(case, gains, after, before),
+    )
+
+
+def by_prior(case: Case) -> Evidence:
+    """Class-wise paired comparison under the estimated target prior, under label shift."""
+    y, weight = case.domains.y, case.domains.sample_weight
+    answers = _answers(case.baseline)
+    prior = target_prior(case)
+    base = case.values(answers.on_source, y)
+    method = "label-shift risk with confidence as control"
+    if prior is None:
+        nothing = Finding("", "The model has no probabilities, from which the target prior is estimated.")
+        return Evidence(method, LABEL, None, {trial.name: nothing for trial in case.trials})
+    assert answers.source_proba is not None and answers.target_proba is not None
+    right = prior.correct(answers.source_proba), prior.correct(answers.target_proba)
+    keywords = {"weight": weight, "groups": case.domains.groups}
+
+    def sure(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
+        """Probability that the answers are right in the target, at source and at target rows."""
+        own = _answers(trial)
+        return _chosen(right[0], own.on_source, prior), _chosen(right[1], own.on_target, prior)
+
+    def performance(values: np.ndarray, source: np.ndarray, target: np.ndarray) -> PerformanceEstimate:
+        found = under_label_shift(values, y, prior, source, target, **keywords)
+        value = float(np.clip(found.value, 0, 1))
+        ci = proportion_interval(value, found.se**2, len(y) + len(target))
+        return PerformanceEstimate(method, case.metric, value, ci, LABEL)
+
+    base_sure = sure(case.baseline)
+    before = performance(base, *base_sure)
+    gains, after, expected = {}, {}, {}
+    for trial in case.trials:
+        values = case.values(_answers(trial).on_source, y)
+        own_sure = sure(trial)
+        source, target = own_sure[0] - base_sure[0], own_sure[1] - base_sure[1]
+        gains[trial.name] = under_label_shift(values - base, y, prior, source, target, **keywords)
+        after[trial.name] = performance(values, *own_sure)
+        expected[trial.name] = on_labels(target, classes=False, groups=case.groups_target)
+    found = _findings(case, gains, after, before)
+    found = {name: _expected(f, gains[name], expected[name]) for name, f in found.items()}
+    return Evidence(method, LABEL, before, {name: _if_it_fits(f, case.report) for name, f in found.items()})
+
+
+def _if_it_fits(finding: Finding, report: ShiftReport) -> Finding:
+    """No more than plausible when label shift fits the target only just: the gain rests on that assumption."""
+    fit = report.test("label-shift fit")
+    if finding.earned != "verified" or fit is None or fit.pvalue >= DOUBTFUL_FIT:
+        return finding
+    doubt = f" Label shift fits the target only just (p = {fit.pvalue:.2g}), so this is not called verified."
+    return replace(finding, earned="plausible", reason=finding.reason + doubt)
+
+
+def _expected(finding: Finding, gain: Gain, expected: Gain) -> Finding:
+    """A gain that the calibrated probabilities expect and the labelled rows do not contradict is plausible."""
+    lower = expected.lower(LEVEL)
+    if finding.earned or lower <= NOT_WORTH or gain.value <= -gain.se:
+        return finding
+    reason = (
+        f"Its calibrated probabilities expect a gain of {expected.value:+.3g} on the target (lower bound "
+        f"{lower:+.3g}); the labelled source rows are too few to show it, and do not contradict "
+        f"({gain.value:+.3g}, standard error {gain.se:.2g})."
+    )
+    return replace(finding, earned="plausible", reason=reason)
+
+
+def target_prior(case: Case) -> PriorFit | None:
+    """Class prior of the target from the cross-fitted probabilities of the model as it is."""
+    answers = _answers(case.baseline)
+    if case.classes is None or answers.source_proba is None or answers.target_proba is None:
+        return None
+    known = None
+    if case.domains.y_target is not None:
+        known = case.domains.y_target.astype(object)
+        known[~case.domains.labelled] = None
+    return estimate_prior(
+        answers.source_proba,
+        case.domains.y,
+        answers.target_proba,
+        case.classes,
+        y_target=known,
+        weight_source=case.domains.sample_weight,
+    )
+
+
+def _findings(
+    case: Case, gains: dict[str, Gain], after: dict[str, PerformanceEstimate], before: PerformanceEstimate
+) -> dict[str, Finding]:
+    """A candidate passes when the lower bound of its gain is above zero, all candidates counted."""
+    level = LEVEL / max(len(gains), 1)
+    unit = 1.0 if case.classes is not None else max(before.value, 1e-300)
+    found = {}
+    for name, gain in gains.items():
+        lower = gain.lower(level)
+        bound = f"one-sided {1 - level:.3g} lower bound {lower:+.3g}"
+        if lower > 0:
+            reason = f"Its gain of {gain.value:+.3g} is above zero ({bound})."
+        elif gain.value <= NEAR_ZERO * unit:
+            reason = f"It would not help this model: estimated gain {gain.value:+.3g} ({bound})."
+        else:
+            reason = f"Its gain of {gain.value:+.3g} cannot be told from zero ({bound})."
+        found[name] = Finding("verified" if lower > 0 else "", reason, gain.effect(), after[name], gain.value)
+    return found
+
+
+# --- judge without an interval -----------------------------------------------------------------------------
+
+
+def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) -> Evidence:
+    """Two of three heuristic scores improve and nothing contradicts; classification only.
+
+    Parameters
+    ----------
+    case : Case
+    distances : dict from name to (float, float) or None
+        `domain_distance` before and behind each adapter, None where it moves no features.
+    """
+    method = "circular validation, thresholded confidence, information maximisation"
+    baseline = _answers(case.baseline)
+    if case.classes is None or baseline.source_proba is None or baseline.target_proba is None:
+        missing = "In regression" if case.classes is None else "For a model without probabilities"
+        reason = f"{missing} nothing can be said about this without target labels."
+        return Evidence(method, ALIGNED, None, {t.name: Finding("", reason) for t in case.trials})
+    y = case.domains.y
+    before, base = _confidence_estimate(baseline, y), _heuristics(baseline, y, case.classes)
+    found = {}
+    for trial in case.trials:
+        answers = _answers(trial)
+        if answers.target_proba is None or distances.get(trial.name) is None:
+            lacks = "gives no probabilities" if answers.target_proba is None else "moves no features"
+            found[trial.name] = Finding("", f"It {lacks}: without target labels nothing can be said about it here.")
+            continue
+        scores = _heuristics(answers, y, case.classes)
+        improved = [name for name in scores if name in base and _improves(scores[name], base[name])]
+        after = _confidence_estimate(answers, y)
+        gain = Effect("gain", after.value - before.value)
+        vetoes = list(_vetoes(case, answers, distances.get(trial.name)))
+        said = f"{len(improved)} of {len(scores)} scores improve" + (f" ({', '.join(improved)})" if improved else "")
+        if vetoes:
+            reason = f"Veto: {'; '.join(vetoes)}."
+        elif len(improved) < 2:
+            reason = f"Only {said}; two are asked for."
+        else:
+            reason = f"{said}, and nothing contradicts."
+        earned = "plausible" if len(improved) >= 2 and not vetoes else ""
+        rank = len(improved) + round(after.value, 2)  # near ties go to what was recommended first
+        if earned and CONFIDENCE not in improved:  # its numbers would contradict the choice
+            reason += " Confidence does not rise, as with a model that is too sure of itself: no gain is estimated."
+            found[trial.name] = Finding(earned, reason, rank=rank)
+        else:
+            found[trial.name] = Finding(earned, reason, gain, after, rank)
+    return Evidence(method, ALIGNED, before, found)
+
+
+def _heuristics(answers: Answers, y: np.ndarray, classes: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Score and standard error of each heuristic; larger is better."""
+    source, target = answers.source_proba, answers.target_proba
+    correct = (answers.own_source == y).astype(float)
+    estimate = atc(source.max(axis=1), correct, target.max(axis=1))  # type: ignore[union-attr]
+    low, high = estimate.ci  # type: ignore[misc]
+    scores = {CONFIDENCE: (estimate.value, (high - low) / 3.92)}
+    entropy = -(target * np.log(np.maximum(target, 1e-12))).sum(axis=1)  # type: ignore[operator]
+    mean = target.mean(axis=0)  # type: ignore[union-attr]
+    diversity = -(mean * np.log(np.maximum(mean, 1e-12))).sum()
+    scores["information"] = (float(diversity - entropy.mean()), float(entropy.std() / np.sqrt(len(entropy))))
+    if answers.circular is not None:
+        back = (answers.circular == y).astype(float)
+        scores["circular validation"] = (float(back.mean()), float(back.std() / np.sqrt(len(back))))
+    return scores
+
+
+def _improves(new: tuple[float, float], old: tuple[float, float]) -> bool:
+    return new[0] - old[0] > np.hypot(new[1], old[1])
+
+
+def _vetoes(case: Case, answers: Answers, distances: tuple[float, float] | None):
+    """Reasons against an alignment, whatever its scores."""
+    classes, y = case.classes, case.domains.y
+    assert classes is not None
+    expected = np.array([np.average(y == c, weights=case.domains.sample_weight) for c in classes])
+    predicted = np.array([(answers.on_target == c).mean() for c in classes])
+    n = len(answers.on_target)
+    vanished = classes[(expected * n >= 5) & (predicted < COLLAPSED * expected)]
+    if len(vanished):
+        yield f"class {', '.join(map(str, vanished))} (nearly) vanishes from the predictions"
+    displaced = 0.5 * float(np.abs(predicted - expected).sum())
+    if displaced > DISPLACED:
+        yield f"predicted class frequencies are {displaced:.2f} (total variation) from the source's"
+    base = float((_answers(case.baseline).own_source == y).mean())
+    own = float((answers.own_source == y).mean())
+    if base - own > SOURCE_DROP:
+        yield f"accuracy on the source itself falls from {base:.3f} to {own:.3f}"
+    if distances is not None and distances[1] > DISTANCE_KEPT * distances[0]:
+        yield f"the domains stay apart (distance {distances[0]:.3f} before, {distances[1]:.3f} behind it)"
+
+
+def domain_distance(source: np.ndarray, target: np.ndarray, seed: int) -> float:
+    """Energy distance as a share of the mean distance across, 0 (alike) to 1; on up to 1000 rows a side.
+
+    E = 2 E|S - T| - E|S - S'| - E|T - T'|, divided by 2 E|S - T| (the coefficient of inhomogeneity, Rizzo and
+    Szekely 2016): free of scale, and blind to marks such as rounding that a classifier would find but that do
+    not matter to a model.
+    """
+    rng = np.random.default_rng(seed)
+    source, target = (rows[rng.permutation(len(rows))[:1000]] for rows in (source, target))
+    across = float(cdist(source, target).mean())
+    within = [float(cdist(rows, rows).sum()) / (len(rows) * (len(rows) - 1)) for rows in (source, target)]
+    return max(0.0, 1 - sum(within) / (2 * across)) if across > 0 else 0.0
+
+
+def _confidence_estimate(answers: Answers, y: np.ndarray) -> PerformanceEstimate:
+    """Target accuracy by average thresholded confidence."""
+    correct = (answers.own_source == y).astype(float)
+    assert answers.source_proba is not None and answers.target_proba is not None
+    return atc(answers.source_proba.max(axis=1), correct, answers.target_proba.max(axis=1))
+
+
+def without_shift(case: Case) -> PerformanceEstimate:
+    """Performance on the source out of fold, which is that on the target when nothing shifted."""
+    values = case.positive(case.values(_answers(case.baseline).own_source, case.domains.y))
+    weights = np.ones(len(values)) if case.domains.sample_weight is None else case.domains.sample_weight
+    found = importance_weighted(values, weights, case.metric)
+    return PerformanceEstimate("cross-validation on the source", case.metric, found.value, found.ci, "no shift")
+
+
+def fallback(case: Case) -> PerformanceEstimate | None:
+    """Target performance of the model as it is, where no judge says more."""
+    answers = _answers(case.baseline)
+    if case.classes is None or answers.source_proba is None or answers.target_proba is None:
+        return None
+    correct = (answers.own_source == case.domains.y).astype(float)
+    return average_confidence(answers.target_proba.max(axis=1), answers.source_proba.max(axis=1), correct)
+
+
+def _chosen(proba: np.ndarray, predicted: np.ndarray, prior: PriorFit) -> np.ndarray:
+    """Probability of the predicted class."""
+    return proba[np.arange(len(proba)), np.searchsorted(prior.classes, predicted)]
+
+
+def _answers(trial: Trial) -> Answers:
+    assert trial.answers is not None
+    return trial.answers

@@ -1,0 +1,142 @@
+"""From a diagnosis to adapters worth trying: a table of rules, each with its reason and its assumption."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from shift_detectors._performance import COVARIATE, LABEL
+from shift_detectors._report import ShiftReport
+
+from .._base import is_frozen
+from ._result import Recommendation
+
+MIN_LABELS = 10  # labelled target rows from which on adapters can be compared on them
+MIN_ROWS = 30  # target rows from which on a map between domains can be learnt
+MIN_ESS_SHARE = 0.05
+MAX_AUC = 0.97
+ALIGNED = "the classes moved together: p(y | moved x) of the source is p(y | x) of the target"
+LABELLED = "the labelled target rows are a random sample of the target"
+
+
+def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommendation, ...]:
+    """Rank the adapters that fit a diagnosis.
+
+    Parameters
+    ----------
+    report : ShiftReport
+        From `diagnose`.
+    estimator : estimator, optional
+        The model that is to be adapted: what it cannot take (no probabilities, frozen, no torch module) is not
+        recommended.
+
+    Returns
+    -------
+    tuple of Recommendation
+        Best first. ``"SourceOnly"`` comes first when nothing addresses what was found, and last otherwise: it
+        is what every adapter has to beat.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shift_detectors import diagnose
+    >>> rng = np.random.default_rng(0)
+    >>> X, X_target = rng.normal(size=(500, 3)), rng.normal(size=(500, 3)) + [0.8, 0, 0]
+    >>> y = (X[:, 0] ** 2 + X[:, 1] + rng.normal(size=500) > 1).astype(int)
+    >>> [advice.name for advice in recommend(diagnose(X, y, X_target, random_state=0))]
+    ['ImportanceWeighting', 'SourceOnly']
+    """
+    kind, labelled = report.verdict.kind, report.n_labelled >= MIN_LABELS
+    if kind == "none":
+        return (Recommendation("SourceOnly", "No shift was found: there is nothing to adapt to.", "no shift"),)
+    advice: list[Recommendation] = []
+    if labelled and (kind not in ("covariate", "label") or (kind == "label" and report.task == "regression")):
+        reason = f"{report.n_labelled} target labels say how p(y|x) differs; it corrects no more than they show."
+        advice.append(Recommendation("PriorCentered", reason, LABELLED))
+    if kind == "covariate" and covers(report):
+        share = report.overlap.ess_fraction
+        reason = (
+            f"The inputs differ and the source covers the target (weighting keeps {share:.0%} of the source's "
+            "information). It helps a model that is too simple to be right everywhere."
+        )
+        advice.append(Recommendation("ImportanceWeighting", reason, COVARIATE))
+    if kind == "label":
+        reason = "The classes have other frequencies: the model's probabilities can be moved to them without a refit."
+        advice.append(Recommendation("PriorCorrection", reason, LABEL))
+    if kind in ("conditional", "support") or (kind == "covariate" and not covers(report)):
+        advice += _alignments(report, estimator)
+    advice = [a for a in advice if _able(a.name, report, estimator)]
+    if not advice:
+        return (Recommendation("SourceOnly", _nothing(report, estimator)),)
+    return (
+        *advice,
+        Recommendation("SourceOnly", "Always in the race: an adapter has to beat the model as it is."),
+    )
+
+
+def covers(report: ShiftReport) -> bool:
+    """Whether the source has rows where the target has them, so that weights can carry one to the other."""
+    overlap = report.overlap
+    return overlap.ess_fraction >= MIN_ESS_SHARE and overlap.domain_auc.value <= MAX_AUC
+
+
+def is_deep(estimator: Any) -> bool:
+    """Whether the model is a `DeepAdapter`; says so without importing torch."""
+    return any(
+        f"{cls.__module__}.{cls.__name__}" == "da_toolkit.deep._adapter.DeepAdapter" for cls in type(estimator).__mro__
+    )
+
+
+def _alignments(report: ShiftReport, estimator: Any) -> list[Recommendation]:
+    where = (
+        "Rows of a class look different in the target"
+        if report.verdict.kind == "conditional"
+        else "The target lies where the source has few rows or none"
+    )
+    if is_deep(estimator):
+        return [
+            Recommendation("DeepAdapter(DANN)", f"{where}: learn features that are alike in both.", ALIGNED),
+            Recommendation("DeepAdapter(DeepCORAL)", "The same with a plainer loss.", ALIGNED),
+        ]
+    reason = f"{where}, as after a change of instrument: an affine map may undo it."
+    return [
+        Recommendation("FeatureAlignment(LinearOT)", reason, ALIGNED),
+        Recommendation("FeatureAlignment(CORAL)", "The same by matching covariances alone.", ALIGNED),
+    ]
+
+
+def _able(name: str, report: ShiftReport, estimator: Any) -> bool:
+    """Whether the model and the data allow an adapter."""
+    if name == "PriorCorrection":
+        return report.task == "classification" and (
+            estimator is None or hasattr(estimator, "predict_proba") or is_deep(estimator)
+        )
+    if name == "ImportanceWeighting":
+        return not is_frozen(estimator)
+    if name == "PriorCentered":
+        return not is_deep(estimator)
+    if name.startswith(("FeatureAlignment", "DeepAdapter")):
+        last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+        return report.n_target >= MIN_ROWS and (estimator is None or hasattr(last, "predict"))
+    return True
+
+
+def _nothing(report: ShiftReport, estimator: Any) -> str:
+    """Why no adapter is recommended."""
+    kind = report.verdict.kind
+    if kind in ("concept", "mixed") and report.n_labelled < MIN_LABELS:
+        budget = report.label_budget().labels
+        return (
+            "The relation between inputs and label differs, which only target labels can repair: label about "
+            f"{budget} randomly chosen target rows."
+        )
+    if report.n_target < MIN_ROWS:
+        return f"With {report.n_target} target rows nothing can be learnt about the target."
+    if kind == "label" and report.task == "regression":
+        return "The values have another distribution; there is no adapter for that in regression yet."
+    if kind == "label":
+        return "Correcting class frequencies needs predict_proba: wrap the model in CalibratedClassifierCV."
+    if is_frozen(estimator):
+        return "The adapter for this shift refits the model, and the model is frozen."
+    return "No adapter addresses what was found."

@@ -1,0 +1,82 @@
+"""Importance-weighted validation: held-out source rows count as often as the target has rows like them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.utils.validation import check_is_fitted
+
+from shift_detectors._errors import InputError
+
+from .._base import Target, as_rows
+from ..weighting import ClassifierRatio
+
+
+class ImportanceWeightedScore:
+    """Scorer for `GridSearchCV` that estimates the performance on the target from held-out source rows.
+
+    With w(x) = p_target(x) / p_source(x) the weighted mean over held-out source rows::
+
+        sum_i w(x_i) v_i / sum_i w(x_i)
+
+    estimates the target's mean of v: 1 where the prediction is right (classification), minus the squared error
+    (regression). An adapter is asked through ``predict_source``, since source rows follow the source's path.
+
+    Assumes covariate shift: p(y|x) is the same in both domains and the source covers the target. Fails without
+    overlap, and says nothing about whether an alignment was right: use `CircularScore` there.
+
+    Parameters
+    ----------
+    X_target : array, DataFrame, sparse matrix or Target
+    ratio : ratio estimator, optional
+        `ClassifierRatio` by default. One that is fitted already is used as it is (quicker in a grid search);
+        otherwise a clone is fitted on the held-out source rows of each call against the target.
+    random_state : int, RandomState or None
+        Of the default ratio.
+
+    References
+    ----------
+    Sugiyama, Krauledat, Müller (JMLR 2007).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> rng = np.random.default_rng(0)
+    >>> X, X_target = rng.normal(size=(2000, 1)), rng.normal(1.5, 0.5, size=(2000, 1))
+    >>> y = (np.abs(X[:, 0]) > 0.7).astype(int)  # mostly 1 in the target
+    >>> model = LogisticRegression().fit(X[:1000], y[:1000])
+    >>> round(model.score(X[1000:], y[1000:]), 2)
+    0.5
+    >>> score = ImportanceWeightedScore(X_target, random_state=0)(model, X[1000:], y[1000:])
+    >>> truth = model.score(X_target, (np.abs(X_target[:, 0]) > 0.7).astype(int))
+    >>> abs(score - truth) < 0.1
+    True
+    """
+
+    def __init__(self, X_target: Any, ratio: Any = None, random_state: Any = None):
+        self.X_target = X_target
+        self.ratio = ratio
+        self.random_state = random_state
+
+    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
+        """Score of a fitted adapter or plain model on held-out source rows."""
+        weights = self._weights(X)
+        predict = getattr(estimator, "predict_source", estimator.predict)
+        predicted, y = np.asarray(predict(X)), np.asarray(y)
+        if len(y) != len(weights):
+            raise InputError(f"y has {len(y)} rows", f"{len(weights)}, as many as X", "Check the rows.")
+        values = (predicted == y).astype(float) if is_classifier(estimator) else -((predicted - y) ** 2)
+        return float(np.average(values, weights=weights))
+
+    def _weights(self, X: Any) -> np.ndarray:
+        if self.ratio is not None and hasattr(self.ratio, "weights_"):
+            check_is_fitted(self.ratio)
+            return self.ratio.predict(X)
+        ratio: Any = ClassifierRatio(random_state=self.random_state) if self.ratio is None else clone(self.ratio)
+        return ratio.fit(X, as_rows(self.X_target, "X_target")).weights_
+
+    def __repr__(self) -> str:
+        return f"ImportanceWeightedScore({Target(as_rows(self.X_target, 'X_target'))!r}, ratio={self.ratio!r})"

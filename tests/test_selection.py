@@ -1,0 +1,544 @@
+"""Choosing: the registry is complete, recommendations fit the diagnosis, and an adapter has to earn its place."""
+
+import copy
+import importlib
+import inspect
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from da_toolkit.datasets import (
+    load_clinic,
+    load_concept,
+    load_digits_label,
+    load_digits_scanner,
+    make_covariate_shift,
+    make_label_shift,
+    make_misspecified,
+    make_no_shift,
+)
+from scipy.stats import norm
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from da_toolkit import (
+    CORAL,
+    FeatureAlignment,
+    ImportanceWeighting,
+    SourceOnly,
+    _registry,
+    adapt,
+    recommend,
+)
+from da_toolkit._base import BaseAdapter
+from da_toolkit.alignment import BaseAligner
+from da_toolkit.selection._gain import on_labels, under_covariate, under_label_shift
+from da_toolkit.selection._guard import domain_distance
+from da_toolkit.weighting import BaseRatio
+from shift_detectors import InputError, diagnose
+from shift_detectors._prior import estimate_prior
+from shift_detectors._results import Effect, Overlap, Verdict
+
+
+def linear():
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+@pytest.fixture(scope="module")
+def report_of():
+    """A real report with the verdict, the overlap and the sizes that a test wants."""
+    pair = make_no_shift(60, 60, random_state=0)
+    plain = diagnose(*pair.seen, random_state=0)
+
+    def make(kind, *, ess=0.5, auc=0.8, **changes):
+        overlap = Overlap(60 * ess, ess, Effect("domain AUC", auc, (auc, auc)), 0.0, 0.05)
+        return replace(plain, verdict=Verdict(kind, "assumed", ""), overlap=overlap, **changes)
+
+    return make
+
+
+def names(advice):
+    return [item.name for item in advice]
+
+
+# ------------------------------------------------------------------ registry
+
+
+def public_methods(package):
+    """Adapters and method objects among the public names of a package."""
+    module = importlib.import_module(package)
+    kinds = [BaseAdapter, BaseRatio, BaseAligner]
+    if package.endswith("deep"):
+        kinds += [module.DeepAdapter, module.AlignmentLoss]
+    bases = {*kinds, BaseRatio, BaseAligner} - ({module.DeepAdapter} if package.endswith("deep") else set())
+    found = {name: getattr(module, name) for name in module.__all__}
+    return {
+        name
+        for name, item in found.items()
+        if inspect.isclass(item) and issubclass(item, tuple(kinds)) and item not in bases
+    }
+
+
+@pytest.mark.parametrize(
+    "package", ["da_toolkit", "da_toolkit.weighting", "da_toolkit.alignment", "da_toolkit.transfer"]
+)
+def test_every_adapter_and_method_has_a_row(package):
+    assert public_methods(package) <= {row.name for row in _registry.ADAPTERS}
+
+
+@pytest.mark.torch
+def test_every_deep_method_has_a_row():
+    pytest.importorskip("torch")
+    assert public_methods("da_toolkit.deep") <= {row.name for row in _registry.ADAPTERS}
+
+
+@pytest.mark.parametrize("row", _registry.ADAPTERS, ids=lambda row: row.name)
+def test_rows_import_and_tell_the_truth(row):
+    if row.extra == "deep":
+        pytest.importorskip("torch")
+    assert row.load().__name__ == row.name
+    assert row.target_labels in ("unused", "optional", "required")
+    if row.slot is not None:
+        holder, slot = row.slot.split(".")
+        assert slot in inspect.signature(_registry.find(holder).load()).parameters
+    assert _registry.find(row.label) is row and _registry.find(row.name) is row
+
+
+def test_registry_names_are_unique_and_unknown_ones_are_refused():
+    assert len({row.name for row in _registry.ADAPTERS}) == len(_registry.ADAPTERS)
+    with pytest.raises(InputError, match="no adapter is called 'DOG'; accepted: SourceOnly"):
+        _registry.find("DOG")
+
+
+def test_registry_and_selection_load_no_torch():
+    code = (
+        "import sys, da_toolkit._registry, da_toolkit.selection, da_toolkit.validation; print('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+# ------------------------------------------------------------------ recommend
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "expected"),
+    [
+        ("none", {}, ["SourceOnly"]),
+        ("covariate", {}, ["ImportanceWeighting", "SourceOnly"]),
+        (
+            "covariate",
+            {"ess": 0.01, "auc": 0.99},
+            ["FeatureAlignment(LinearOT)", "FeatureAlignment(CORAL)", "SourceOnly"],
+        ),
+        ("label", {}, ["PriorCorrection", "SourceOnly"]),
+        ("label", {"task": "regression"}, ["SourceOnly"]),
+        ("support", {}, ["FeatureAlignment(LinearOT)", "FeatureAlignment(CORAL)", "SourceOnly"]),
+        ("support", {"n_target": 12}, ["SourceOnly"]),
+        (
+            "conditional",
+            {"n_labelled": 40},
+            ["PriorCentered", "FeatureAlignment(LinearOT)", "FeatureAlignment(CORAL)", "SourceOnly"],
+        ),
+        ("concept", {"n_labelled": 40}, ["PriorCentered", "SourceOnly"]),
+        ("concept", {}, ["SourceOnly"]),
+        ("mixed", {"n_labelled": 40}, ["PriorCentered", "SourceOnly"]),
+    ],
+)
+def test_recommendations_fit_the_verdict(report_of, kind, options, expected):
+    advice = recommend(report_of(kind, **options))
+    assert names(advice) == expected
+    assert all(item.reason for item in advice)
+    assert all(item.assumption for item in advice if item.name != "SourceOnly")
+    assert all(_registry.find(item.name) for item in advice)
+
+
+def test_recommendations_fit_the_model(report_of):
+    assert names(recommend(report_of("label"), estimator=LinearSVC())) == ["SourceOnly"]
+    assert "CalibratedClassifierCV" in recommend(report_of("label"), estimator=LinearSVC())[0].reason
+    frozen = FrozenEstimator(LogisticRegression())
+    advice = recommend(report_of("covariate"), estimator=frozen)
+    assert names(advice) == ["SourceOnly"] and "frozen" in advice[0].reason
+    assert "PriorCorrection" in names(recommend(report_of("label"), estimator=frozen))
+
+
+def test_concept_without_labels_asks_for_labels(report_of):
+    report = report_of("concept")
+    assert f"{report.label_budget().labels} randomly chosen" in recommend(report)[0].reason
+
+
+# ------------------------------------------------------------------ estimates of the gain
+
+
+def test_gain_under_covariate_shift_covers_the_truth():
+    """Two rules under a known ratio: the interval covers the true gain, whatever control is used."""
+    covered, n, truth = 0, 400, 0.0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        x, x_target = rng.normal(size=n), rng.normal(0.5, 1, n)
+        p = 1 / (1 + np.exp(-2 * x))
+        y = (rng.random(n) < p).astype(int)
+        d = ((x > 0) == y).astype(float) - ((x > 0.8) == y)
+        control = (2 / (1 + np.exp(-2 * x)) - 1) * ((x > 0) & (x <= 0.8))
+        control_target = (2 / (1 + np.exp(-2 * x_target)) - 1) * ((x_target > 0) & (x_target <= 0.8))
+        gain = under_covariate(d, np.exp(0.5 * x - 0.125), 0.5 * control, 0.5 * control_target, classes=True)
+        if not truth:
+            grid = rng.normal(0.5, 1, 400_000)
+            truth = float(((2 / (1 + np.exp(-2 * grid)) - 1) * ((grid > 0) & (grid <= 0.8))).mean())
+        low, high = gain.effect().ci
+        covered += low <= truth <= high
+    assert 0.91 <= covered / 200 <= 1.0
+
+
+def test_gain_under_label_shift_covers_the_truth():
+    covered = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+
+        def sample(n, share, rng=rng):
+            y = (rng.random(n) < share).astype(int)
+            return rng.normal(2.0 * y - 1, 1.0), y
+
+        def proba(x):
+            p = 1 / (1 + np.exp(-2 * x))
+            return np.column_stack([1 - p, p])
+
+        x, y = sample(400, 0.5)
+        x_target, _ = sample(400, 0.85)
+        prior = estimate_prior(proba(x), y, proba(x_target), [0, 1])
+        d = ((x > -0.8) == y).astype(float) - ((x > 0) == y)
+        right = [prior.correct(proba(rows)) for rows in (x, x_target)]
+        m = [
+            np.where((rows > -0.8) & (rows <= 0), p[:, 1] - p[:, 0], 0)
+            for rows, p in zip((x, x_target), right, strict=True)
+        ]
+        gain = under_label_shift(d, y, prior, *m)
+        between = [norm.cdf(0 - c) - norm.cdf(-0.8 - c) for c in (-1, 1)]
+        truth = 0.85 * between[1] - 0.15 * between[0]
+        low, high = gain.effect().ci
+        covered += low <= truth <= high
+    assert covered / 200 >= 0.91
+
+
+def test_three_wins_to_nothing_prove_nothing():
+    d = np.zeros(1000)
+    d[:3] = 1
+    assert on_labels(d, classes=True).lower(0.05) < 0
+    d[:12] = 1
+    assert on_labels(d, classes=True).lower(0.05) > 0
+
+
+def test_groups_widen_the_interval():
+    rng = np.random.default_rng(0)
+    d, groups = np.repeat(rng.choice([-1, 0, 1], 50), 8).astype(float), np.repeat(np.arange(50), 8)
+    alone, together = on_labels(d, classes=True), on_labels(d, classes=True, groups=groups)
+    assert together.se > 2 * alone.se and together.value == alone.value and together.rows == 50
+
+
+def test_domain_distance_has_no_scale():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(300, 4)), rng.normal(1, 1, size=(300, 4))
+    assert domain_distance(a, rng.normal(size=(300, 4)), 0) < 0.01 < domain_distance(a, b, 0)
+    assert domain_distance(1e3 * a, 1e3 * b, 0) == pytest.approx(domain_distance(a, b, 0))
+
+
+# ------------------------------------------------------------------ adapt
+
+
+def test_without_shift_nothing_is_tried():
+    pair = make_no_shift(300, 300, random_state=0)
+    result = adapt(LogisticRegression(), *pair.seen, random_state=0)
+    assert (result.adapter, result.status, result.assumption) == ("SourceOnly", "unchanged", "")
+    assert "nothing was tried" in result.explanation and [c.name for c in result.candidates] == ["SourceOnly"]
+    expected = LogisticRegression().fit(pair.X_source, pair.y_source)
+    np.testing.assert_array_equal(result.predict(pair.X_target), expected.predict(pair.X_target))
+    assert type(result.estimator) is LogisticRegression
+    assert result.before == result.after and result.before.ci[0] < 0.7 < result.before.ci[1] + 0.1
+
+
+def test_named_candidates_are_not_tried_without_shift():
+    pair = make_no_shift(300, 300, random_state=0)
+    result = adapt(LogisticRegression(), *pair.seen, candidates=["CORAL"], random_state=0)
+    assert result.status == "unchanged"
+    assert result.candidates[1].name == "FeatureAlignment(CORAL)" and "not tried" in result.candidates[1].reason
+
+
+def test_label_shift_is_corrected_and_verified():
+    pair = make_label_shift(strength=2.0, random_state=0)
+    result = adapt(LogisticRegression(), *pair.seen, random_state=0)
+    assert (result.adapter, result.status) == ("PriorCorrection", "verified")
+    assert result.assumption.startswith("label shift")
+    base = LogisticRegression().fit(pair.X_source, pair.y_source).score(pair.X_target, pair.y_target)
+    true = np.mean(result.predict(pair.X_target) == pair.y_target)
+    assert true > base
+    assert result.before.ci[0] < base < result.before.ci[1] and result.after.ci[0] < true < result.after.ci[1]
+    chosen = next(c for c in result.candidates if c.decision == "chosen")
+    assert chosen.gain.ci[0] < true - base < chosen.gain.ci[1]
+
+
+def test_label_shift_that_fits_only_just_is_not_verified():
+    pair = make_label_shift(strength=2.0, random_state=0)
+    report = diagnose(*pair.seen, random_state=0)
+    tests = tuple(replace(t, pvalue=0.08) if t.quantity == "label-shift fit" else t for t in report.tests)
+    result = adapt(LogisticRegression(), *pair.seen, report=replace(report, tests=tests), random_state=0)
+    assert (result.adapter, result.status) == ("PriorCorrection", "plausible")
+    assert "fits the target only just" in result.explanation
+
+
+@pytest.mark.slow
+def test_a_misspecified_model_is_weighted_and_a_right_one_is_not():
+    pair = make_misspecified(random_state=0)
+    result = adapt(LogisticRegression(), *pair.seen, random_state=0)
+    assert (result.adapter, result.status) == ("ImportanceWeighting", "verified")
+    assert result.assumption.startswith("covariate shift")
+    base = LogisticRegression().fit(pair.X_source, pair.y_source).score(pair.X_target, pair.y_target)
+    assert np.mean(result.predict(pair.X_target) == pair.y_target) > base + 0.05
+
+    clinic = load_clinic(random_state=0)
+    result = adapt(linear(), *clinic.seen, random_state=0)
+    assert (result.adapter, result.status) == ("SourceOnly", "unchanged")
+    assert "Weights would not help this model" in result.explanation
+    assert result.candidates[1].decision == "dropped" and result.candidates[1].gain is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["contrast", "rotation"])
+def test_another_scanner_is_aligned_as_plausible(kind):
+    pair = load_digits_scanner(kind, random_state=0)
+    result = adapt(linear(), *pair.seen, random_state=0)
+    assert result.adapter.startswith("FeatureAlignment") and result.status == "plausible"
+    base = linear().fit(pair.X_source, pair.y_source).score(pair.X_target, pair.y_target)
+    assert np.mean(result.predict(pair.X_target) == pair.y_target) > base
+    assert all(c.gain is None or c.gain.ci is None for c in result.candidates)  # no interval where none is valid
+
+
+def test_regression_under_covariate_shift():
+    pair = make_misspecified(400, 400, n_features=3, task="regression", random_state=0)
+    result = adapt(LinearRegression(), *pair.seen, random_state=0)
+    assert (result.adapter, result.status) == ("ImportanceWeighting", "verified")
+    assert result.metric == "mean squared error" and result.after.value < result.before.value
+    base = LinearRegression().fit(pair.X_source, pair.y_source)
+    errors = [np.mean((m.predict(pair.X_target) - pair.y_target) ** 2) for m in (base, result.estimator)]
+    assert errors[1] < errors[0]
+
+
+def test_a_few_target_labels_verify_a_correction():
+    pair = load_concept(random_state=0)
+    known = np.full(pair.n_target, np.nan)
+    rows = np.random.default_rng(0).permutation(pair.n_target)[:60]
+    known[rows] = pair.y_target[rows]
+    model = make_pipeline(StandardScaler(), Ridge())
+    result = adapt(model, *pair.seen, y_target=known, random_state=0)
+    assert (result.adapter, result.status) == ("PriorCentered", "verified")
+    assert "random sample" in result.assumption
+    base = clone(model).fit(pair.X_source, pair.y_source)
+    errors = [np.mean((m.predict(pair.X_target) - pair.y_target) ** 2) for m in (base, result.estimator)]
+    assert errors[1] < errors[0]
+
+
+class Collapsed(FeatureAlignment):
+    """Answers every target row with great confidence by the same class."""
+
+    def _respond(self, method, X, domain):
+        answer = super()._respond(method, X, domain)
+        if domain == "source":
+            return answer
+        if method == "predict":
+            return np.full(len(answer), self.classes_[0])
+        return np.tile(np.eye(len(self.classes_))[0], (len(answer), 1))
+
+
+def shifted(n=300, seed=0):
+    """Two classes through another instrument: no overlap."""
+    rng = np.random.default_rng(seed)
+    y, y_target = rng.integers(0, 2, n), rng.integers(0, 2, n)
+    X, X_target = (rng.normal(size=(n, 3)) + 3 * labels[:, None] * [1, 0, 0] for labels in (y, y_target))
+    return X, y, X_target * 0.5 + [8, 3, -5], y_target
+
+
+def test_a_collapsed_adapter_is_vetoed():
+    X, y, X_target, y_target = shifted()
+    candidates = [Collapsed(LogisticRegression()), FeatureAlignment(LogisticRegression())]
+    result = adapt(LogisticRegression(), X, y, X_target, candidates=candidates, random_state=0)
+    rows = {c.name: c for c in result.candidates}
+    assert "vanishes" in rows["Collapsed"].reason and rows["Collapsed"].decision == "dropped"
+    assert (result.adapter, result.status) == ("FeatureAlignment", "plausible")
+    assert np.mean(result.predict(X_target) == y_target) > 0.9
+
+
+def small_covariate():
+    """A covariate shift that a logistic regression is right under; small, to be quick."""
+    return make_covariate_shift(200, 200, n_features=3, strength="strong", random_state=0)
+
+
+def test_guard_can_be_switched_off():
+    pair = small_covariate()
+    assert adapt(LogisticRegression(), *pair.seen, random_state=0).adapter == "SourceOnly"
+    result = adapt(LogisticRegression(), *pair.seen, guard=False, random_state=0)
+    assert (result.adapter, result.status) == ("ImportanceWeighting", "unverified")
+    assert isinstance(result.estimator, ImportanceWeighting) and "guard=False" in result.explanation
+
+
+def test_weights_are_not_used_where_they_have_no_overlap():
+    X, y, X_target, _ = shifted()
+    result = adapt(LogisticRegression(), X, y, X_target, candidates=["ImportanceWeighting"], random_state=0)
+    assert result.adapter == "SourceOnly"
+
+
+def test_same_seed_same_answer_and_nothing_is_modified():
+    pair = make_label_shift(400, 400, strength=2.0, random_state=0)
+    model = linear()
+    names = [f"x{j}" for j in range(10)]
+    arguments = [pd.DataFrame(pair.X_source, columns=names), pair.y_source, pd.DataFrame(pair.X_target, columns=names)]
+    copies, parameters = copy.deepcopy(arguments), repr(model.get_params())
+    first, second = (adapt(model, *arguments, random_state=5) for _ in range(2))
+    assert [(c.name, c.score, c.gain, c.reason) for c in first.candidates] == [
+        (c.name, c.score, c.gain, c.reason) for c in second.candidates
+    ]
+    np.testing.assert_array_equal(first.predict(arguments[2]), second.predict(arguments[2]))
+    pd.testing.assert_frame_equal(arguments[0], copies[0])
+    np.testing.assert_array_equal(arguments[1], copies[1])
+    pd.testing.assert_frame_equal(arguments[2], copies[2])
+    assert repr(model.get_params()) == parameters and not hasattr(model[-1], "coef_")
+    again = pickle.loads(pickle.dumps(first))
+    np.testing.assert_array_equal(again.predict(arguments[2]), first.predict(arguments[2]))
+    assert first.to_json() and "PriorCorrection" in str(first)
+
+
+def test_a_given_report_is_used():
+    pair = make_label_shift(400, 400, random_state=2)
+    report = diagnose(*pair.seen, random_state=0)
+    assert adapt(LogisticRegression(), *pair.seen, report=report, random_state=0).report is report
+    with pytest.raises(InputError, match="400 source and 400 target rows, beside 400 and 10"):
+        adapt(LogisticRegression(), pair.X_source, pair.y_source, pair.X_target[:10], report=report)
+    with pytest.raises(InputError, match="beside a model for regression"):
+        adapt(Ridge(), *pair.seen, report=report)
+
+
+def test_a_frozen_model_is_returned_as_it_is_or_corrected_unrefitted():
+    pair = make_label_shift(1500, 600, strength=2.0, random_state=0)
+    fitted = LogisticRegression().fit(pair.X_source[:700], pair.y_source[:700])
+    coefficients = fitted.coef_.copy()
+    frozen = FrozenEstimator(fitted)
+    held_out = pair.X_source[700:], pair.y_source[700:]
+    result = adapt(frozen, *held_out, pair.X_target, random_state=0)
+    assert result.adapter == "PriorCorrection"
+    np.testing.assert_array_equal(fitted.coef_, coefficients)
+
+    same = make_no_shift(300, 300, random_state=0)
+    frozen = FrozenEstimator(LogisticRegression().fit(*make_no_shift(300, 5, random_state=1).seen[:2]))
+    result = adapt(frozen, *same.seen, random_state=0)
+    assert result.status == "unchanged" and result.estimator is frozen
+
+    X, y, X_target, y_target = shifted()
+    frozen = FrozenEstimator(LogisticRegression().fit(*shifted(seed=1)[:2]))
+    result = adapt(frozen, X, y, X_target, random_state=0)
+    assert result.adapter in ("SourceOnly", "FeatureAlignment(LinearOT)", "FeatureAlignment(CORAL)")
+    covariate = small_covariate()
+    frozen = FrozenEstimator(LogisticRegression().fit(*covariate.seen[:2]))
+    tried = adapt(frozen, *covariate.seen, candidates=["ImportanceWeighting"])
+    assert "FrozenEstimator" in tried.candidates[1].reason
+
+
+def test_a_candidate_that_cannot_be_fitted_says_why():
+    pair = make_label_shift(400, 400, random_state=2)
+    result = adapt(LinearSVC(), *pair.seen, candidates=["PriorCorrection", "PriorCentered", "DANN"], random_state=0)
+    reasons = {c.name: c.reason for c in result.candidates}
+    assert "predict_proba" in reasons["PriorCorrection"]
+    assert "needs target labels" in reasons["PriorCentered"] and "torch module" in reasons["DeepAdapter(DANN)"]
+    assert result.status == "unchanged"
+
+
+def test_categories_and_missing_values_pass_through():
+    rng = np.random.default_rng(0)
+
+    def sample(n, shift):
+        y = rng.integers(0, 2, n)
+        frame = pd.DataFrame({"a": rng.normal(size=n) + y + shift, "b": rng.normal(size=n)})
+        frame["c"] = pd.Categorical(rng.choice(["u", "v"], n))
+        frame.loc[rng.random(n) < 0.1, "b"] = np.nan
+        return frame, np.where(y == 1, "yes", "no")
+
+    X, y = sample(300, 0.0)
+    X_target, _ = sample(300, 0.8)
+    model = HistGradientBoostingClassifier(max_iter=10, categorical_features="from_dtype")
+    result = adapt(model, X, y, X_target, random_state=0)
+    assert set(result.predict(X_target)) <= {"yes", "no"}
+
+
+def test_groups_and_weights_are_accepted():
+    pair = small_covariate()
+    groups = np.arange(200) // 2
+    result = adapt(
+        LogisticRegression(),
+        *pair.seen,
+        groups=groups,
+        groups_target=1000 + groups,
+        sample_weight=np.linspace(0.5, 1.5, 200),
+        random_state=0,
+    )
+    assert result.status in ("unchanged", "verified")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "words"),
+    [
+        (LogisticRegression, "as an instance"),
+        ("logistic", "scikit-learn estimator"),
+        (SourceOnly(LogisticRegression()), "adapter in candidates"),
+    ],
+)
+def test_what_is_no_model_is_refused(estimator, words):
+    with pytest.raises(InputError, match=words):
+        adapt(estimator, *make_no_shift(50, 50, random_state=0).seen)
+
+
+def test_bad_candidates_are_refused():
+    pair = make_no_shift(50, 50, random_state=0)
+    with pytest.raises(InputError, match="no adapter is called 'Coral'"):
+        adapt(LogisticRegression(), *pair.seen, candidates=["Coral"])
+    with pytest.raises(InputError, match="Method objects go into their adapter"):
+        adapt(LogisticRegression(), *pair.seen, candidates=[CORAL()])
+    with pytest.raises(InputError, match="X_target is None"):
+        adapt(LogisticRegression(), pair.X_source, pair.y_source, None)
+
+
+@pytest.mark.torch
+def test_a_raw_module_is_shown_the_line_to_write():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(InputError, match=r"DeepAdapter\(module, layer=\.\.\.\)"):
+        adapt(torch.nn.Linear(10, 2), *make_no_shift(50, 50, random_state=0).seen)
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_a_torch_model_races_with_its_losses():
+    pytest.importorskip("torch")
+    from da_toolkit.deep import DeepAdapter
+
+    X, y, X_target, _ = shifted()
+    model = DeepAdapter(max_epochs=4, random_state=0)
+    result = adapt(model, X, y, X_target, random_state=0)
+    assert [c.name for c in result.candidates] == ["SourceOnly", "DeepAdapter(DANN)", "DeepAdapter(DeepCORAL)"]
+    assert all(c.score is not None for c in result.candidates)
+    assert isinstance(result.estimator, DeepAdapter) and set(result.predict(X_target)) <= {0, 1}
+    assert model.loss is None and not hasattr(model, "module_")
+
+
+@pytest.mark.slow
+def test_digits_with_other_frequencies():
+    gains = []
+    for seed in range(4):
+        pair = load_digits_label(random_state=seed)
+        result = adapt(linear(), *pair.seen, random_state=seed)
+        base = linear().fit(pair.X_source, pair.y_source).score(pair.X_target, pair.y_target)
+        gains.append(np.mean(result.predict(pair.X_target) == pair.y_target) - base)
+    assert np.mean(gains) > 0 and min(gains) > -0.02
