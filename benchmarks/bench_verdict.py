@@ -165,8 +165,8 @@ def main():
     options = {"n_jobs": args.n_jobs, "deadline": deadline}
     # the cells that matter most come first, in case the time runs out
     known, unknown = [], []
-    known += verdict_rows(LABELLED, "classification", True, repeats, **options)
     unknown += verdict_rows(UNLABELLED, "classification", False, repeats, **options)
+    known += verdict_rows(LABELLED, "classification", True, repeats, **options)
     levels = level_table(repeats, args.n_jobs, deadline)
     known += verdict_rows(LABELLED, "regression", True, repeats, **options)
     unknown += verdict_rows(UNLABELLED, "regression", False, repeats, **options)

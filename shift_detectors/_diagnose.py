@@ -13,7 +13,7 @@ from scipy.special import logit
 from ._boundary import read_problem
 from ._domain_classifier import DomainClassifierTest, prequential_scores, rank_sum
 from ._errors import InputError
-from ._label_shift_fit import fit_label_shift, fit_result, source_scores
+from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_scores
 from ._label_tests import LabelTest, StratifiedTest
 from ._learners import Inputs, crossfit_probabilities, make_folds
 from ._multivariate import JointTest
@@ -270,7 +270,8 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step) -> di
         if "p(y)" in shifts and label_effect is not None and label_effect.value < effects[label_effect.name]:
             shifts -= {"p(y)"}
             notes.append("p(y) differs significantly, but negligibly")
-        verdict = labelled_verdict(quantities, shifts, overlap, problem.n_labelled, problem.new_classes)
+        explained = predicts_p_x(problem, _fit_scores(proba, scores))
+        verdict = labelled_verdict(quantities, shifts, overlap, problem.n_labelled, problem.new_classes, explained)
     else:
         fit, change = None, 1.0
         if task is not None:

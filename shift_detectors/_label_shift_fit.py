@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 from scipy.special import logit
-from scipy.stats import chi2
+from scipy.stats import chi2, norm, rankdata
+from scipy.stats import f as f_distribution
 from sklearn.preprocessing import SplineTransformer
 
 from ._base import BaseDetector
@@ -17,7 +18,7 @@ from ._results import Effect, ShiftTestResult
 from ._table import Problem
 
 FOLDS = 5
-ROWS_PER_MOMENT = 20  # rows of the smallest class per moment
+ROWS_PER_MOMENT = 40  # rows of the smallest class per moment
 MAX_COSINES = 12
 MAX_COMPONENTS = 10
 SPLINE_FUNCTIONS = 5
@@ -51,19 +52,21 @@ class LabelShiftFitTest(BaseDetector):
 
     Under label shift the target is a mixture of the source's class conditionals: a model with K - 1
     parameters for the whole distribution of x, hence testable. With moments h(x) (class scores, leading
-    components, their squares, random cosines and the score of a domain classifier that saw only preceding
-    folds), A_k = mean of h in source class k and b = mean of h in the target,
+    components, their squares, random cosines), A_k = mean of h in source class k and b = mean of h in the target,
 
         q = argmin (b - A q)' V(q)^-1 (b - A q),  sum q = 1,   V(q) = Cov_t h / n_t + sum_k q_k^2 Cov_k h / n_k,
 
-    the minimum J is chi-squared with rank(V) - (K - 1) degrees of freedom (Sargan-Hansen). For a numeric y
-    the ratio q(y) / p(y) is a spline in y.
+    the minimum J is chi-squared with rank(V) - (K - 1) degrees of freedom (Sargan-Hansen), compared with
+    Hotelling's F law because V is estimated. A second fit has as moments the class scores and the score of a
+    domain classifier that saw only preceding folds (together with the first moments, from which it was learnt,
+    it would not follow the F law); the p-value is twice the smaller one. For a numeric y the ratio
+    q(y) / p(y) is a spline in y.
 
     A small p-value contradicts *pure* label shift. A large one is consistent with it, no more: covariate
     shift can never be refuted without target labels, so preferring label shift is an argument by parsimony.
 
     Assumption: independent rows and the asymptotic chi-squared law; moments are dropped when the smallest class
-    has fewer than 20 rows for each. With `groups` no test is made (p-value 1 and a note): rows of a group are
+    has fewer than 40 rows for each. With `groups` no test is made (p-value 1 and a note): rows of a group are
     dependent, and summing them first leaves too few units for the law to hold.
 
     Parameters
@@ -144,6 +147,43 @@ def source_scores(problem: Problem, inputs: Inputs, fold: np.ndarray) -> np.ndar
     return crossfit_means(inputs, values, fold, train=known, weight=problem.weight)
 
 
+def predicts_p_x(problem: Problem, scores: np.ndarray) -> bool:
+    """Whether the mean score moved as the observed change of p(y) predicts, rather than not at all.
+
+    With target labels the change of p(y) is known; pure label shift then predicts the mean of any score h(x) in
+    the target, sum_y q(y) E_s[h | y], while a change of p(y|x) alone leaves it where it was. The nearer of the
+    two wins; True when they are too near each other to tell (less than two standard errors), label shift being
+    the sparser explanation.
+
+    Parameters
+    ----------
+    problem : Problem
+        With at least some target labels.
+    scores : ndarray of shape (n, k)
+        From `source_scores`.
+    """
+    n_source = problem.table.n_source
+    weight = np.ones(problem.table.n) if problem.weight is None else problem.weight
+    w_source, w_target = weight[:n_source], weight[n_source:]
+    known = problem.labelled
+    y_source, y_target = problem.y_source, problem.y_target[known]
+    if problem.task != "classification":
+        edges = np.unique(np.quantile(np.r_[y_source, y_target], np.linspace(0, 1, 11)[1:-1]))
+        y_source, y_target = np.searchsorted(edges, y_source), np.searchsorted(edges, y_target)
+    values, code = np.unique(y_source, return_inverse=True)
+    p = np.bincount(code, weights=w_source) / w_source.sum()
+    q = np.array([w_target[known][y_target == v].sum() for v in values]) / w_target[known].sum()
+    H = scores[:, : max(1, scores.shape[1] - 1)]  # class probabilities sum to one
+    centre = np.average(H[:n_source], axis=0, weights=w_source)
+    moved = np.average(H[n_source:], axis=0, weights=w_target) - centre
+    predicted = np.average((H[:n_source] - centre) * (q / p)[code][:, None], axis=0, weights=w_source)
+    covariance = np.cov(H.T).reshape(len(moved), -1) * (1 / n_source + 1 / (problem.table.n - n_source))
+    metric = np.linalg.pinv(covariance, hermitian=True)
+    if predicted @ metric @ predicted < 4:
+        return True
+    return bool((moved - predicted) @ metric @ (moved - predicted) <= moved @ metric @ moved)
+
+
 def fit_label_shift(problem: Problem, scores: np.ndarray, domain_score: np.ndarray, seed: int) -> LabelShiftFit:
     """Fit the mixture and test it; `scores` from `source_scores`, `domain_score` from `prequential_scores`."""
     n_source = problem.table.n_source
@@ -156,19 +196,39 @@ def fit_label_shift(problem: Problem, scores: np.ndarray, domain_score: np.ndarr
         basis = indicator / frequency
         smallest = int(indicator.sum(axis=0).min())
         H = logit(np.clip(scores[:, :-1], 1e-3, 1 - 1e-3))
-        H = np.column_stack([H, scores[:, :-1]]) if smallest >= 4 * ROWS_PER_MOMENT * H.shape[1] else H
+        H = np.column_stack([H, scores[:, :-1]]) if smallest >= 2 * ROWS_PER_MOMENT * H.shape[1] else H
     else:
         basis = SplineTransformer(SPLINE_FUNCTIONS - 1, degree=2, knots="quantile").fit_transform(y[:, None])
         basis = basis[:, basis.std(axis=0) > 1e-6]
         frequency = None
         smallest = n_source // basis.shape[1]
         H = np.column_stack([scores, scores**2])
-    H = moments(problem, H, domain_score, basis.shape[1], smallest, seed)
-    fit = _gmm(H[:n_source], H[n_source:], basis, frequency, w_source, w_target)
-    return fit if problem.groups is None else replace(fit, statistic=0.0, degrees=0, pvalue=1.0, change_pvalue=1.0)
+    fit = _gmm(
+        *np.split(moments(problem, H, basis.shape[1], smallest, seed), [n_source]), basis, frequency, w_source, w_target
+    )
+    learnt = np.column_stack([H[:, : scores.shape[1]], _normal_scores(domain_score)])
+    other = _gmm(*np.split(_standardised(learnt), [n_source]), basis, frequency, w_source, w_target)
+    if problem.groups is not None:
+        return replace(fit, statistic=0.0, degrees=0, pvalue=1.0, change_pvalue=1.0)
+    decisive = min(fit, other, key=lambda f: f.pvalue)
+    return replace(fit, statistic=decisive.statistic, degrees=decisive.degrees, pvalue=min(1.0, 2 * decisive.pvalue))
 
 
-def moments(problem, H, domain_score, k, smallest, seed) -> np.ndarray:
+def _normal_scores(score: np.ndarray) -> np.ndarray:
+    """Normal scores of the ranks of what is not zero (the first fold, which nothing preceded, is)."""
+    result = np.zeros(len(score))
+    seen = score != 0
+    result[seen] = norm.ppf((rankdata(score[seen]) - 0.5) / seen.sum())
+    return result
+
+
+def _standardised(columns: np.ndarray) -> np.ndarray:
+    """Columns with mean 0 and standard deviation 1, without constant ones."""
+    scale = columns.std(axis=0)
+    return (columns[:, scale > 1e-9] - columns[:, scale > 1e-9].mean(axis=0)) / scale[scale > 1e-9]
+
+
+def moments(problem, H, k, smallest, seed) -> np.ndarray:
     """Moment columns, as many as the smallest class can carry, the most informative first."""
     rng = np.random.default_rng(seed)
     Z = problem.table.design.astype(float)
@@ -183,11 +243,10 @@ def moments(problem, H, domain_score, k, smallest, seed) -> np.ndarray:
     cosines = np.cos(
         P @ (rng.normal(size=(d, MAX_COSINES)) / np.sqrt(max(d, 1))) * 1.5 + rng.uniform(0, 6.28, MAX_COSINES)
     )
-    columns = np.column_stack([H, domain_score, P, P**2, cosines])
+    columns = np.column_stack([H, P, P**2, cosines])
     room = max(k + 2, smallest // ROWS_PER_MOMENT)
     columns = columns[:, :room]
-    scale = columns.std(axis=0)
-    return (columns[:, scale > 1e-9] - columns[:, scale > 1e-9].mean(axis=0)) / scale[scale > 1e-9]
+    return _standardised(columns)
 
 
 def _gmm(H_source, H_target, basis, frequency, w_source, w_target) -> LabelShiftFit:
@@ -202,13 +261,16 @@ def _gmm(H_source, H_target, basis, frequency, w_source, w_target) -> LabelShift
     start = np.ones(k) if frequency is None else frequency.copy()
     start = start / (mass @ start)
 
-    def covariance(c):
+    def centred(c):
         ratio = basis @ c
         if frequency is None:  # the influence of a source row on A c, given the constraint
             centre = H_source - b
         else:  # within-class deviations: empirical frequencies carry no error here
             centre = H_source - (A @ (basis * frequency).T).T
-        rows = centre * (ratio * ws)[:, None]
+        return centre * (ratio * ws)[:, None]
+
+    def covariance(c):
+        rows = centred(c)
         return V_target + rows.T @ rows
 
     def solve(c):
@@ -233,6 +295,13 @@ def _gmm(H_source, H_target, basis, frequency, w_source, w_target) -> LabelShift
     spread = inverse
     if frequency is not None:  # the source frequencies, with which q is compared, are estimates too
         spread = inverse + (np.diag(frequency) - np.outer(frequency, frequency)) * (ws**2).sum()
+    # V is estimated: Hotelling's F law, with the degrees of freedom of a sum of covariances (Welch, Satterthwaite)
+    parts = [np.trace(V_target) ** 2 / (m - 1)]
+    for column in (basis * frequency).T if frequency is not None else np.ones((1, n)):
+        rows = centred(c) * column[:, None]
+        parts.append((rows**2).sum() ** 2 / max(column.sum() - 1, 1))
+    nu = max((np.trace(V_target) + (centred(c) ** 2).sum()) ** 2 / sum(parts), degrees + 2)
+    p = float(f_distribution.sf(J * (nu - degrees + 1) / (nu * degrees), degrees, nu - degrees + 1))
     move = c - start
     wald = float(move @ np.linalg.pinv(spread, rcond=1e-8, hermitian=True) @ move)
-    return LabelShiftFit(c, inverse, J, degrees, float(chi2.sf(J, degrees)), float(chi2.sf(wald, k - 1)))
+    return LabelShiftFit(c, inverse, J, degrees, p, float(chi2.sf(wald, k - 1)))

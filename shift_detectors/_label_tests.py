@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from scipy.stats import rankdata
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import SplineTransformer
 
@@ -86,8 +87,9 @@ class StratifiedTest(BaseDetector):
 
     Exchanging the domain only among rows with the same y keeps p(y) of both sides as it is, so that a change
     of class frequencies alone is never counted. Compared are the class-standardised mixtures
-    sum_c pi_c p(x|c) (pi_c pooled frequencies), and every class by itself, combined by the sum of 1/p and
-    ranked among the same permutations.
+    sum_c pi_c p(x|c) (pi_c pooled frequencies), their contrast (of two classes the difference, of a numeric y
+    weighted by its rank: changes of opposite sign cancel in the mixture, as under concept shift), and every
+    class by itself, combined by the sum of 1/p and ranked among the same permutations.
 
     Assumption: classification - rows within a class (or groups, when all rows of a group have one class) are
     exchangeable under the null; then the level is exact. Regression - y is cut into up to 20 pooled quantile
@@ -161,11 +163,14 @@ class StratifiedTest(BaseDetector):
                 notes=tuple(notes),
             )
         joint, per_feature, more = portfolio(table, U, rng)
-        rows = tail_logp(joint[None, :])
+        families = [joint]
+        if part.task == "regression" or len(both) == 2:
+            position = np.searchsorted(np.unique(strata), strata) if part.task == "classification" else rankdata(part.y)
+            contrast = (position - position.mean()) / position.std()
+            families.append(portfolio(table, U * contrast[:, None].astype(np.float32), rng, two_samples=False)[0])
         if len(per_stratum) > 1:
-            each = harmonic(tail_logp(np.array(per_stratum)))
-            rows = np.vstack([rows, tail_logp(each[None, :])])
-        row = harmonic(rows)
+            families.append(harmonic(tail_logp(np.array(per_stratum))))
+        row = harmonic(tail_logp(np.array(families)))
         features = feature_shifts(table, step_down(per_feature), _balanced_weight(strata, domain, part.weight))
         return ShiftTestResult(
             detector=type(self).__name__,

@@ -16,7 +16,6 @@ from __future__ import annotations
 from ._results import Overlap, ShiftTestResult, Verdict
 
 NO_OVERLAP_AUC = 0.97
-DOUBT = 0.2  # below this p-value "p(x|y) is equal" is doubtful though not rejected
 EQUIVALENCE = 0.1  # change of a class probability (or of the mean, in sd) that counts as none, for "confirmed"
 
 
@@ -37,7 +36,9 @@ def no_overlap(overlap: Overlap) -> bool:
     return overlap.domain_auc.value > NO_OVERLAP_AUC or (overlap.ess_fraction < 0.1 and overlap.unsupported_share > 0.3)
 
 
-def labelled_kind(shifts: frozenset[str], p: dict[str, float], overlap: Overlap) -> str:
+def labelled_kind(
+    shifts: frozenset[str], p: dict[str, float], overlap: Overlap, p_x_as_label_shift_predicts: bool = True
+) -> str:
     r"""Sparsest explanation of a pattern of rejections.
 
     ===== ===== ======= ======= =====================================================================
@@ -47,7 +48,7 @@ def labelled_kind(shifts: frozenset[str], p: dict[str, float], overlap: Overlap)
     R     any   any     any     support, when the domains hardly overlap: p(y|x) cannot be compared there
     R     any   \-      any     covariate (or label, when p(y) moved and p(x|y) fits better than p(y|x))
     R     R     R       \-      label: p(y|x) changes with the class frequencies
-    \-    R     any     \-      label, unless p(x|y) is doubtful and p(x) agrees better: concept
+    \-    R     any     \-      label, if p(x) moved as the change of p(y) predicts, otherwise concept
     \-    any   R       any     concept
     \-    \-    \-      R       whichever of p(x) and p(y|x) agrees worse: covariate or concept
     R     \-    R       any     conditional
@@ -62,8 +63,7 @@ def labelled_kind(shifts: frozenset[str], p: dict[str, float], overlap: Overlap)
     if y and not x_y:
         if x and not y_x:
             return "label" if p["p(x|y)"] >= p["p(y|x)"] else "covariate"
-        doubtful = not x and p["p(x|y)"] < min(DOUBT, p["p(x)"])
-        return "concept" if doubtful else "label"
+        return "label" if x or p_x_as_label_shift_predicts else "concept"
     if not x:
         return "concept" if y_x or y or p["p(y|x)"] <= p["p(x)"] else "covariate"
     if not y_x:
@@ -77,10 +77,14 @@ def labelled_verdict(
     overlap: Overlap,
     n_labelled: int,
     new_classes: tuple = (),
+    p_x_as_label_shift_predicts: bool = True,
 ) -> Verdict:
-    """Verdict when target labels are known; `new_classes` are those that the source does not have."""
+    """Verdict when target labels are known.
+
+    `new_classes` are those that the source does not have; the last argument is from `predicts_p_x`.
+    """
     p = {quantity: test.pvalue for quantity, test in tests.items()}
-    kind = labelled_kind(shifts, p, overlap)
+    kind = labelled_kind(shifts, p, overlap, p_x_as_label_shift_predicts)
     if new_classes and kind == "label":  # no weighting of the source makes up for a class it does not have
         kind = "mixed"
     change = tests["p(y|x)"].effect

@@ -154,6 +154,15 @@ def test_columns_with_equal_shares_are_no_separators():
     assert report.features[0].feature == "x"
 
 
+def test_label_shift_with_uninformative_x_is_label_shift():
+    """Both "p(x|y) is equal" and "p(x) is equal" hold; the change of p(y) is the sparser explanation."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(800, 3))
+    y_source, y_target = rng.integers(0, 2, 400), (rng.random(400) < 0.75).astype(int)
+    report = diagnose(X[:400], y_source, X[400:], y_target, random_state=0, n_permutations=99)
+    assert report.verdict.kind == "label"
+
+
 def test_equal_class_counts_do_not_hide_a_concept_shift():
     pair = datasets.make_concept_shift(1000, 1000, strength=2, random_state=0)
     rows = [np.r_[np.flatnonzero(y == 0)[:400], np.flatnonzero(y == 1)[:400]] for y in (pair.y_source, pair.y_target)]
