@@ -1,6 +1,6 @@
 """What to do about a dataset shift: adapters that wrap your model, and a guard that keeps it when they do not help.
 
-Names load on first use: importing the package loads neither torch nor POT.
+Names load on first use: importing the package loads no torch.
 """
 
 from __future__ import annotations

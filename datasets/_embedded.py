@@ -73,6 +73,12 @@ def load_diabetes_covariate(*, strength: float = 1.0, random_state: Any = None) 
     DomainPair
         442 patients in all, 10 named features (a frame, in the units of measurement), y = disease progression
         after one year (25 to 346).
+
+    Examples
+    --------
+    >>> pair = load_diabetes_covariate(random_state=0)
+    >>> bool(pair.X_target["bmi"].mean() > pair.X_source["bmi"].mean())
+    True
     """
     X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
     pair = induce_covariate_shift(X, y, "bmi", strength=strength, name="diabetes", random_state=random_state)
@@ -96,6 +102,12 @@ def load_digits_label(*, target_prior: Any = None, random_state: Any = None) -> 
     -------
     DomainPair
         About 270 source and 280 target images of 64 pixels between 0 and 16 (an array), y = the digit.
+
+    Examples
+    --------
+    >>> pair = load_digits_label(random_state=0)
+    >>> pair.true_prior.round(2)
+    array([0.02, 0.28, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.52, 0.02])
     """
     images, y = load_digits(return_X_y=True)
     pair = induce_label_shift(
@@ -136,6 +148,12 @@ def load_digits_scanner(kind: str = "contrast", *, severity: float = 1.0, random
     -------
     DomainPair
         64 pixels (an array, between 0 and 16 in the source), y = the digit.
+
+    Examples
+    --------
+    >>> pair = load_digits_scanner(random_state=0)
+    >>> bool(pair.X_target.mean() < 0.6 * pair.X_source.mean())  # paler ink
+    True
     """
     if kind not in SCANNERS:
         raise InputError(f"kind={kind!r}", f"one of {', '.join(SCANNERS)}", "Choose a scanner.")
@@ -171,6 +189,11 @@ def load_concept(*, task: str = "regression", strength: float = 1.0, random_stat
     -------
     DomainPair
         A frame with named features; rows are split at random, p(x) is the same.
+
+    Examples
+    --------
+    >>> load_concept(random_state=0)
+    DomainPair('concept', kind='concept', task='regression', n_source=217, n_target=225, n_features=10)
     """
     if task == "regression":
         X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)

@@ -58,6 +58,11 @@ def make_no_shift(
     -------
     DomainPair
         Of kind "none", with `true_weights` all 1.
+
+    Examples
+    --------
+    >>> make_no_shift(n_source=100, n_target=50, random_state=0)
+    DomainPair('no_shift', kind='none', task='classification', n_source=100, n_target=50, n_features=10)
     """
     _check(n_source, n_target, n_features, strength, task, as_frame)
     rng = check_random_state(random_state)
@@ -154,6 +159,16 @@ def make_misspecified(
     -------
     DomainPair
         Of kind "covariate", with `true_weights`.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LinearRegression
+    >>> pair = make_misspecified(random_state=0)
+    >>> model = LinearRegression()
+    >>> plain = model.fit(pair.X_source, pair.y_source).score(pair.X_target, pair.y_target)
+    >>> weighted = model.fit(pair.X_source, pair.y_source, pair.true_weights).score(pair.X_target, pair.y_target)
+    >>> bool(weighted > plain)
+    True
     """
     if n_features < 2:
         raise InputError(f"n_features={n_features}", "at least 2", "The truth is a product of two features.")
@@ -204,6 +219,11 @@ def make_label_shift(
     -------
     DomainPair
         Of kind "label", with `true_weights` = p_t(y) / p_s(y) and, in classification, `true_prior`.
+
+    Examples
+    --------
+    >>> make_label_shift(target_prior=[0.8, 0.2], random_state=0).true_prior
+    array([0.8, 0.2])
     """
     _check(n_source, n_target, n_features, strength, task, as_frame)
     rng = check_random_state(random_state)
@@ -268,6 +288,11 @@ def make_conditional_shift(
     -------
     DomainPair
         Of kind "conditional", with `true_prior` in classification.
+
+    Examples
+    --------
+    >>> make_conditional_shift(n_source=100, n_target=50, random_state=0)
+    DomainPair('conditional_shift', kind='conditional', task='classification', n_source=100, n_target=50, n_features=10)
     """
     _check(n_source, n_target, n_features, strength, task, as_frame)
     rng = check_random_state(random_state)
@@ -317,6 +342,11 @@ def make_concept_shift(
     -------
     DomainPair
         Of kind "concept".
+
+    Examples
+    --------
+    >>> make_concept_shift(n_source=100, n_target=50, task="regression", random_state=0)
+    DomainPair('concept_shift', kind='concept', task='regression', n_source=100, n_target=50, n_features=10)
     """
     _check(n_source, n_target, n_features, strength, task, as_frame)
     rng = check_random_state(random_state)
@@ -361,6 +391,11 @@ def make_mixed_shift(
     -------
     DomainPair
         Of kind "mixed".
+
+    Examples
+    --------
+    >>> make_mixed_shift(n_source=100, n_target=50, random_state=0)
+    DomainPair('mixed_shift', kind='mixed', task='classification', n_source=100, n_target=50, n_features=10)
     """
     _check(n_source, n_target, n_features, strength, task, as_frame)
     rng = check_random_state(random_state)
@@ -405,6 +440,11 @@ def make_support_shift(
     -------
     DomainPair
         Of kind "support". The density ratio does not exist.
+
+    Examples
+    --------
+    >>> make_support_shift(n_source=100, n_target=50, random_state=0)
+    DomainPair('support_shift', kind='support', task='classification', n_source=100, n_target=50, n_features=10)
     """
     _check(n_source, n_target, n_features, strength, task, as_frame)
     rng = check_random_state(random_state)

@@ -53,6 +53,14 @@ def induce_no_shift(
     -------
     DomainPair
         Of kind "none".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pair = induce_no_shift(X, y, random_state=0)
+    >>> pair.n_source + pair.n_target, bool((pair.true_weights == 1).all())
+    (150, True)
     """
     X, y, task = _read(X, y, task)
     rng = check_random_state(random_state)
@@ -164,6 +172,14 @@ def induce_label_shift(
     -------
     DomainPair
         Of kind "label", with `true_weights` and, in classification, `true_prior`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pair = induce_label_shift(X, y, target_prior=[0.6, 0.3, 0.1], random_state=0)
+    >>> np.bincount(pair.y_source), np.bincount(pair.y_target)
+    (array([30, 19, 33]), array([20, 18,  3]))
     """
     X, y, task = _read(X, y, task)
     rng = check_random_state(random_state)
@@ -227,6 +243,13 @@ def induce_concept_shift(
     -------
     DomainPair
         Of kind "concept".
+
+    Examples
+    --------
+    >>> X, y = np.arange(100.0).reshape(50, 2), np.zeros(50)
+    >>> pair = induce_concept_shift(X, y, region=0, change=lambda prices: prices + 1, random_state=0)
+    >>> bool(pair.y_source.any()), bool((pair.y_target == (pair.X_target[:, 0] >= 70)).all())
+    (False, True)
     """
     X, y, task = _read(X, y, task)
     rng = check_random_state(random_state)

@@ -106,6 +106,12 @@ def load_scene(name: str, *, random_state: Any = None) -> DomainPair:
     Returns
     -------
     DomainPair
+
+    Examples
+    --------
+    >>> pair = load_scene("clinic", random_state=0)
+    >>> pair.kind, pair.n_source, pair.n_target
+    ('covariate', 282, 287)
     """
     if name not in SCENES:
         raise InputError(f"scene {name!r}", f"one of {', '.join(SCENES)}", "See list_scenes().")

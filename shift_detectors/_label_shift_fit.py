@@ -203,11 +203,11 @@ def fit_label_shift(problem: Problem, scores: np.ndarray, domain_score: np.ndarr
         frequency = None
         smallest = n_source // basis.shape[1]
         H = np.column_stack([scores, scores**2])
-    fit = _gmm(
-        *np.split(moments(problem, H, basis.shape[1], smallest, seed), [n_source]), basis, frequency, w_source, w_target
-    )
     learnt = np.column_stack([H[:, : scores.shape[1]], _normal_scores(domain_score)])
-    other = _gmm(*np.split(_standardised(learnt), [n_source]), basis, frequency, w_source, w_target)
+    fit, other = (
+        _gmm(columns[:n_source], columns[n_source:], basis, frequency, w_source, w_target)
+        for columns in (moments(problem, H, basis.shape[1], smallest, seed), _standardised(learnt))
+    )
     if problem.groups is not None:
         return replace(fit, statistic=0.0, degrees=0, pvalue=1.0, change_pvalue=1.0)
     decisive = min(fit, other, key=lambda f: f.pvalue)

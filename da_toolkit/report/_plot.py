@@ -31,7 +31,9 @@ def draw_gains(ax: Axes, candidates: Sequence[Candidate], metric: str) -> Axes:
             None if c.gain is None else c.gain.ci,
             note=c.decision,
             filled=c.decision == "chosen",
-            remark="" if c.gain is not None and math.isfinite(c.gain.value) else "not estimated",
+            remark=""
+            if c.decision == "baseline" or (c.gain is not None and math.isfinite(c.gain.value))
+            else "not estimated",
         )
         for c in candidates[:MAX_CANDIDATES]
     ]

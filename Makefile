@@ -1,0 +1,83 @@
+# Everything runs in one virtual environment, made on first use. Needs only Python >= 3.10 and make.
+#   make PYTHON=python3.12 VENV=.venv312 test     another interpreter, in an environment of its own
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+BENCH_FLAGS ?= --quick
+PYTEST_FLAGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# small arrays and two processes: one thread each (waiting OpenMP threads cost minutes on a busy machine)
+demo test test-fast bench-verdict bench-adapt: export OMP_NUM_THREADS = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint format types bench bench-verdict bench-adapt build clean distclean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+demo: $(VENV)/ready-core ## diagnose, adapt and report real-data problems; reports in demo-output/
+	$(BIN)/da-toolkit demo --out demo-output
+
+test: $(VENV)/ready-test ## tests and doctests, about five minutes
+	$(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
+
+test-fast: $(VENV)/ready-test ## the same without the slow ones
+	$(BIN)/python -m pytest -n 2 -m "not slow and not bench" $(PYTEST_FLAGS)
+
+lint: $(VENV)/ready-lint ## style, format, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell shift_detectors da_toolkit datasets tests benchmarks notebooks *.md
+
+format: $(VENV)/ready-lint ## repair style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/ready-types $(VENV)/ready-test ## static types
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: bench-verdict bench-adapt ## every benchmark; BENCH_FLAGS= for the full ones
+
+bench-verdict: $(VENV)/ready-core ## level and power of the verdict, into benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/bench_verdict.py $(BENCH_FLAGS)
+
+bench-adapt: $(VENV)/ready-core ## does adapting gain, and leave alone what it should?
+	$(BIN)/python benchmarks/bench_adapt.py $(BENCH_FLAGS)
+
+build: $(VENV)/ready-build ## source archive and wheel, in dist/
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+
+clean: ## remove what was built and written, keep the environment
+	rm -rf build dist demo-output *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean ## the environment, too
+	rm -rf $(VENV)
+
+# --- environment: one stamp file per set of extras, so that set-up happens once ---------------------------
+
+$(VENV)/ready-core: EXTRAS =
+$(VENV)/ready-test: EXTRAS = [deep,parquet,test]
+$(VENV)/ready-lint: EXTRAS = [lint]
+$(VENV)/ready-types: EXTRAS = [types]
+$(VENV)/ready-build: EXTRAS = [build]
+
+$(VENV)/ready-%: $(VENV)/ready setup.cfg pyproject.toml constraints.txt shift_detectors/_version.py
+	@echo "Installing da-toolkit$(EXTRAS) into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".$(EXTRAS)"
+	@touch $@
+
+$(VENV)/ready:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python >= 3.10 is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv."; \
+	    echo "Elsewhere name another interpreter: make PYTHON=/path/to/python3 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+.PRECIOUS: $(VENV)/ready-%
+.NOTPARALLEL: # pip installs into one environment
