@@ -9,7 +9,9 @@ tests need whichever is right, since their level rests on it.
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.special import logsumexp
@@ -17,14 +19,30 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from threadpoolctl import ThreadpoolController
 
 from ._errors import InputError
 from ._table import Table
 
 PRODUCTS_UP_TO = 12  # columns of the design up to which pairwise products join the linear model
 FLOOR = 1e-4  # probabilities are kept this far from 0 and 1
+SMALL = 50_000  # rows up to which trees are fitted by one thread
 # shares of (linear, trees); the rest goes to the constant
 BLENDS = tuple((a / 4, b / 4) for a in range(5) for b in range(5 - a))
+
+
+@cache
+def _openmp() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="openmp")
+
+
+def one_thread(n_rows: int):
+    """Context in which trees on a small table are fitted by one OpenMP thread.
+
+    Splitting a fit of milliseconds over threads that wait for each other costs up to fifty times as much on a busy
+    machine. The caller's setting comes back afterwards.
+    """
+    return _openmp().limit(limits=1) if n_rows <= SMALL else nullcontext()
 
 
 def make_folds(strata: np.ndarray, n_folds: int, random_state: int, groups: np.ndarray | None = None) -> np.ndarray:
@@ -135,7 +153,8 @@ def _tree_classifier(inputs, train, target, weight, rows):
     if not X.shape[1]:
         return np.tile(np.bincount(target[train])[np.unique(target[train])] / len(train), (len(rows), 1))
     model = HistGradientBoostingClassifier(**_trees(len(train), n_classes), categorical_features=categorical)
-    return model.fit(X, target[train], None if weight is None else weight[train]).predict_proba(new)
+    with one_thread(len(train)):
+        return model.fit(X, target[train], None if weight is None else weight[train]).predict_proba(new)
 
 
 def _usable(inputs, train, rows):
@@ -237,7 +256,8 @@ def crossfit_means(
             continue
         for j in range(k):
             model = HistGradientBoostingRegressor(**_trees(len(past), 1), categorical_features=categorical)
-            second[rows, j] = model.fit(X, values[past, j], w).predict(new)
+            with one_thread(len(past)):
+                second[rows, j] = model.fit(X, values[past, j], w).predict(new)
     if not linear:
         first[:] = second
     known = np.flatnonzero(train)

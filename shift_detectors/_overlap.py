@@ -8,6 +8,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from ._domain_classifier import auc_effect
+from ._learners import one_thread
 from ._results import Overlap
 from ._table import Table
 
@@ -100,6 +101,11 @@ def feature_importance(table: Table, random_state: int, limit: int = 60) -> dict
     train, held = order[: len(order) // 2], order[len(order) // 2 :]
     if min(np.bincount(domain[train], minlength=2).min(), np.bincount(domain[held], minlength=2).min()) < 5:
         return {}
+    with one_thread(len(train)):
+        return _permutation_importance(table, train, held, domain, rng, limit)
+
+
+def _permutation_importance(table, train, held, domain, rng, limit) -> dict[str, float]:
     model = HistGradientBoostingClassifier(
         max_iter=30,
         learning_rate=0.2,

@@ -97,8 +97,9 @@ class ShiftReport:
         """How many labelled target rows would reveal a change of p(y|x) of a given size.
 
         m = (z_{1-alpha/2} + z_power)^2 s^2 / effect^2, with s^2 the cross-fitted residual variance of y
-        given x on the source (for classes: the largest variance of a class indicator), for rows drawn at
-        random from the target.
+        given x on the source, for rows drawn at random from the target. For classes s^2 is the largest variance
+        of a class indicator, and at least effect (1 - effect): what it is after a change of that size where y
+        was certain before.
 
         Parameters
         ----------
@@ -110,6 +111,8 @@ class ShiftReport:
         from scipy.stats import norm
 
         variance = 0.25 if self.label_variance is None else self.label_variance
+        if self.task == "classification":
+            variance = max(variance, effect * (1 - effect))
         z = norm.isf(self.alpha / 2) + norm.ppf(power)
         return LabelBudget(max(1, int(-(-(z**2) * variance // effect**2))), effect, power, self.alpha)
 

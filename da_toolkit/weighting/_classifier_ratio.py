@@ -19,6 +19,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._learners import one_thread
 
 from .._base import take_rows
 from ._base import BaseRatio
@@ -275,8 +276,11 @@ class _Trees(ClassifierMixin, BaseEstimator):
         }
         Z = self.encoder.trees(X)
         self.empty_ = np.isnan(Z).all(axis=0)  # the trees' binning cannot take such a column
-        self.model_ = HistGradientBoostingClassifier(**options).fit(np.where(self.empty_, 0.0, Z), y)
+        with one_thread(len(Z)):
+            self.model_ = HistGradientBoostingClassifier(**options).fit(np.where(self.empty_, 0.0, Z), y)
         return self
 
     def predict_proba(self, X):
-        return self.model_.predict_proba(np.where(self.empty_, 0.0, self.encoder.trees(X)))
+        Z = np.where(self.empty_, 0.0, self.encoder.trees(X))
+        with one_thread(len(Z)):
+            return self.model_.predict_proba(Z)
