@@ -270,7 +270,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step) -> di
         if "p(y)" in shifts and label_effect is not None and label_effect.value < effects[label_effect.name]:
             shifts -= {"p(y)"}
             notes.append("p(y) differs significantly, but negligibly")
-        explained = predicts_p_x(problem, _fit_scores(proba, scores))
+        explained = predicts_p_x(problem, _fit_scores(proba, scores), p_x, quantities["p(x|y)"].pvalue)
         verdict = labelled_verdict(quantities, shifts, overlap, problem.n_labelled, problem.new_classes, explained)
     else:
         fit, change = None, 1.0

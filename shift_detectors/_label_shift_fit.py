@@ -19,6 +19,7 @@ from ._table import Problem
 
 FOLDS = 5
 ROWS_PER_MOMENT = 40  # rows of the smallest class per moment
+DOUBT = 0.2  # below this p-value "p(x|y) is equal" is doubtful though not rejected
 MAX_COSINES = 12
 MAX_COMPONENTS = 10
 SPLINE_FUNCTIONS = 5
@@ -147,13 +148,14 @@ def source_scores(problem: Problem, inputs: Inputs, fold: np.ndarray) -> np.ndar
     return crossfit_means(inputs, values, fold, train=known, weight=problem.weight)
 
 
-def predicts_p_x(problem: Problem, scores: np.ndarray) -> bool:
-    """Whether the mean score moved as the observed change of p(y) predicts, rather than not at all.
+def predicts_p_x(problem: Problem, scores: np.ndarray, p_x: float, p_x_given_y: float) -> bool:
+    """Whether x moved as the observed change of p(y) predicts, rather than not at all.
 
     With target labels the change of p(y) is known; pure label shift then predicts the mean of any score h(x) in
     the target, sum_y q(y) E_s[h | y], while a change of p(y|x) alone leaves it where it was. The nearer of the
-    two wins; True when they are too near each other to tell (less than two standard errors), label shift being
-    the sparser explanation.
+    two wins, unless "p(x|y) is equal" is doubtful (p < .2) and fits worse than "p(x) is equal". When the two
+    predictions lie within one standard error of each other, x says nothing about y and label shift is the
+    sparser explanation.
 
     Parameters
     ----------
@@ -161,6 +163,8 @@ def predicts_p_x(problem: Problem, scores: np.ndarray) -> bool:
         With at least some target labels.
     scores : ndarray of shape (n, k)
         From `source_scores`.
+    p_x, p_x_given_y : float
+        P-values of the tests of p(x) and p(x|y).
     """
     n_source = problem.table.n_source
     weight = np.ones(problem.table.n) if problem.weight is None else problem.weight
@@ -179,8 +183,10 @@ def predicts_p_x(problem: Problem, scores: np.ndarray) -> bool:
     predicted = np.average((H[:n_source] - centre) * (q / p)[code][:, None], axis=0, weights=w_source)
     covariance = np.cov(H.T).reshape(len(moved), -1) * (1 / n_source + 1 / (problem.table.n - n_source))
     metric = np.linalg.pinv(covariance, hermitian=True)
-    if predicted @ metric @ predicted < 4:
+    if predicted @ metric @ predicted < 1:
         return True
+    if p_x_given_y < min(DOUBT, p_x):
+        return False
     return bool((moved - predicted) @ metric @ (moved - predicted) <= moved @ metric @ moved)
 
 
