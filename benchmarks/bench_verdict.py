@@ -126,7 +126,7 @@ def level_table(repeats, n_jobs, deadline):
             deadline=deadline,
         )
         hits = [value <= 0.05 for value in p]
-        met = "yes" if level_met(hits, bound, len(LEVEL)) else "**no**"
+        met = "-" if not hits else "yes" if level_met(hits, bound, len(LEVEL)) else "**no**"
         rows.append(f"| {name} | {rate(hits)} | {len(hits)} | {bound} | {met} |")
         print(rows[-1], flush=True)
     return "\n".join(rows)
