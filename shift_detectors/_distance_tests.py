@@ -42,15 +42,7 @@ def gaussian_rows(Z: np.ndarray, U: np.ndarray, bandwidth: float, halvings: int)
     ndarray of shape (halvings + 1, B + 1)
         Each row divided by the root of the mean squared kernel, which no permutation changes.
     """
-
-    def kernels(d2):
-        kernel = np.exp(d2 * np.float32(-1 / bandwidth))
-        yield kernel
-        for _ in range(halvings):
-            kernel = kernel * kernel
-            yield kernel
-
-    return _quadratic_forms(Z, U, kernels, normalise=True)
+    return _quadratic_forms(Z, U, lambda d2: _gaussians(d2, bandwidth, halvings), normalise=True)
 
 
 def energy_and_gaussian_rows(Z, U, bandwidth, halvings):
@@ -58,13 +50,17 @@ def energy_and_gaussian_rows(Z, U, bandwidth, halvings):
 
     def kernels(d2):
         yield -np.sqrt(d2)
-        kernel = np.exp(d2 * np.float32(-1 / bandwidth))
-        yield kernel
-        for _ in range(halvings):
-            kernel = kernel * kernel
-            yield kernel
+        yield from _gaussians(d2, bandwidth, halvings)
 
     return _quadratic_forms(Z, U, kernels, normalise=True)
+
+
+def _gaussians(d2, bandwidth, halvings):
+    kernel = np.exp(d2 * np.float32(-1 / bandwidth))
+    yield kernel
+    for _ in range(halvings):
+        kernel = kernel * kernel
+        yield kernel
 
 
 def _squared_distances(A, B):
