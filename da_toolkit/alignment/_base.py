@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.multiclass import type_of_target
 
 from shift_detectors._errors import InputError
 
@@ -15,11 +16,14 @@ from shift_detectors._errors import InputError
 class BaseAligner(BaseEstimator):
     """A map between the feature spaces of two domains, learnt from dense numeric rows of both.
 
-    A subclass implements ``_fit(X_source, X_target, y_source, y_target, source_weight, target_weight)`` on
-    checked float matrices, and overrides `_transform_source`, `_transform_target` or both; what it does not
-    override leaves the rows where they are. Its ``__init__`` stores its parameters unchanged.
+    A subclass implements ``_fit(X_source, X_target, y_source, y_target, source_mass, target_mass, estimator)``
+    on checked float matrices and masses that sum to 1, and overrides `_transform_source`, `_transform_target`
+    or both; what it does not override leaves the rows where they are. Its ``__init__`` stores its parameters
+    unchanged. A method that works class by class says ``class_wise = True``: it is then given `y_source`,
+    with classes, or refuses.
     """
 
+    class_wise: ClassVar[bool] = False
     n_features_in_: int
 
     def fit(
@@ -31,6 +35,7 @@ class BaseAligner(BaseEstimator):
         y_target: Any = None,
         source_weight: Any = None,
         target_weight: Any = None,
+        estimator: Any = None,
     ):
         """Learn the map.
 
@@ -42,6 +47,8 @@ class BaseAligner(BaseEstimator):
             Used by the aligners that can; missing values in `y_target` mean "unlabelled".
         source_weight, target_weight : array-like of shape (n_rows,), optional
             Mass of every row, for example estimated target class frequencies over source class frequencies.
+        estimator : classifier or regressor, optional
+            Unfitted; cloned by the methods that alternate with pseudo-labels of the target.
 
         Returns
         -------
@@ -57,6 +64,8 @@ class BaseAligner(BaseEstimator):
         for name, X in (("X_source", X_source), ("X_target", X_target)):
             if len(X) < 2:
                 raise InputError(f"{name} has {len(X)} row(s)", "at least 2 rows", "A spread needs two rows.")
+        if self.class_wise:
+            self._check_classes(y_source)
         self.n_features_in_ = X_source.shape[1]
         self._fit(
             X_source,
@@ -65,6 +74,7 @@ class BaseAligner(BaseEstimator):
             None if y_target is None else np.asarray(y_target, dtype=object),
             _as_mass(source_weight, len(X_source), "source_weight"),
             _as_mass(target_weight, len(X_target), "target_weight"),
+            estimator,
         )
         return self
 
@@ -88,7 +98,16 @@ class BaseAligner(BaseEstimator):
             )
         return X
 
-    def _fit(self, X_source, X_target, y_source, y_target, source_weight, target_weight) -> None:
+    def _check_classes(self, y_source: Any) -> None:
+        kind = None if y_source is None else type_of_target(y_source)
+        if kind is None or kind.startswith("continuous"):
+            raise InputError(
+                f"{type(self).__name__} was given {'no y_source' if kind is None else 'a continuous y_source'}",
+                "the classes of the source rows",
+                "It works class by class: for regression use CORAL, LinearOT, OptimalTransport or TCA.",
+            )
+
+    def _fit(self, X_source, X_target, y_source, y_target, source_mass, target_mass, estimator) -> None:
         raise NotImplementedError
 
     def _transform_source(self, X: np.ndarray) -> np.ndarray:

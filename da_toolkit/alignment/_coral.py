@@ -65,8 +65,8 @@ class CORAL(GaussianAligner):
         super().__init__(shrinkage=shrinkage, standardize=standardize)
         self.align_mean = align_mean
 
-    def _fit(self, X_source, X_target, y_source, y_target, source_weight, target_weight) -> None:
-        super()._fit(X_source, X_target, y_source, y_target, source_weight, target_weight)
+    def _fit(self, X_source, X_target, y_source, y_target, source_mass, target_mass, estimator) -> None:
+        super()._fit(X_source, X_target, y_source, y_target, source_mass, target_mass, estimator)
         if not self.align_mean:
             self.mean_target_ = self.mean_source_
 

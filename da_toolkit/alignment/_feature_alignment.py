@@ -128,6 +128,7 @@ class FeatureAlignment(BaseAdapter):
                 y_source=domains.y,
                 y_target=labels,
                 source_weight=domains.sample_weight,
+                estimator=head,
             )
         else:
             self.aligner_ = aligner.fit(
@@ -136,6 +137,7 @@ class FeatureAlignment(BaseAdapter):
                 y_source=labels,
                 y_target=domains.y,
                 target_weight=domains.sample_weight,
+                estimator=head,
             )
         if frozen:
             self.head_ = head

@@ -71,8 +71,8 @@ class GaussianAligner(BaseAligner):
         self.shrinkage = shrinkage
         self.standardize = standardize
 
-    def _fit(self, X_source, X_target, y_source, y_target, source_weight, target_weight) -> None:
-        moments = shrunk_moments(X_source, X_target, source_weight, target_weight, self.shrinkage, self.standardize)
+    def _fit(self, X_source, X_target, y_source, y_target, source_mass, target_mass, estimator) -> None:
+        moments = shrunk_moments(X_source, X_target, source_mass, target_mass, self.shrinkage, self.standardize)
         self.mean_source_, self.mean_target_ = moments.mean_source, moments.mean_target
         self.shrinkage_ = moments.shrinkage
         matrix = self._matrix(moments.cov_source, moments.cov_target)
