@@ -12,9 +12,34 @@ except ImportError as error:
     raise MissingDependencyError(error.name or "torch", "deep") from error
 
 from ._adapter import DeepAdapter
+from ._afn import AFN
 from ._batch import AlignmentLoss, DomainBatch
+from ._cdan import CDAN
+from ._combined import WeightedSum
+from ._dan import DAN
 from ._dann import DANN
 from ._deep_coral import DeepCORAL
+from ._deep_jdot import DeepJDOT
+from ._jan import JAN
+from ._mcc import MCC
+from ._mdd import MDD
 from ._network import MLP
+from ._wdgrl import WDGRL
 
-__all__ = ["DANN", "MLP", "AlignmentLoss", "DeepAdapter", "DeepCORAL", "DomainBatch"]
+__all__ = [
+    "AFN",
+    "CDAN",
+    "DAN",
+    "DANN",
+    "JAN",
+    "MCC",
+    "MDD",
+    "MLP",
+    "WDGRL",
+    "AlignmentLoss",
+    "DeepAdapter",
+    "DeepCORAL",
+    "DeepJDOT",
+    "DomainBatch",
+    "WeightedSum",
+]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
+
+from shift_detectors._errors import InputError
 
 
 @dataclass
@@ -72,3 +75,32 @@ class AlignmentLoss(BaseEstimator, nn.Module):
         Tensor of shape ()
         """
         raise NotImplementedError
+
+    def __add__(self, other: AlignmentLoss) -> AlignmentLoss:
+        from ._combined import add
+
+        return add(self, other) if isinstance(other, AlignmentLoss) else NotImplemented
+
+    def __rmul__(self, factor: float) -> AlignmentLoss:
+        from ._combined import scale
+
+        return scale(self, factor) if isinstance(factor, (int, float)) else NotImplemented
+
+
+def class_logits(batch: DomainBatch, loss: str) -> Tensor:
+    """Logits of a classification, shape (n, n_classes); an error for a regression."""
+    if batch.logits.ndim != 2 or batch.logits.shape[1] < 2:
+        raise InputError(
+            f"{loss} was given a module for regression",
+            "a classification",
+            "It works on class probabilities: use DANN, DeepCORAL, DAN, WDGRL or AFN for a regression.",
+        )
+    return batch.logits
+
+
+def row_share(batch: DomainBatch) -> Tensor:
+    """Weights of the rows of a batch that sum to one, shape (n,)."""
+    weight = batch.weight
+    if weight is None:
+        weight = torch.ones(len(batch.features), dtype=batch.features.dtype, device=batch.features.device)
+    return weight / weight.sum()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._batch import AlignmentLoss, DomainBatch
+from ._batch import AlignmentLoss, DomainBatch, row_share
 
 
 class DANN(AlignmentLoss):
@@ -70,24 +70,32 @@ class DANN(AlignmentLoss):
         self.discriminator_: Any = discriminator
 
     def initialize(self, source: DomainBatch, target: DomainBatch) -> None:
-        """Build the default discriminator for the width of the features."""
+        """Build the default discriminator for the width of what it sees."""
         if self.discriminator_ is None:
-            z = source.features
+            seen = self.represent(source)
             self.discriminator_ = nn.Sequential(
-                nn.Linear(z.shape[1], 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)
-            ).to(z)
+                nn.Linear(seen.shape[1], 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)
+            ).to(seen)
+
+    def represent(self, batch: DomainBatch) -> Tensor:
+        """What the discriminator sees: the features, shape (n, d)."""
+        return batch.features
+
+    def row_share(self, batch: DomainBatch) -> Tensor:
+        """Weights of the rows that sum to one, shape (n,)."""
+        return row_share(batch)
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         """Loss of the discriminator, with the gradient of the features reversed."""
         self.initialize(source, target)
-        features = torch.cat([source.features, target.features])
-        features = features / features.detach().std().clamp_min(1e-8)
-        strength = 2 / (1 + math.exp(-10 * progress)) - 1
-        logit = self.discriminator_(reverse_gradient(features, strength)).flatten()
+        seen = torch.cat([self.represent(source), self.represent(target)])
+        seen = seen / seen.detach().std().clamp_min(1e-8)
+        logit = self.discriminator_(reverse_gradient(seen, ramp(progress))).flatten()
         n = len(source.features)
-        loss = 0.5 * (share(source) @ F.softplus(logit[:n]) + share(target) @ F.softplus(-logit[n:]))
+        on_source, on_target = F.softplus(logit[:n]), F.softplus(-logit[n:])
+        loss = 0.5 * (self.row_share(source) @ on_source + self.row_share(target) @ on_target)
         if self.gradient_penalty:
-            loss = loss + self.gradient_penalty * self._squared_slope(features.detach())
+            loss = loss + self.gradient_penalty * self._squared_slope(seen.detach())
         return loss
 
     def _squared_slope(self, z: Tensor) -> Tensor:
@@ -95,6 +103,11 @@ class DANN(AlignmentLoss):
         z.requires_grad_(True)
         (slope,) = torch.autograd.grad(self.discriminator_(z).sum(), z, create_graph=True)
         return slope.square().sum(dim=1).mean()
+
+
+def ramp(progress: float) -> float:
+    """Strength of an adversary, from 0 to 1 along the training: ``2 / (1 + exp(-10 progress)) - 1``."""
+    return 2 / (1 + math.exp(-10 * progress)) - 1
 
 
 def reverse_gradient(x: Tensor, strength: float) -> Tensor:
@@ -111,11 +124,3 @@ class _ReverseGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grad):
         return -ctx.strength * grad[0], None
-
-
-def share(batch: DomainBatch) -> Tensor:
-    """Weights of the rows of a batch that sum to one, shape (n,)."""
-    weight = batch.weight
-    if weight is None:
-        weight = torch.ones(len(batch.features), dtype=batch.features.dtype, device=batch.features.device)
-    return weight / weight.sum()

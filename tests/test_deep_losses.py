@@ -1,0 +1,292 @@
+"""The alignment losses of da_toolkit.deep: formulas on hand cases, optimum on equal domains, gradients, composition."""
+
+from __future__ import annotations
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [deep] extra is not installed")
+pytest.importorskip("skorch", reason="the [deep] extra is not installed")
+
+from scipy.spatial.distance import cdist  # noqa: E402
+from scipy.special import log_softmax, softmax  # noqa: E402
+from sklearn.base import clone  # noqa: E402
+from torch import nn  # noqa: E402
+
+from da_toolkit.deep import (  # noqa: E402
+    AFN,
+    CDAN,
+    DAN,
+    DANN,
+    JAN,
+    MCC,
+    MDD,
+    WDGRL,
+    DeepAdapter,
+    DeepCORAL,
+    DeepJDOT,
+    DomainBatch,
+    WeightedSum,
+)
+from shift_detectors._errors import InputError  # noqa: E402
+
+pytestmark = pytest.mark.torch
+LOSSES = [DANN(), CDAN(), DeepCORAL(), DAN(), JAN(), MCC(), MDD(), WDGRL(), AFN(), DeepJDOT(), DeepCORAL() + MCC()]
+CLASSES_ONLY = (CDAN, JAN, MCC, MDD)
+
+
+def batches(n=6, m=5, d=3, k=4, seed=0, shift=1.0, **options):
+    """A pair of batches of features, logits and labels, double precision, with gradient."""
+    rng = np.random.default_rng(seed)
+
+    def make(rows, step):
+        z = torch.tensor(rng.normal(size=(rows, d)) + step, requires_grad=True)
+        logits = torch.tensor(rng.normal(size=(rows, k)), requires_grad=True)
+        return DomainBatch(z, z, logits, torch.tensor(rng.integers(0, k, rows)), **options)
+
+    return make(n, 0.0), make(m, shift)
+
+
+def array(tensor):
+    return tensor.detach().numpy()
+
+
+def test_mcc_equals_its_formula():
+    source, target = batches()
+    p = softmax(array(target.logits) / 2.5, axis=1)
+    w = 1 + np.exp((p * np.log(p)).sum(axis=1))
+    C = (p * (w / w.mean())[:, None]).T @ p
+    C = C / C.sum(axis=1, keepdims=True)
+    expected = (C.sum() - np.trace(C)) / len(C)
+    assert MCC()(source, target, 0.3).item() == pytest.approx(expected)
+
+
+def test_mcc_prefers_certain_predictions_of_several_classes():
+    z, eye = torch.zeros(4, 1), torch.eye(4)
+    value = lambda logits: MCC()(DomainBatch(z, z, logits), DomainBatch(z, z, logits), 0.0).item()  # noqa: E731
+    assert value(100 * eye) == pytest.approx(0, abs=1e-6)
+    assert value(0 * eye) == pytest.approx(0.75)
+    assert value(eye) < value(0.1 * eye)
+
+
+def test_cdan_equals_dann_on_the_outer_product_with_entropy_weights():
+    source, target = batches()
+    discriminator = nn.Linear(12, 1).double()
+    parts, shares = [], []
+    for batch in (source, target):
+        p = softmax(array(batch.logits), axis=1)
+        parts.append((p[:, :, None] * array(batch.features)[:, None, :]).reshape(len(p), -1))
+        w = 1 + np.exp((p * np.log(p)).sum(axis=1))
+        shares.append(w / w.sum())
+    scale = np.concatenate(parts).std(ddof=1)
+    weight, bias = array(discriminator.weight)[0], discriminator.bias.item()
+    on_source, on_target = (part / scale @ weight + bias for part in parts)
+    expected = 0.5 * (shares[0] @ np.logaddexp(0, on_source) + shares[1] @ np.logaddexp(0, -on_target))
+    expected += 2.0 * weight @ weight
+    assert CDAN(discriminator, gradient_penalty=2.0)(source, target, 0.7).item() == pytest.approx(expected)
+
+
+def test_cdan_without_entropy_weights_and_with_equal_probabilities_sees_the_features_alone():
+    source, target = batches()
+    for batch in (source, target):
+        batch.logits = torch.zeros_like(batch.logits)
+    tied = nn.Linear(12, 1).double()
+    with torch.no_grad():
+        tied.weight[:] = tied.weight[:, :3].repeat(1, 4)
+    plain = nn.Linear(3, 1).double()
+    with torch.no_grad():
+        plain.weight[:], plain.bias[:] = 4 * tied.weight[:, :3], tied.bias
+    one = CDAN(tied, entropy_weight=False, gradient_penalty=0)(source, target, 1.0)
+    # the scale is taken over all entries, and every feature stands there four times
+    rows = np.r_[array(source.features), array(target.features)]
+    repeated = np.std(np.tile(rows, 4), ddof=1)
+    with torch.no_grad():
+        plain.weight *= rows.std(ddof=1) / repeated
+    assert one.item() == pytest.approx(DANN(plain, gradient_penalty=0)(source, target, 1.0).item())
+
+
+def test_cdan_projects_large_products_so_that_inner_products_agree():
+    torch.manual_seed(0)
+    z, logits = torch.randn(6, 500), torch.randn(6, 20)
+    loss = CDAN()
+    loss.initialize(DomainBatch(z, z, logits), DomainBatch(z, z, logits))
+    seen = loss.represent(DomainBatch(z, z, logits))
+    assert seen.shape == (6, 1024)
+    p = torch.softmax(logits, dim=1)
+    exact = (p @ p.T) * (z @ z.T)
+    assert torch.corrcoef(torch.stack([(seen @ seen.T).flatten(), exact.flatten()]))[0, 1] > 0.95
+
+
+def test_dan_and_jan_equal_their_formulas():
+    source, target = batches(weight=None)
+    zs, zt = array(source.features), array(target.features)
+    z = np.r_[zs, zt]
+    D = cdist(z, z, "sqeuclidean")
+    unit = D.sum() / (len(z) * (len(z) - 1))
+    K = np.mean([np.exp(-D / (c * unit)) for c in (0.25, 0.5, 1, 2, 4)], axis=0)
+    sign = np.r_[np.full(len(zs), 1 / len(zs)), np.full(len(zt), -1 / len(zt))]
+    assert DAN()(source, target, 0.5).item() == pytest.approx(sign @ K @ sign)
+    p = softmax(np.r_[array(source.logits), array(target.logits)], axis=1)
+    P = cdist(p, p, "sqeuclidean")
+    joint = K * np.exp(-P / (P.sum() / (len(z) * (len(z) - 1))))
+    assert JAN()(source, target, 0.5).item() == pytest.approx(sign @ joint @ sign)
+
+
+def test_afn_has_a_constant_value_and_pushes_along_the_features():
+    source, target = batches()
+    loss = AFN(step=0.5)(source, target, 0.5)
+    loss.backward()
+    z = source.features
+    assert loss.item() == pytest.approx(0.25)
+    expected = -0.5 * z / z.norm(dim=1, keepdim=True) / len(z)  # half of -2 * step * z / |z|, averaged
+    torch.testing.assert_close(z.grad, expected.detach())
+
+
+def test_mdd_equals_its_formula_and_has_the_stated_optimum():
+    source, target = batches()
+    adversary = nn.Linear(3, 4).double()
+    on_source, on_target = (array(adversary(b.features)) for b in (source, target))
+    ys, yt = (array(b.logits).argmax(axis=1) for b in (source, target))
+    agrees = -log_softmax(on_source, axis=1)[np.arange(len(ys)), ys].mean()
+    disagrees = -np.log(1 - softmax(on_target, axis=1)[np.arange(len(yt)), yt]).mean()
+    assert MDD(4.0, adversary)(source, target, 1.0).item() == pytest.approx(4 * agrees + disagrees)
+    # on equal domains sigma = gamma / (1 + gamma) is the best constant
+    values = []
+    for sigma in (0.79, 0.8, 0.81):
+        z = torch.tensor([[math.log(sigma / (1 - sigma)), 0.0]], dtype=torch.float64)
+        equal = DomainBatch(z, z, torch.tensor([[1.0, 0.0]]))
+        values.append(MDD(4.0, nn.Identity())(equal, equal, 1.0).item())
+    assert values[1] == pytest.approx(5 * math.log(5) - 4 * math.log(4))
+    assert values[1] < min(values[0], values[2])
+
+
+@pytest.mark.parametrize("loss", [DANN(gradient_penalty=0.0), MDD()])
+def test_adversaries_descend_and_features_ascend(loss):
+    source, target = batches(n=20, m=20)
+    loss.double()
+    loss.initialize(source, target)
+    value = loss(source, target, 1.0)
+    value.backward()
+    with torch.no_grad():
+        for p in loss.parameters():
+            p -= 1e-3 * p.grad
+        after_adversary = loss(source, target, 1.0).item()
+        for p in loss.parameters():
+            p += 1e-3 * p.grad
+        for batch in (source, target):
+            batch.features -= 1e-2 * batch.features.grad  # what an optimizer would do
+        after_features = loss(source, target, 1.0).item()
+    assert after_adversary < value.item() < after_features
+
+
+def test_wdgrl_finds_the_wasserstein_distance_of_two_shifted_samples():
+    """Distance 3 in units of the common standard deviation; the critic trains itself and alone."""
+    torch.manual_seed(0)
+    z = torch.randn(200, 1, dtype=torch.float64)
+    source, target = DomainBatch(z, z.clone().requires_grad_(True), z), DomainBatch(z, z + 3, z)
+    loss = WDGRL(critic_steps=400, critic_lr=1e-2).double()
+    value = loss(source, target, 0.5)
+    value.backward()
+    unit = torch.cat([z, z + 3]).std().item()
+    assert value.item() == pytest.approx(3 / unit, rel=0.15)
+    assert source.features.grad.abs().sum() > 0
+    assert all(p.grad is None for p in loss.parameters())
+    assert all(p.requires_grad for p in loss.parameters())
+
+
+def test_deep_jdot_equals_its_formula_with_the_cheapest_coupling():
+    source, target = batches(n=4, m=4)
+    zs, zt = array(source.features), array(target.features)
+    D = cdist(zs, zt, "sqeuclidean")
+    cost = 2 * D / D.mean() - 3 * log_softmax(array(target.logits), axis=1)[:, array(source.y)].T
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(cost)
+    expected = cost[rows, columns].mean()
+    assert DeepJDOT(alpha=2.0, beta=3.0)(source, target, 1.0).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_zero_on_equal_batches():
+    source, _ = batches()
+    same = DomainBatch(source.inputs, source.features, source.logits, source.y)
+    for loss in (DAN(), JAN(), DeepCORAL(), WDGRL(critic_steps=0).double()):
+        assert loss(source, same, 0.5).item() == pytest.approx(0, abs=1e-12)
+    sure = DomainBatch(source.inputs, source.features, 50 * torch.eye(4)[source.y].double(), source.y)
+    assert DeepJDOT()(sure, sure, 0.5).item() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_gradients_are_finite_and_extremes_are_survived(loss):
+    for scale in (0.0, 1.0, 1e4):
+        source, target = batches()
+        for batch in (source, target):
+            batch.features = scale * batch.inputs
+            batch.logits = (scale * batch.logits).detach().requires_grad_(True)
+        own = clone(loss).double()
+        value = own(source, target, 0.5)
+        assert value.isfinite()
+        value.backward()
+        for batch in (source, target):
+            for part in (batch.inputs, batch.logits):
+                assert part.grad is None or part.grad.isfinite().all()
+
+
+def test_row_weights_enter():
+    """Rows of weight zero have no pull on AFN's features, and get no mass in DeepJDOT's coupling."""
+    weight = torch.tensor([2.0, 2, 2, 0, 0, 0], dtype=torch.float64)
+    source, target = batches()
+    source.weight = weight
+    AFN()(source, target, 0.5).backward()
+    assert (source.features.grad.norm(dim=1) > 0).tolist() == [True] * 3 + [False] * 3
+    source, target = batches()
+    source.weight = weight
+    DeepJDOT()(source, target, 0.5).backward()
+    assert (source.features.grad.norm(dim=1) > 0).tolist() == [True] * 3 + [False] * 3
+    source, target = batches(n=4, m=4)
+    source.weight = torch.tensor([2.0, 2, 0, 0], dtype=torch.float64)
+    sign = np.r_[0.5, 0.5, 0, 0, np.full(4, -0.25)]
+    K = array(DAN().kernel(torch.cat([source.features, target.features])))
+    assert DAN()(source, target, 0.5).item() == pytest.approx(sign @ K @ sign)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_clone_pickle_and_training(loss):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(60, 3)), rng.normal(size=(50, 3)) + 0.5
+    y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0.5)
+    assert repr(clone(loss)) == repr(loss)
+    adapter = DeepAdapter(loss=loss, max_epochs=2, batch_size=20, random_state=0, device="cpu")
+    proba = adapter.fit(X, y, X_target).predict_proba(X_target)
+    again = pickle.loads(pickle.dumps(clone(adapter).fit(X, y, X_target)))
+    np.testing.assert_array_equal(again.predict_proba(X_target), proba)
+    plain = DeepAdapter(max_epochs=2, batch_size=20, random_state=0, device="cpu").fit(X, y, X_target)
+    assert not np.array_equal(plain.predict_proba(X_target), proba)  # the loss reaches the module
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_regression_works_or_is_refused(loss):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(40, 3)), rng.normal(size=(40, 3))
+    y = X @ [1.0, 2.0, 0.5]
+    adapter = DeepAdapter(loss=loss, max_epochs=1, random_state=0, device="cpu", task="regression")
+    if isinstance(loss, (*CLASSES_ONLY, WeightedSum)):
+        with pytest.raises(InputError, match="regression"):
+            adapter.fit(X, y, X_target)
+    else:
+        assert adapter.fit(X, y, X_target).predict(X_target).shape == (40,)
+
+
+def test_losses_compose_by_addition():
+    total = 2 * DeepCORAL() + MCC() + 0.5 * DAN()
+    assert [type(part).__name__ for part in total.losses] == ["DeepCORAL", "MCC", "DAN"]
+    assert total.weights == (200.0, 1.0, 0.5)
+    source, target = batches()
+    parts = [DeepCORAL(), MCC(), DAN()]
+    expected = sum(w * part(source, target, 0.5).item() for w, part in zip((200, 1, 0.5), parts, strict=True))
+    assert total(source, target, 0.5).item() == pytest.approx(expected)
+    assert clone(total).weights == total.weights
+    with pytest.raises(TypeError):
+        DeepCORAL() + 1
