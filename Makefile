@@ -9,10 +9,10 @@ PYTEST_FLAGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # small arrays and two processes: one thread each (waiting OpenMP threads cost minutes on a busy machine)
-demo test test-fast bench-verdict bench-adapt: export OMP_NUM_THREADS = 1
+demo test test-fast bench-verdict bench-adapt bench-alignment: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format types bench bench-verdict bench-adapt build clean distclean
+.PHONY: help demo test test-fast lint format types bench bench-verdict bench-adapt bench-alignment build clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ bench-verdict: $(VENV)/ready-core ## level and power of the verdict, into benchm
 
 bench-adapt: $(VENV)/ready-core ## does adapting gain, and leave alone what it should?
 	$(BIN)/python benchmarks/bench_adapt.py $(BENCH_FLAGS)
+
+bench-alignment: $(VENV)/ready-core ## aligners beside their peers (environments: benchmarks/peers/README.md)
+	$(BIN)/python benchmarks/bench_alignment.py $(BENCH_FLAGS)
 
 build: $(VENV)/ready-build ## source archive and wheel, in dist/
 	rm -rf dist
