@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from .label_shift import MLLS, PriorCorrection
     from .selection import AdaptationResult, Recommendation, adapt, recommend
     from .transfer import PriorCentered
-    from .weighting import ClassifierRatio, ImportanceWeighting, RuLSIF
+    from .weighting import (
+        KLIEP,
+        KMM,
+        ClassifierRatio,
+        EntropyBalancing,
+        GaussianRatio,
+        ImportanceWeighting,
+        KernelDensityRatio,
+        NearestNeighborRatio,
+        RuLSIF,
+    )
 
 _HOME = {
     "adapt": ".selection",
@@ -29,6 +39,12 @@ _HOME = {
     "ImportanceWeighting": ".weighting",
     "ClassifierRatio": ".weighting",
     "RuLSIF": ".weighting",
+    "KLIEP": ".weighting",
+    "KMM": ".weighting",
+    "EntropyBalancing": ".weighting",
+    "NearestNeighborRatio": ".weighting",
+    "GaussianRatio": ".weighting",
+    "KernelDensityRatio": ".weighting",
     "PriorCorrection": ".label_shift",
     "MLLS": ".label_shift",
     "FeatureAlignment": ".alignment",
@@ -54,6 +70,12 @@ __all__ = [
     "__version__",
     "adapt",
     "recommend",
+    "KLIEP",
+    "KMM",
+    "EntropyBalancing",
+    "NearestNeighborRatio",
+    "GaussianRatio",
+    "KernelDensityRatio",
 ]
 
 

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from shift_detectors._errors import InputError
 
 from .._base import Target, as_rows, check_columns, column_names
+from ._diagnosis import WeightDiagnosis, diagnose_weights
 
 
 def effective_sample_size(weights: np.ndarray) -> float:
@@ -28,6 +29,12 @@ def effective_sample_size(weights: np.ndarray) -> float:
     """
     weights = np.asarray(weights, float)
     return float(weights.sum() ** 2 / np.sum(weights**2))
+
+
+def check_clip(clip: float | None) -> None:
+    """Raise unless `clip` is None or a multiple of the mean weight above 1."""
+    if clip is not None and not clip > 1:
+        raise InputError(f"clip={clip!r}", "a number above 1 (times the mean weight) or None", "Choose one.")
 
 
 class BaseRatio(BaseEstimator):
@@ -88,6 +95,19 @@ class BaseRatio(BaseEstimator):
         X = as_rows(X, "X")
         check_columns(X, "X", self.n_features_in_, self._names)
         return self._predict(X) * self.scale_
+
+    def diagnose(self, X_source: Any, X_target: Any) -> WeightDiagnosis:
+        """How much closer `weights_` bring the source to the target; see `diagnose_weights`.
+
+        Parameters
+        ----------
+        X_source, X_target : array, DataFrame or sparse matrix
+            The rows that were given to `fit`.
+        """
+        check_is_fitted(self)
+        if isinstance(X_target, Target):
+            X_target = X_target.X
+        return diagnose_weights(X_source, X_target, self.weights_)
 
     def _fit(self, X_source: Any, X_target: Any, groups: np.ndarray | None) -> np.ndarray:
         raise NotImplementedError

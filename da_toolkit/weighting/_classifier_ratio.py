@@ -22,13 +22,15 @@ from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._learners import one_thread
 
 from .._base import take_rows
-from ._base import BaseRatio
+from ._base import BaseRatio, check_clip
 from ._encoder import RowEncoder, pool
+from ._gaussian_ratio import SELECT_ON, TwoGaussians, choose_shares
 
 DENSE_UP_TO = 100  # columns of a sparse matrix
 MIN_COVERAGE = 0.05
 EDGE = 1e-6  # probabilities are kept this far from 0 and 1
 PRODUCTS_UP_TO = 30  # columns of the design up to which all pairwise products are tried
+GAUSSIANS_UP_TO = 100  # columns of the design up to which two Gaussians are tried
 
 
 class ClassifierRatio(BaseRatio):
@@ -47,10 +49,10 @@ class ClassifierRatio(BaseRatio):
     ----------
     classifier : classifier, optional
         Any scikit-learn classifier with ``predict_proba`` or ``decision_function``; it sees the rows as they
-        are. By default three learners are stacked: logistic regression, logistic regression with squares (and
-        products, up to 12 columns), and gradient-boosted trees; they take frames with categories, datetimes
-        and missing values. On sparse matrices with more than 100 columns
-        the default is logistic regression.
+        are. By default five learners are stacked: logistic regression, the same with squares, with all pairwise
+        products (up to 30 columns), two Gaussians (`GaussianRatio`, up to 100 columns), and gradient-boosted
+        trees; they take frames with categories, datetimes and missing values. On sparse matrices with more than
+        100 columns the default is logistic regression.
     cv : int, default 5
         Folds of the cross-fitting; no more than there are groups.
     calibration : {"logistic", "isotonic", None}, default "logistic"
@@ -70,6 +72,8 @@ class ClassifierRatio(BaseRatio):
     coverage_ : float
         Estimated share of the target that lies where the source has rows: the mean unscaled weight, which
         is 1 under full overlap.
+    log_odds_ : ndarray of shape (n_source + n_target,)
+        Out-of-fold log-odds of "target", source rows first, before clipping.
     auc_ : float
         Out-of-fold area under the ROC curve of source against target; .5 means no visible shift.
 
@@ -117,8 +121,9 @@ class ClassifierRatio(BaseRatio):
             models = [clone(learner).fit(take_rows(rows, train), domain[train]) for learner in learners]
             scores[test] = _log_odds(models, take_rows(rows, test))
             self.models_.append(models)
-        self.coef_, self.intercept_, self._steps = _stack(scores, domain, self.calibration)
-        odds = self._odds(scores)
+        self.coef_, self.intercept_, self._steps = stack(scores, domain, self.calibration)
+        self.log_odds_ = self._log_odds(scores)
+        odds = np.exp(self.log_odds_)
         self.auc_ = float(roc_auc_score(domain, odds))
         self.coverage_ = float(min(1.0, odds[:n_source].mean() * n_source / n_target))
         if self.coverage_ < MIN_COVERAGE:
@@ -133,21 +138,24 @@ class ClassifierRatio(BaseRatio):
         return np.minimum(odds[:n_source], self._largest)
 
     def _predict(self, X: Any) -> np.ndarray:
+        return np.minimum(np.exp(self.predict_log_odds(X)), self._largest)
+
+    def predict_log_odds(self, X: Any) -> np.ndarray:
+        """Log-odds of "target" for new rows, before clipping; shape (n_rows,)."""
         X = self._readable(X)
-        scores = np.mean([_log_odds(models, X) for models in self.models_], axis=0)
-        return np.minimum(self._odds(scores), self._largest)
+        return self._log_odds(np.mean([_log_odds(models, X) for models in self.models_], axis=0))
 
     def _readable(self, X: Any) -> Any:
         """Sparse rows with few columns (encoded categories) are made dense for the default learners."""
         few = self.classifier is None and sparse.issparse(X) and X.shape[1] <= DENSE_UP_TO
         return X.toarray() if few else X
 
-    def _odds(self, scores: np.ndarray) -> np.ndarray:
-        """Odds of "target" from the log-odds of the learners."""
+    def _log_odds(self, scores: np.ndarray) -> np.ndarray:
+        """Log-odds of "target" from those of the learners."""
         z = scores @ self.coef_ + self.intercept_
         if self._steps is not None:
             z = logit(np.clip(self._steps.predict(z), EDGE, 1 - EDGE))
-        return np.exp(np.clip(z, -300, 300))
+        return np.clip(z, -300, 300)
 
     def _check(self, n_source: int, n_target: int) -> None:
         if self.calibration not in ("logistic", "isotonic", None):
@@ -158,8 +166,7 @@ class ClassifierRatio(BaseRatio):
                 "None only with a classifier of your own",
                 "The default stacks several learners, which needs the logistic step.",
             )
-        if self.clip is not None and not self.clip > 1:
-            raise InputError(f"clip={self.clip!r}", "a number above 1 (times the mean weight) or None", "Choose one.")
+        check_clip(self.clip)
         if not 2 <= self.cv <= min(n_source, n_target):
             raise InputError(
                 f"cv={self.cv} folds for {n_source} source and {n_target} target rows",
@@ -177,7 +184,8 @@ class ClassifierRatio(BaseRatio):
             return [LogisticRegression(C=1.0, max_iter=300)]
         encoder = RowEncoder(rows)
         terms = ["linear", "squares"] + ["products"] * (encoder.n_linear <= PRODUCTS_UP_TO)
-        return [*(_Linear(encoder, t) for t in terms), _Trees(encoder, seed)]
+        gaussians = [_Gaussians(encoder)] * (encoder.n_linear <= GAUSSIANS_UP_TO)
+        return [*(_Linear(encoder, t) for t in terms), *gaussians, _Trees(encoder, seed)]
 
     def _splits(self, domain: np.ndarray, groups: np.ndarray | None, rng: np.random.RandomState):
         if groups is None:
@@ -201,7 +209,7 @@ def _log_odds(models: list, X: Any) -> np.ndarray:
     return np.column_stack(columns)
 
 
-def _stack(scores: np.ndarray, domain: np.ndarray, calibration: str | None):
+def stack(scores: np.ndarray, domain: np.ndarray, calibration: str | None):
     """Slopes >= 0 and intercept that predict the domain from out-of-fold log-odds; isotonic steps or None."""
     if calibration is None:
         return np.ones(1), 0.0, None
@@ -254,6 +262,25 @@ class _Linear(ClassifierMixin, BaseEstimator):
             a, b = np.triu_indices(Z.shape[1])
             return np.column_stack([Z, bounded[:, a] * bounded[:, b] / np.where(a == b, 2, 1)])
         return Z
+
+
+class _Gaussians(ClassifierMixin, BaseEstimator):
+    """The ratio of two Gaussians: where they fit, nothing learns it from fewer rows."""
+
+    def __init__(self, encoder: RowEncoder):
+        self.encoder = encoder
+
+    def fit(self, X, y):
+        Z = self.encoder.linear(X)
+        source, target = Z[y == 0], Z[y == 1]
+        shared, diagonal, self.slope_ = choose_shares(source[:SELECT_ON], target[:SELECT_ON])
+        self.gaussians_ = TwoGaussians(source, target, shared, diagonal)
+        return self
+
+    def predict_proba(self, X):
+        n_source, n_target = self.gaussians_.n
+        odds = self.slope_ * self.gaussians_.log_ratio(self.encoder.linear(X)) + np.log(n_target / n_source)
+        return np.column_stack([expit(-odds), expit(odds)])
 
 
 class _Trees(ClassifierMixin, BaseEstimator):

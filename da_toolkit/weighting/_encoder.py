@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
 
 from shift_detectors._errors import InputError
 
@@ -14,6 +15,7 @@ from .._base import column_names
 
 RARE = 10  # categories with fewer rows share one column
 MAX_LEVELS = 30  # indicator columns per categorical feature
+SPARSE_COMPONENTS = 50  # sparse rows are reduced to this many components
 MAX_CODES = 62  # the trees take 64 bins: rarer categories share the last code
 
 
@@ -80,6 +82,16 @@ class RowEncoder:
             blocks.append((codes == MISSING).astype(float)[:, None])
         return np.column_stack(blocks)
 
+    def linear_names(self, columns: Any) -> list[str]:
+        """Names of the columns of `linear`, given those of the table (None: x0, x1, ...)."""
+        if columns is None:
+            columns = [f"x{j}" for j in range(len(self.numeric) + len(self.categorical))]
+        numeric = [str(columns[j]) for j in self.numeric]
+        names = numeric + [f"{numeric[k]} is missing" for k in np.flatnonzero(self.has_missing)]
+        for j, levels, frequent in zip(self.categorical, self.levels, self.frequent, strict=True):
+            names += [f"{columns[j]} = {level}" for level in levels[:frequent]] + [f"{columns[j]} is missing"]
+        return names
+
     def _numbers(self, frame: pd.DataFrame) -> np.ndarray:
         values = np.empty((len(frame), len(self.numeric)))
         for k, j in enumerate(self.numeric):
@@ -97,6 +109,41 @@ class RowEncoder:
 
 
 MISSING = -1
+
+
+class NumberEncoder:
+    """Rows of any supported table as standardised numbers without missing values, for ratios that need distances.
+
+    Frames go through `RowEncoder.linear`. Sparse matrices with more than 50 columns are reduced to 50 components
+    first (truncated singular value decomposition of the pooled rows).
+
+    Parameters
+    ----------
+    rows : array, DataFrame or sparse matrix of shape (n_rows, n_features)
+        The pooled rows.
+    rng : RandomState
+        Of the decomposition.
+    """
+
+    def __init__(self, rows: Any, rng: np.random.RandomState):
+        self._reduce = None
+        if sparse.issparse(rows) and min(rows.shape) > SPARSE_COMPONENTS:
+            self._reduce = TruncatedSVD(SPARSE_COMPONENTS, random_state=rng).fit(rows)
+        self._encoder = RowEncoder(self._dense(rows))
+
+    def __call__(self, X: Any) -> np.ndarray:
+        return self._encoder.linear(self._dense(X))
+
+    def names(self, columns: Any) -> list[str]:
+        """Names of the numbers, given those of the columns (None: x0, x1, ...)."""
+        if self._reduce is not None:
+            return [f"component {k}" for k in range(SPARSE_COMPONENTS)]
+        return self._encoder.linear_names(columns)
+
+    def _dense(self, X: Any) -> Any:
+        if self._reduce is not None:
+            return self._reduce.transform(X)
+        return X.toarray() if sparse.issparse(X) else X
 
 
 def pool(X_source: Any, X_target: Any) -> Any:

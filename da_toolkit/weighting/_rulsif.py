@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
-from sklearn.decomposition import TruncatedSVD
 from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
 
-from .._base import as_rows, take_rows
+from .._base import as_rows
 from ._base import BaseRatio
-from ._encoder import RowEncoder, pool
+from ._classifier_ratio import ClassifierRatio
+from ._encoder import NumberEncoder, pool
 
 BANDWIDTHS = (0.4, 0.6, 0.8, 1.0, 1.5, 2.5)  # times the median distance
 PENALTIES = tuple(10.0 ** np.arange(-4, 2.5, 0.5))
-SPARSE_COMPONENTS = 50  # sparse rows are reduced to this many components
+SELECT_ON = 5000  # rows per domain on which bandwidth and penalty are chosen
+HIGH_DIMENSION = 30  # columns from which on the ratio is learnt along the log-odds of a domain classifier
+BLOCK = 10_000  # rows whose bumps are in memory at once
 
 
 class RuLSIF(BaseRatio):
@@ -37,7 +39,12 @@ class RuLSIF(BaseRatio):
 
     The ridge thus pulls the ratio towards 1, which is "no shift" (the original pulls it towards 0). Bandwidth
     and penalty minimise the leave-one-out objective, which is exact and costs one eigendecomposition per
-    bandwidth and side: removing row x from H is a rank-one change.
+    bandwidth and side: removing row x from H is a rank-one change. They are chosen on at most 5000 random rows per
+    domain; coefficients and weights use all rows.
+
+    Distances all look alike in many columns. From 30 columns on (after encoding) x is therefore replaced by the
+    cross-fitted log-odds of `ClassifierRatio`: the ratio of the densities of the true log-odds is the ratio of the
+    densities of x itself.
 
     Parameters
     ----------
@@ -50,7 +57,7 @@ class RuLSIF(BaseRatio):
     penalties : sequence of float, optional
         Candidates for the ridge; 1e-4 to 100 by default.
     random_state : int, RandomState or None
-        Choice of the centers.
+        Choice of the centers and of the rows for the selection; the classifier in many columns.
 
     Attributes
     ----------
@@ -66,10 +73,9 @@ class RuLSIF(BaseRatio):
 
     Notes
     -----
-    Frames are encoded, all columns standardised; sparse matrices are reduced to 50 components. Assumes
-    overlap, as every ratio; fails in high dimension, where distances all look alike: prefer `ClassifierRatio`
-    there. References: Kanamori, Hido, Sugiyama (2009), JMLR 10:1391-1445; Yamada, Suzuki, Kanamori, Hachiya,
-    Sugiyama (2013), Neural Computation 25(5):1324-1370.
+    Frames are encoded, all columns standardised. Assumes overlap, as every ratio, and a ratio that is as smooth
+    everywhere: one bandwidth serves all rows. References: Kanamori, Hido, Sugiyama (2009), JMLR 10:1391-1445;
+    Yamada, Suzuki, Kanamori, Hachiya, Sugiyama (2013), Neural Computation 25(5):1324-1370.
 
     Examples
     --------
@@ -100,34 +106,44 @@ class RuLSIF(BaseRatio):
         if min(X_source.shape[0], X_target.shape[0]) < 3:
             raise InputError("fewer than 3 rows on a side", "at least 3", "Collect more rows.")
         rng = check_random_state(self.random_state)
-        rows = pool(X_source, X_target)
-        self._reduce = None
-        if sparse.issparse(rows) and min(rows.shape) > SPARSE_COMPONENTS:
-            self._reduce = TruncatedSVD(SPARSE_COMPONENTS, random_state=rng).fit(rows)
-        self._encoder = RowEncoder(self._dense(rows))
-        source, target = self._encode(X_source), self._encode(X_target)
-        n_target = len(target)
-        self.centers_ = target[np.sort(rng.permutation(n_target)[: self.n_centers])]
-        sample = take_rows(source, rng.permutation(len(source))[: self.n_centers])
-        median = np.median(pairwise_distances(sample, self.centers_))
-        distances = [pairwise_distances(rows, self.centers_, metric="sqeuclidean") for rows in (source, target)]
+        source, target = self._view(X_source, X_target, groups, rng)
+        self.centers_ = _some(target, self.n_centers, rng)
+        median = np.median(pairwise_distances(_some(source, self.n_centers, rng), self.centers_))
+        samples = _some(source, SELECT_ON, rng), _some(target, SELECT_ON, rng)
+        distances = [pairwise_distances(rows, self.centers_, metric="sqeuclidean") for rows in samples]
 
         bandwidths = np.asarray(self.bandwidths or BANDWIDTHS, float) * (median or 1.0)
         penalties = np.asarray(self.penalties or PENALTIES, float)
         self.objective_ = np.empty((len(bandwidths), len(penalties)))
-        best = np.inf
         for i, bandwidth in enumerate(bandwidths):
             phi_source, phi_target = (np.exp(-d / (2 * bandwidth**2)) for d in distances)
             on_source, on_target = leave_one_out(phi_source, phi_target, self.alpha, penalties)
             mixture = self.alpha * (on_target**2).mean(0) + (1 - self.alpha) * (on_source**2).mean(0)
             self.objective_[i] = mixture / 2 - on_target.mean(0)
-            j = int(np.argmin(self.objective_[i]))
-            if self.objective_[i, j] < best:
-                best = self.objective_[i, j]
-                self.bandwidth_, self.penalty_ = float(bandwidth), float(penalties[j])
-                self.relative_ratio_ = on_source[:, j]
-                self._theta = solve(phi_source, phi_target, self.alpha, self.penalty_)
+        i, j = np.unravel_index(np.argmin(self.objective_), self.objective_.shape)
+        self.bandwidth_, self.penalty_ = float(bandwidths[i]), float(penalties[j])
+
+        of_source, of_target = (Moments.of(map(self._bumps, _blocks(rows))) for rows in (source, target))
+        self._theta = _theta(of_source, of_target, self.alpha, self.penalty_)
+        blocks = map(self._bumps, _blocks(source))
+        self.relative_ratio_ = np.concatenate(
+            [left_out_source(phi, of_source, of_target, self.alpha, np.array([self.penalty_]))[:, 0] for phi in blocks]
+        )
         return self.relative_ratio_
+
+    def _view(self, X_source: Any, X_target: Any, groups: Any, rng: np.random.RandomState) -> list[np.ndarray]:
+        """Both domains as numbers; in many columns as the log-odds of a classifier."""
+        self._numbers, self._classifier = NumberEncoder(pool(X_source, X_target), rng), None
+        source, target = self._numbers(X_source), self._numbers(X_target)
+        if source.shape[1] < HIGH_DIMENSION:
+            return [source, target]
+        folds = min(5, len(source), len(target))
+        self._classifier = ClassifierRatio(cv=folds, random_state=rng).fit(X_source, X_target, groups=groups)
+        log_odds = self._classifier.log_odds_[:, None]
+        return [log_odds[: len(source)], log_odds[len(source) :]]
+
+    def _encode(self, X: Any) -> np.ndarray:
+        return self._numbers(X) if self._classifier is None else self._classifier.predict_log_odds(X)[:, None]
 
     def predict_relative(self, X: Any) -> np.ndarray:
         """Raw relative ratio r(x) of new rows; shape (n_rows,)."""
@@ -135,24 +151,49 @@ class RuLSIF(BaseRatio):
         return self._predict(as_rows(X, "X"))
 
     def _predict(self, X: Any) -> np.ndarray:
-        squared = pairwise_distances(self._encode(X), self.centers_, metric="sqeuclidean")
-        return np.maximum(0, 1 + np.exp(-squared / (2 * self.bandwidth_**2)) @ self._theta)
+        return np.concatenate(
+            [np.maximum(0, 1 + self._bumps(block) @ self._theta) for block in _blocks(self._encode(X))]
+        )
 
-    def _encode(self, X: Any) -> np.ndarray:
-        return self._encoder.linear(self._dense(X))
+    def _bumps(self, rows: np.ndarray) -> np.ndarray:
+        squared = pairwise_distances(rows, self.centers_, metric="sqeuclidean")
+        return np.exp(-squared / (2 * self.bandwidth_**2))
 
-    def _dense(self, X: Any) -> Any:
-        if self._reduce is not None:
-            return self._reduce.transform(X)
-        return X.toarray() if sparse.issparse(X) else X
+
+def _some(rows: np.ndarray, n: int, rng: np.random.RandomState) -> np.ndarray:
+    """At most n random rows, in their order."""
+    return rows[np.sort(rng.permutation(len(rows))[:n])]
+
+
+def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    return (rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """All that the least-squares problem needs of one domain: rows, sum and Gram matrix of the bumps."""
+
+    n: int
+    total: np.ndarray
+    gram: np.ndarray
+
+    @classmethod
+    def of(cls, blocks: Iterable[np.ndarray]) -> Moments:
+        """Sum over blocks of rows."""
+        n, total, gram = 0, 0.0, 0.0
+        for phi in blocks:
+            n, total, gram = n + len(phi), total + phi.sum(0), gram + phi.T @ phi
+        return cls(n, np.asarray(total), np.asarray(gram))
 
 
 def solve(phi_source: np.ndarray, phi_target: np.ndarray, alpha: float, penalty: float) -> np.ndarray:
     """Coefficients theta of the relative ratio ``1 + phi theta``; shape (n_centers,)."""
-    H = alpha * phi_target.T @ phi_target / len(phi_target) + (
-        (1 - alpha) * phi_source.T @ phi_source / len(phi_source)
-    )
-    h = (1 - alpha) * (phi_target.mean(0) - phi_source.mean(0))
+    return _theta(Moments.of([phi_source]), Moments.of([phi_target]), alpha, penalty)
+
+
+def _theta(source: Moments, target: Moments, alpha: float, penalty: float) -> np.ndarray:
+    H = alpha * target.gram / target.n + (1 - alpha) * source.gram / source.n
+    h = (1 - alpha) * (target.total / target.n - source.total / source.n)
     return np.linalg.solve(H + penalty * np.eye(len(H)), h)
 
 
@@ -172,30 +213,36 @@ def leave_one_out(
     on_source : ndarray of shape (n_source, n_penalties)
     on_target : ndarray of shape (n_target, n_penalties)
     """
-    ns, nt = len(phi_source), len(phi_target)
-    gram_source, gram_target = phi_source.T @ phi_source, phi_target.T @ phi_target
-    sum_source, sum_target = phi_source.sum(0), phi_target.sum(0)
-
-    def own_values(phi, A, b, c, e):
-        values, vectors = np.linalg.eigh(A)
-        inverse = 1 / (np.maximum(values, 0)[:, None] + penalties)  # (n_centers, n_penalties)
-        rotated = phi @ vectors
-        q = rotated**2 @ inverse
-        fit = rotated @ (inverse * (vectors.T @ b)[:, None])
-        return np.maximum(0, 1 + (fit + e * q) / (1 - c * q))
-
-    on_source = own_values(
-        phi_source,
-        alpha * gram_target / nt + (1 - alpha) * gram_source / (ns - 1),
-        (1 - alpha) * (sum_target / nt - sum_source / (ns - 1)),
-        (1 - alpha) / (ns - 1),
-        (1 - alpha) / (ns - 1),
-    )
-    on_target = own_values(
+    source, target = Moments.of([phi_source]), Moments.of([phi_target])
+    on_target = _own_values(
         phi_target,
-        alpha * gram_target / (nt - 1) + (1 - alpha) * gram_source / ns,
-        (1 - alpha) * (sum_target / (nt - 1) - sum_source / ns),
-        alpha / (nt - 1),
-        -(1 - alpha) / (nt - 1),
+        alpha * target.gram / (target.n - 1) + (1 - alpha) * source.gram / source.n,
+        (1 - alpha) * (target.total / (target.n - 1) - source.total / source.n),
+        alpha / (target.n - 1),
+        -(1 - alpha) / (target.n - 1),
+        penalties,
     )
-    return on_source, on_target
+    return left_out_source(phi_source, source, target, alpha, penalties), on_target
+
+
+def left_out_source(
+    phi: np.ndarray, source: Moments, target: Moments, alpha: float, penalties: np.ndarray
+) -> np.ndarray:
+    """The same for some of the source rows, given what the sums over all rows are."""
+    return _own_values(
+        phi,
+        alpha * target.gram / target.n + (1 - alpha) * source.gram / (source.n - 1),
+        (1 - alpha) * (target.total / target.n - source.total / (source.n - 1)),
+        (1 - alpha) / (source.n - 1),
+        (1 - alpha) / (source.n - 1),
+        penalties,
+    )
+
+
+def _own_values(phi: np.ndarray, A: np.ndarray, b: np.ndarray, c: float, e: float, penalties: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(A)
+    inverse = 1 / (np.maximum(values, 0)[:, None] + penalties)  # (n_centers, n_penalties)
+    rotated = phi @ vectors
+    q = rotated**2 @ inverse
+    fit = rotated @ (inverse * (vectors.T @ b)[:, None])
+    return np.maximum(0, 1 + (fit + e * q) / (1 - c * q))

@@ -1,0 +1,267 @@
+"""Do the weights make the source look like the target, and how many rows do they rest on?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils import check_random_state
+
+from shift_detectors._errors import InputError
+
+from .._base import as_rows, check_columns, column_names
+from ._encoder import NumberEncoder, pool
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BALANCED = 0.1  # |standardised mean difference| up to which a column counts as balanced
+LARGEST = 10  # rows named
+DRAWN = 20  # columns drawn and printed, those that differed most
+COMPARED = 2000  # rows per domain whose nearest neighbours are looked up
+
+
+@dataclass(frozen=True)
+class WeightDiagnosis:
+    """What weights do to a source sample, as `diagnose_weights` found it.
+
+    Attributes
+    ----------
+    features : tuple of str
+        Columns that vary; a category counts as one column per frequent level.
+    before, after : tuple of float
+        Standardised mean difference of every column, target minus source, without and with the weights.
+    effective_sample_size : float
+        ``sum(w)^2 / sum(w^2)``.
+    n_source, n_target : int
+    largest : tuple of (int, float)
+        Row number and weight (in multiples of the mean) of the heaviest source rows, heaviest first.
+    top_weight_share : float
+        Share of the weight on the heaviest percent of the rows.
+    coverage : float
+        Share of the target rows that have a source row as near as source rows have each other: no farther than
+        99 % of them. About .99 without shift; weights cannot help the rest.
+    weights : ndarray of shape (n_source,)
+        Mean 1.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> source, target = rng.normal(0, 1, (2000, 2)), rng.normal([0.5, 0], 1, (2000, 2))
+    >>> round(diagnose_weights(source, target, np.ones(2000)).effective_sample_size)
+    2000
+    """
+
+    features: tuple[str, ...]
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    effective_sample_size: float
+    n_source: int
+    n_target: int
+    largest: tuple[tuple[int, float], ...]
+    top_weight_share: float
+    coverage: float
+    weights: np.ndarray = field(repr=False, compare=False)
+
+    @property
+    def unbalanced(self) -> tuple[str, ...]:
+        """Columns whose weighted mean is still more than .1 standard deviations away from the target's."""
+        return tuple(f for f, after in zip(self.features, self.after, strict=True) if abs(after) > BALANCED)
+
+    @property
+    def summary(self) -> str:
+        """The findings in three sentences."""
+        n_before = sum(abs(b) > BALANCED for b in self.before)
+        share = self.effective_sample_size / self.n_source
+        return (
+            f"{n_before} of {len(self.features)} columns differ by more than {BALANCED} standard deviations before "
+            f"weighting, {len(self.unbalanced)} after. The effective sample size is "
+            f"{self.effective_sample_size:.0f} of {self.n_source} source rows ({share:.0%}); the heaviest percent has "
+            f"{self.top_weight_share:.0%} of the weight. {self.coverage:.0%} of the target lies near source rows."
+        )
+
+    def __str__(self) -> str:
+        width = max(len(name) for name in self.features)
+        lines = [self.summary, "", f"{'':{width}}  before   after"]
+        lines += [f"{name:{width}}  {b:+6.2f}  {a:+6.2f}" for name, b, a in self._ranked()]
+        if len(self.features) > DRAWN:
+            lines.append(f"... and {len(self.features) - DRAWN} more")
+        heaviest = ", ".join(f"row {row}: {weight:.1f}" for row, weight in self.largest[:5])
+        return "\n".join([*lines, "", f"Largest weights (mean 1): {heaviest}"])
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><td style='text-align:left'>{escape(name)}</td><td>{b:+.2f}</td><td>{a:+.2f}</td></tr>"
+            for name, b, a in self._ranked()
+        )
+        return (
+            f"<div style='max-width:60rem'><p>{escape(self.summary)}</p><details><summary>Balance</summary>"
+            f"<table><tr><th></th><th>before</th><th>after</th></tr>{cells}</table></details>"
+            "<p>Picture: <code>.plot()</code></p></div>"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the single weights, as plain values for JSON."""
+        rows = zip(self.features, self.before, self.after, strict=True)
+        return {
+            "balance": [{"feature": name, "before": b, "after": a} for name, b, a in rows],
+            "effective_sample_size": self.effective_sample_size,
+            "n_source": self.n_source,
+            "n_target": self.n_target,
+            "largest": [{"row": row, "weight": weight} for row, weight in self.largest],
+            "top_weight_share": self.top_weight_share,
+            "coverage": self.coverage,
+        }
+
+    def plot(self, ax: Any = None) -> Figure:
+        """Draw the balance before and after, and the histogram of the weights.
+
+        Parameters
+        ----------
+        ax : pair of matplotlib Axes, or one, optional
+            Axes of the two pictures; on a single one only the balance is drawn. By default a new figure.
+
+        Returns
+        -------
+        matplotlib Figure
+        """
+        from shift_detectors._plot import ReportFigure
+        from shift_detectors._style import style
+
+        with style():
+            if ax is None:
+                height = 1.6 + 0.24 * min(len(self.features), DRAWN)
+                figure = ReportFigure(figsize=(9, max(height, 3.0)), layout="constrained")
+                ax = figure.subplots(1, 2, width_ratios=[3, 2])
+            axes = np.ravel(ax)
+            self._draw_balance(axes[0])
+            if len(axes) > 1:
+                self._draw_weights(axes[1])
+        return axes[0].figure
+
+    def _draw_balance(self, ax: Any) -> None:
+        from shift_detectors._style import FAINT, SOURCE
+
+        ranked = self._ranked()
+        rows = np.arange(len(ranked))
+        before, after = (np.abs([row[k] for row in ranked]) for k in (1, 2))
+        ax.axvspan(0, BALANCED, color=FAINT, alpha=0.18, lw=0)
+        ax.hlines(rows, before, after, color=FAINT, lw=1.2, zorder=1)
+        ax.plot(before, rows, "o", ms=6, mfc="white", mec=SOURCE, mew=1.4, label="source")
+        ax.plot(after, rows, "o", ms=6, mfc=SOURCE, mec=SOURCE, mew=1.4, label="source, weighted")
+        ax.set_yticks(rows, [name for name, *_ in ranked], parse_math=False)
+        ax.set_ylim(len(ranked) - 0.4, -0.6)
+        ax.set_xlim(left=-0.012 * max(ax.get_xlim()[1], BALANCED))  # room for the dots at 0
+        ax.tick_params(axis="y", length=0)
+        ax.set_xlabel("|difference of means to the target|, standard deviations\n(grey: balanced)")
+        more = len(self.features) - len(ranked)
+        ax.set_title("Balance" if not more else f"Balance, {len(ranked)} of {len(self.features)} columns")
+        ax.legend(loc="lower right")
+
+    def _draw_weights(self, ax: Any) -> None:
+        from shift_detectors._style import FAINT, SOURCE
+
+        ax.hist(self.weights, bins=40, color=SOURCE)
+        ax.axvline(1, color=FAINT, lw=1.2)
+        ax.set_yscale("log")
+        ax.set_xlabel("weight (mean 1)")
+        ax.set_ylabel("source rows (log scale)")
+        ax.set_title(f"Weights: {self.n_source} rows count as {self.effective_sample_size:.0f}")
+
+    def _ranked(self) -> list[tuple[str, float, float]]:
+        """Columns with their two differences, the largest first."""
+        rows = zip(self.features, self.before, self.after, strict=True)
+        return sorted(rows, key=lambda row: -max(abs(row[1]), abs(row[2])))[:DRAWN]
+
+
+def diagnose_weights(
+    X_source: Any, X_target: Any, weights: Any, *, feature_names: Sequence[str] | None = None
+) -> WeightDiagnosis:
+    """Compare the source with the target, without and with weights.
+
+    The standardised mean difference of a column is::
+
+        ( mean_target - sum_i w_i x_i / sum_i w_i ) / sqrt( (var_source + var_target) / 2 )
+
+    with the same denominator before (w = 1) and after. Balanced means are necessary, not sufficient: weights from a
+    wrong ratio may balance means and miss everything else.
+
+    Parameters
+    ----------
+    X_source, X_target : array, DataFrame or sparse matrix of shape (n_rows, n_features)
+        A sparse matrix with more than 50 columns is compared on 50 components.
+    weights : array-like of shape (n_source,)
+        Non-negative, on any scale.
+    feature_names : sequence of str, optional
+        Names of the columns of arrays.
+
+    Returns
+    -------
+    WeightDiagnosis
+
+    References
+    ----------
+    Austin, Stuart (2015), Moving towards best practice when using inverse probability of treatment weighting,
+    Statistics in Medicine 34(28):3661-3679.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> source, target = rng.normal(0, 1, (2000, 2)), rng.normal([0.5, 0], 1, (2000, 2))
+    >>> found = diagnose_weights(source, target, np.exp(0.5 * source[:, 0]), feature_names=["age", "weight"])
+    >>> np.round(found.before, 1).tolist(), np.round(found.after, 1).tolist()
+    ([0.5, 0.0], [0.1, 0.0])
+    >>> found.unbalanced
+    ()
+    """
+    X_source, X_target = as_rows(X_source, "X_source"), as_rows(X_target, "X_target")
+    names = column_names(X_source)
+    check_columns(X_target, "X_target", X_source.shape[1], names, other="X_source")
+    weights = np.asarray(weights, float)
+    if weights.shape != (X_source.shape[0],):
+        raise InputError(
+            f"weights of shape {weights.shape}",
+            f"shape ({X_source.shape[0]},), one per row of X_source",
+            "Pass the source rows that the weights are of.",
+        )
+    if not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() <= 0:
+        raise InputError("negative, missing, infinite or only zero weights", "finite weights >= 0", "Check them.")
+    if feature_names is not None and len(feature_names) != X_source.shape[1]:
+        raise InputError(f"{len(feature_names)} feature_names", f"{X_source.shape[1]}", "Name every column.")
+    encode = NumberEncoder(pool(X_source, X_target), check_random_state(0))
+    source, target = encode(X_source), encode(X_target)
+    weights = weights / weights.mean()
+    names = encode.names(names if feature_names is None else feature_names)
+    spread = np.sqrt((source.var(axis=0) + target.var(axis=0)) / 2)
+    varies = np.flatnonzero((spread > 1e-12) | (np.abs(target.mean(0) - source.mean(0)) > 1e-12))
+    if not len(varies):
+        raise InputError("only constant columns", "at least one that varies", "There is nothing to balance.")
+    spread = np.maximum(spread, 1e-12)  # constant in each domain but at two values: infinitely far apart, nearly
+    before = (target.mean(0) - source.mean(0)) / spread
+    after = (target.mean(0) - np.average(source, axis=0, weights=weights)) / spread
+    heaviest = np.argsort(-weights, kind="stable")[: max(LARGEST, len(weights) // 100)]
+    return WeightDiagnosis(
+        features=tuple(names[j] for j in varies),
+        before=tuple(before[varies].tolist()),
+        after=tuple(after[varies].tolist()),
+        effective_sample_size=float(weights.sum() ** 2 / np.sum(weights**2)),
+        n_source=len(source),
+        n_target=len(target),
+        largest=tuple((int(row), float(weights[row])) for row in heaviest[:LARGEST]),
+        top_weight_share=float(weights[heaviest[: max(1, len(weights) // 100)]].sum() / weights.sum()),
+        coverage=_coverage(source, target),
+        weights=weights,
+    )
+
+
+def _coverage(source: np.ndarray, target: np.ndarray) -> float:
+    """Share of target rows as near to a source row as 99 % of the source rows are to another."""
+    index = NearestNeighbors().fit(source)
+    own = index.kneighbors(source[:: -(-len(source) // COMPARED)], min(2, len(source)))[0][:, -1]
+    distances = index.kneighbors(target[:: -(-len(target) // COMPARED)], 1)[0][:, 0]
+    return float(np.mean(distances <= np.quantile(own, 0.99)))
