@@ -357,6 +357,38 @@ def split_loss_change(
     return p_x, p_y_given_x
 
 
+def calibrated_confidence(
+    classes: np.ndarray,
+    proba_source: np.ndarray,
+    predicted_source: Any,
+    y_source: np.ndarray,
+    proba_target: np.ndarray,
+    predicted_target: Any,
+    weight: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of the predicted class at source and at target rows, calibrated on the labelled source rows.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Columns of the probabilities.
+    proba_source, proba_target : ndarray of shape (n_rows, n_classes)
+    predicted_source, predicted_target : array-like of shape (n_rows,)
+    y_source : ndarray of shape (n_source,)
+    weight : ndarray of shape (n_source,), optional
+        Of the source rows in the calibration; the density ratio calibrates for the target.
+    """
+    columns = {c: j for j, c in enumerate(np.asarray(classes).tolist())}
+
+    def code(labels: Any) -> np.ndarray:
+        return np.array([columns[c] for c in np.asarray(labels).tolist()])
+
+    calibrate = fit_calibration(proba_source, code(y_source), weight=weight)
+    pairs = ((proba_source, predicted_source), (proba_target, predicted_target))
+    source, target = (calibrate(p)[np.arange(len(p)), code(predicted)] for p, predicted in pairs)
+    return source, target
+
+
 def _confidence_estimates(
     estimator: Any, X_source: Any, y_source: np.ndarray, X_target: Any, correct: np.ndarray, notes: list[str]
 ) -> list[PerformanceEstimate]:
@@ -369,15 +401,14 @@ def _confidence_estimates(
     if not known.all() or len(np.unique(y_source)) < 2:
         notes.append("The model's classes are not those of the source rows: no estimate from its confidence.")
         return []
-    proba_source, proba_target = estimator.predict_proba(X_source), estimator.predict_proba(X_target)
-    columns = {c: j for j, c in enumerate(classes.tolist())}
-    y = np.array([columns[c] for c in y_source.tolist()])
-    calibrate = fit_calibration(proba_source, y)
-    confidence = []
-    for proba, X in ((proba_source, X_source), (proba_target, X_target)):
-        predicted = np.array([columns[c] for c in np.asarray(estimator.predict(X)).tolist()])
-        confidence.append(calibrate(proba)[np.arange(len(proba)), predicted])
-    source, target = confidence
+    source, target = calibrated_confidence(
+        classes,
+        estimator.predict_proba(X_source),
+        estimator.predict(X_source),
+        y_source,
+        estimator.predict_proba(X_target),
+        estimator.predict(X_target),
+    )
     return [
         average_confidence(target, source, correct),
         atc(source, correct, target),

@@ -129,5 +129,5 @@ def test_plain_models_targets_and_pickles():
 def test_rows_and_labels_must_match():
     X, y, X_target, _ = shifted(0, 100)
     model = LogisticRegression().fit(X, y)
-    with pytest.raises(InputError, match="y has 90 rows; accepted: 100"):
+    with pytest.raises(InputError, match=r"y of shape \(90,\); accepted: shape \(100,\)"):
         ImportanceWeightedScore(X_target, random_state=0)(model, X, y[:90])

@@ -19,9 +19,10 @@ from shift_detectors._results import PerformanceEstimate
 
 from .. import _registry
 from .._base import BaseAdapter, Domains, NumericColumns, Target, is_frozen, read_domains
+from .._folds import FOLDS, fit, labels, split
 from .._source_only import SourceOnly
 from . import _guard as guarding
-from ._crossfit import FOLDS, Trial, attempt, fit, gather, labels, run_fold, split
+from ._crossfit import Trial, attempt, gather, run_fold
 from ._guard import Case, Evidence, Finding
 from ._recommend import MIN_LABELS, covers, is_deep, recommend
 from ._result import AdaptationResult, Candidate, Recommendation

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 from shift_detectors._errors import InputError, MissingDependencyError
-from shift_detectors._learners import make_folds
 
 from .._base import Domains, take_rows
+from .._folds import fit, labels
 from ..validation._circular import reverse_model
-
-FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -55,29 +51,6 @@ class Trial:
     failure: str = ""
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
-
-
-def split(
-    domains: Domains, groups_target: np.ndarray | None, classification: bool, seed: int, n_folds: int = FOLDS
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fold numbers of the source rows and of the target rows; groups stay together, classes are balanced."""
-    if domains.groups is not None:
-        n_folds = min(n_folds, len(np.unique(domains.groups)))
-    n_folds = min(n_folds, len(domains.y) // 2, len(domains.labelled) // 2)
-    if n_folds < 2:
-        raise InputError(
-            f"{len(domains.y)} source and {len(domains.labelled)} target rows (or a single group)",
-            "enough for two folds",
-            "Nothing can be compared on so few rows.",
-        )
-    source = make_folds(
-        _codes(domains.y) if classification else np.zeros(len(domains.y)), n_folds, seed, domains.groups
-    )
-    strata = domains.labelled.astype(int)
-    if classification and domains.y_target is not None:
-        strata = strata * (1 + _codes(domains.y_target))
-    target = make_folds(strata, n_folds, seed, groups_target)
-    return source, target
 
 
 def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular: bool) -> dict[str, Any]:
@@ -141,32 +114,6 @@ def gather(name: str, adapter: Any, parts: list[dict], source_fold, target_fold)
         found[key] = ordered
     seen = sorted(set().union(*(part["warnings"] for part in parts)))
     return Trial(name, adapter, Answers(**found), "", tuple(seen), sum(part["seconds"] for part in parts))
-
-
-def fit(adapter: Any, X: Any, y: Any, X_target: Any, y_target: Any, **options: Any) -> Any:
-    """Fit a clone; of the options it gets those that are set, and an error says which it cannot take."""
-    model = clone(adapter)
-    taken = inspect.signature(model.fit).parameters
-    given = {name: value for name, value in options.items() if value is not None}
-    if "sample_weight" in given and "sample_weight" not in taken:
-        raise InputError(f"{type(model).__name__}.fit takes no sample_weight", "an adapter that does")
-    # groups and source_domain steer folds and several sources inside; without a use for them nothing is lost
-    given = {name: value for name, value in given.items() if name in taken}
-    return model.fit(X, y, X_target, y_target, **given)
-
-
-def labels(domains: Domains, rows: np.ndarray) -> np.ndarray | None:
-    """Target labels of some rows, None where unknown; None when there are none at all."""
-    known = domains.labelled[rows]
-    if domains.y_target is None or not known.any():
-        return None
-    values = domains.y_target[rows].astype(object)
-    values[~known] = None
-    return values
-
-
-def _codes(y: np.ndarray) -> np.ndarray:
-    return np.unique(y, return_inverse=True)[1]
 
 
 def _full(proba: np.ndarray, known: np.ndarray, classes: np.ndarray) -> np.ndarray:

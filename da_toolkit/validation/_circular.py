@@ -9,10 +9,10 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring
 
-from .._base import Target, as_rows
+from ._base import TargetScore
 
 
-class CircularScore:
+class CircularScore(TargetScore):
     """Scorer for `GridSearchCV` that judges an adapted model by the way back (reverse validation).
 
     The fitted model labels the target; a clone of it is trained on these labels with the roles of the domains
@@ -51,22 +51,16 @@ class CircularScore:
     FeatureAlignment 0.98
     """
 
-    def __init__(self, X_target: Any, scoring: Any = None):
-        self.X_target = X_target
+    def __init__(self, X_target: Any = None, scoring: Any = None):
+        super().__init__(X_target)
         self.scoring = scoring
 
-    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
-        """Score of a fitted adapter or plain model on held-out source rows."""
-        X_target = as_rows(self.X_target, "X_target")
+    def _score(self, estimator, X, y, X_target) -> float:
         reverse = reverse_model(estimator, X_target, X)
         if reverse is None:  # one class for every target row: only that class can come back
-            y = np.asarray(y)
             only = estimator.predict(X_target)[0]
             return float(np.mean(y == only))
-        return float(check_scoring(reverse, scoring=self.scoring)(reverse, X, y))
-
-    def __repr__(self) -> str:
-        return f"CircularScore({Target(as_rows(self.X_target, 'X_target'))!r}, scoring={self.scoring!r})"
+        return check_scoring(reverse, scoring=self.scoring)(reverse, X, y)
 
 
 def reverse_model(model: Any, X_target: Any, X_source: Any) -> Any:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from sklearn.base import clone, is_classifier
-from sklearn.utils.validation import check_is_fitted
+from shift_detectors._performance import importance_weighted
+from shift_detectors._results import PerformanceEstimate
 
-from shift_detectors._errors import InputError
-
-from .._base import Target, as_rows
-from ..weighting import ClassifierRatio
+from ._base import PerformanceScore, metric_of, ratio_weights, values_of
 
 
-class ImportanceWeightedScore:
-    """Scorer for `GridSearchCV` that estimates the performance on the target from held-out source rows.
+class ImportanceWeightedScore(PerformanceScore):
+    """Estimate the performance on the target from held-out source rows, weighted.
 
     With w(x) = p_target(x) / p_source(x) the weighted mean over held-out source rows::
 
@@ -56,27 +52,11 @@ class ImportanceWeightedScore:
     True
     """
 
-    def __init__(self, X_target: Any, ratio: Any = None, random_state: Any = None):
-        self.X_target = X_target
+    def __init__(self, X_target: Any = None, ratio: Any = None, random_state: Any = None):
+        super().__init__(X_target)
         self.ratio = ratio
         self.random_state = random_state
 
-    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
-        """Score of a fitted adapter or plain model on held-out source rows."""
-        weights = self._weights(X)
-        predict = getattr(estimator, "predict_source", estimator.predict)
-        predicted, y = np.asarray(predict(X)), np.asarray(y)
-        if len(y) != len(weights):
-            raise InputError(f"y has {len(y)} rows", f"{len(weights)}, as many as X", "Check the rows.")
-        values = (predicted == y).astype(float) if is_classifier(estimator) else -((predicted - y) ** 2)
-        return float(np.average(values, weights=weights))
-
-    def _weights(self, X: Any) -> np.ndarray:
-        if self.ratio is not None and hasattr(self.ratio, "weights_"):
-            check_is_fitted(self.ratio)
-            return self.ratio.predict(X)
-        ratio: Any = ClassifierRatio(random_state=self.random_state) if self.ratio is None else clone(self.ratio)
-        return ratio.fit(X, as_rows(self.X_target, "X_target")).weights_
-
-    def __repr__(self) -> str:
-        return f"ImportanceWeightedScore({Target(as_rows(self.X_target, 'X_target'))!r}, ratio={self.ratio!r})"
+    def _estimate(self, estimator, X, y, X_target) -> PerformanceEstimate:
+        weights = ratio_weights(self.ratio, X, X_target, self.random_state)
+        return importance_weighted(values_of(estimator, X, y), weights, metric_of(estimator))

@@ -1,0 +1,175 @@
+"""Cross-validation of an adapter: held-out rows of both domains, judged by scorers that hold the target."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import clone, is_classifier
+from sklearn.utils import check_random_state
+
+from shift_detectors._errors import InputError
+
+from .._base import Domains, Target, read_domains, take_rows
+from .._folds import FOLDS, fit, labels, split
+from .._source_only import SourceOnly
+from ._base import TargetScore
+from ._importance_weighted import ImportanceWeightedScore
+
+
+def cross_validate(
+    adapter: Any,
+    X: Any,
+    y: Any,
+    X_target: Any,
+    y_target: Any = None,
+    *,
+    scoring: Any = None,
+    cv: int = FOLDS,
+    sample_weight: Any = None,
+    groups: Any = None,
+    groups_target: Any = None,
+    source_domain: Any = None,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Fit an adapter on folds of both domains and score it on the rows left out.
+
+    In every fold the adapter sees the other folds of the source and of the target; the scorer gets the held-out
+    source rows, with labels, and the held-out target rows. With few labelled target rows, these are folded, too:
+    ``test_target`` is the score on held-out labelled target rows, which needs no assumption.
+
+    Parameters
+    ----------
+    adapter : adapter or plain estimator
+        Never modified. A plain estimator is fitted on the source alone.
+    X, y : source rows and their labels
+    X_target : array, DataFrame, sparse matrix or Target
+    y_target : array-like of shape (n_target,), optional
+        Target labels; missing values mean "unlabelled". Those of the other folds are given to the adapter.
+    scoring : scorer, or dict from name to scorer, optional
+        Such as ``CircularScore()``: target rows, if it holds any, are exchanged for the held-out ones.
+        `ImportanceWeightedScore` by default.
+    cv : int
+        Number of folds; rows of a group share one, classes are balanced.
+    sample_weight, groups, source_domain : array-like of shape (n_source,), optional
+    groups_target : array-like of shape (n_target,), optional
+    random_state : int, RandomState or None
+        Of the folds, and of scorers and adapters without a seed of their own.
+    n_jobs : int, optional
+
+    Returns
+    -------
+    dict of str to ndarray of shape (cv,)
+        ``fit_time``, ``score_time``, ``test_score`` (or ``test_<name>`` of several scorers), and ``test_target``
+        where target labels are given (NaN in folds without one).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from da_toolkit import FeatureAlignment, SourceOnly
+    >>> from da_toolkit.validation import CircularScore, cross_validate
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> rng = np.random.default_rng(0)
+    >>> X, X_target = rng.normal(size=(400, 2)), 2 * rng.normal(size=(400, 2)) + 3
+    >>> y = (X[:, 0] > 0).astype(int)
+    >>> for adapter in (SourceOnly(LogisticRegression()), FeatureAlignment(LogisticRegression())):
+    ...     found = cross_validate(adapter, X, y, X_target, scoring=CircularScore(), random_state=0)
+    ...     print(type(adapter).__name__, found["test_score"].mean().round(2))
+    SourceOnly 0.75
+    FeatureAlignment 0.93
+    """
+    if isinstance(X_target, Target):
+        X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+    if not hasattr(adapter, "predict_source"):
+        adapter = SourceOnly(adapter)
+    domains = read_domains(
+        X,
+        y,
+        X_target,
+        y_target,
+        classification=is_classifier(adapter),
+        sample_weight=sample_weight,
+        groups=groups,
+        source_domain=source_domain,
+        adapter="cross_validate",
+    )
+    if not isinstance(cv, (int, np.integer)) or cv < 2:
+        raise InputError(f"cv={cv!r}", "an integer of at least 2")
+    seed = int(check_random_state(random_state).randint(2**31 - 1))
+    scorers = _scorers(scoring, seed)
+    adapter = _seeded(clone(adapter), seed)
+    groups_target = None if groups_target is None else np.asarray(groups_target)
+    source_fold, target_fold = split(domains, groups_target, is_classifier(adapter), seed, cv)
+    parts: Any = Parallel(n_jobs=n_jobs)(
+        delayed(_one_fold)(adapter, scorers, domains, source_fold != k, target_fold != k)
+        for k in range(source_fold.max() + 1)
+    )
+    return {key: np.array([part[key] for part in parts]) for key in parts[0]}
+
+
+def _one_fold(adapter: Any, scorers: dict, domains: Domains, in_source: np.ndarray, in_target: np.ndarray) -> dict:
+    """Fit on the rows of the two masks, score on the others."""
+    train, test = np.flatnonzero(in_source), np.flatnonzero(~in_source)
+    target_train, target_test = np.flatnonzero(in_target), np.flatnonzero(~in_target)
+    started = time.perf_counter()
+    model = fit(
+        adapter,
+        take_rows(domains.X, train),
+        domains.y[train],
+        take_rows(domains.X_target, target_train),
+        labels(domains, in_target),
+        **{
+            name: None if values is None else values[train]
+            for name, values in (
+                ("sample_weight", domains.sample_weight),
+                ("groups", domains.groups),
+                ("source_domain", domains.source_domain),
+            )
+        },
+    )
+    found = {"fit_time": time.perf_counter() - started}
+    started = time.perf_counter()
+    X_test, X_target = take_rows(domains.X, test), take_rows(domains.X_target, target_test)
+    for name, scorer in scorers.items():
+        scorer = scorer.with_target(X_target) if isinstance(scorer, TargetScore) else scorer
+        found[f"test_{name}"] = float(scorer(model, X_test, domains.y[test]))
+    if domains.y_target is not None:
+        known = target_test[domains.labelled[target_test]]
+        truth = domains.y_target[known]
+        found["test_target"] = model.score(take_rows(domains.X_target, known), truth) if len(known) else np.nan
+    found["score_time"] = time.perf_counter() - started
+    return found
+
+
+def _scorers(scoring: Any, seed: int) -> dict[str, Any]:
+    """Scorers by name, each with a seed."""
+    if scoring is None:
+        scoring = ImportanceWeightedScore()
+    named = dict(scoring) if isinstance(scoring, Mapping) else {"score": scoring}
+    for name, scorer in named.items():
+        if isinstance(scorer, type) or not callable(scorer):
+            raise InputError(
+                f"scoring={scorer!r}",
+                "a scorer such as CircularScore(), or a dict of scorers",
+                "A scorer is called as scorer(model, X, y).",
+            )
+        if name == "target":
+            raise InputError('a scorer named "target"', "another name", "test_target is the score on target labels.")
+    return {name: _seeded_score(scorer, seed) for name, scorer in named.items()}
+
+
+def _seeded_score(scorer: Any, seed: int) -> Any:
+    if isinstance(scorer, TargetScore) and getattr(scorer, "random_state", 0) is None:
+        scorer = scorer.with_target(None)
+        scorer.random_state = seed
+    return scorer
+
+
+def _seeded(adapter: Any, seed: int) -> Any:
+    if adapter.get_params(deep=False).get("random_state", 0) is None:
+        adapter.set_params(random_state=seed)
+    return adapter
