@@ -13,7 +13,7 @@ from shift_detectors._version import __version__
 if TYPE_CHECKING:
     from ._base import Target
     from ._source_only import SourceOnly
-    from .alignment import CORAL, FeatureAlignment, LinearOT
+    from .alignment import CORAL, FeatureAlignment, LinearOT, OptimalTransport
     from .label_shift import MLLS, PriorCorrection
     from .selection import AdaptationResult, Recommendation, adapt, recommend
     from .transfer import PriorCentered
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "OptimalTransport": ".alignment",
     "adapt": ".selection",
     "recommend": ".selection",
     "AdaptationResult": ".selection",
@@ -54,6 +55,7 @@ _HOME = {
 }
 
 __all__ = [
+    "OptimalTransport",
     "CORAL",
     "MLLS",
     "AdaptationResult",

@@ -209,6 +209,16 @@ ADAPTERS = (
         slot="FeatureAlignment.aligner",
     ),
     Row(
+        "OptimalTransport",
+        "da_toolkit.alignment:OptimalTransport",
+        ("conditional", "support"),
+        BOTH,
+        "optional",
+        False,
+        "Move every source row to the target rows that optimal transport couples it with.",
+        slot="FeatureAlignment.aligner",
+    ),
+    Row(
         "DeepAdapter",
         "da_toolkit.deep:DeepAdapter",
         ("conditional", "support"),
@@ -336,6 +346,15 @@ ADAPTERS = (
         "required",
         False,
         "Correct the source model on a few target labels, by as much as they are evidence for.",
+    ),
+    Row(
+        "OffsetBoosting",
+        "da_toolkit.transfer:OffsetBoosting",
+        ("concept", "mixed", "conditional"),
+        BOTH,
+        "required",
+        False,
+        "Boost trees on what the source model leaves unexplained of a few target labels.",
     ),
 )
 
