@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
@@ -37,11 +38,28 @@ def check_clip(clip: float | None) -> None:
         raise InputError(f"clip={clip!r}", "a number above 1 (times the mean weight) or None", "Choose one.")
 
 
+def check_groups(groups: np.ndarray) -> int:
+    """The number of groups; raise unless there are two."""
+    n_groups = len(np.unique(groups))
+    if n_groups < 2:
+        raise InputError("a single group", "at least 2 groups", "Groups are judged apart: leave them out.")
+    return n_groups
+
+
+def group_folds(groups: np.ndarray, n_folds: int) -> np.ndarray:
+    """Fold of every row, 0, 1, ..., groups whole; no more folds than there are groups."""
+    n_groups = check_groups(groups)
+    folds = np.empty(len(groups), int)
+    for k, (_, rows) in enumerate(GroupKFold(min(n_folds, n_groups)).split(folds, groups=groups)):
+        folds[rows] = k
+    return folds
+
+
 class BaseRatio(BaseEstimator):
     """An estimate of w(x) = p_target(x) / p_source(x).
 
     A subclass implements ``_fit(X_source, X_target, groups)``, which learns the ratio and returns it for the
-    source rows, each judged without itself, and ``_predict(X)`` for new rows; both up to one constant.
+    source rows, each judged without itself and its group, and ``_predict(X)`` for new rows; both up to one constant.
 
     Attributes
     ----------
@@ -60,7 +78,7 @@ class BaseRatio(BaseEstimator):
         ----------
         X_source, X_target : array, DataFrame or sparse matrix of shape (n_rows, n_features)
         groups : array-like of shape (n_source,), optional
-            Source rows that belong together (patients, sites) and must share a fold.
+            Source rows that belong together (patients, sites), which must not vouch for each other.
 
         Returns
         -------
@@ -75,6 +93,8 @@ class BaseRatio(BaseEstimator):
             groups = np.asarray(groups)
             if groups.shape != (X_source.shape[0],):
                 raise InputError(f"groups has shape {groups.shape}", f"shape ({X_source.shape[0]},)", "Check it.")
+            groups = np.unique(groups, return_inverse=True)[1]
+            check_groups(groups)
         self.n_features_in_ = X_source.shape[1]
         self._names = names
         raw = self._fit(X_source, X_target, groups)

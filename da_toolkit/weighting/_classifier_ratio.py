@@ -190,11 +190,8 @@ class ClassifierRatio(BaseRatio):
     def _splits(self, domain: np.ndarray, groups: np.ndarray | None, rng: np.random.RandomState):
         if groups is None:
             return StratifiedKFold(self.cv, shuffle=True, random_state=rng).split(domain, domain)
-        values, codes = np.unique(groups, return_inverse=True)
-        if len(values) < 2:
-            raise InputError("a single group", "at least 2 groups", "Groups are folded apart: leave them out.")
-        n_folds = min(self.cv, len(values))
-        codes = np.r_[codes, codes.max() + 1 + np.arange(len(domain) - len(codes))]  # target rows stand alone
+        n_folds = min(self.cv, groups.max() + 1)
+        codes = np.r_[groups, groups.max() + 1 + np.arange(len(domain) - len(groups))]  # target rows stand alone
         return StratifiedGroupKFold(n_folds, shuffle=True, random_state=rng).split(domain, domain, codes)
 
 

@@ -11,12 +11,13 @@ from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
 
-from ._base import BaseRatio, check_clip
+from ._base import BaseRatio, check_clip, group_folds
 from ._encoder import NumberEncoder, pool
 
 SHARED = (1.0, 0.9, 0.7, 0.4, 0.0)  # shares of the common covariance: 1 is linear, 0 quadratic
 DIAGONAL = (0.001, 0.05, 0.2, 0.6)  # shares of the diagonal
 SLOPES = tuple(np.linspace(1, 0, 11))
+FOLDS = 5  # of groups
 SELECT_ON = 10_000  # rows per side on which the shares are chosen
 
 
@@ -33,8 +34,8 @@ class GaussianRatio(BaseRatio):
 
     shared = 1 makes log w linear (linear discriminant analysis), 0 quadratic. The two shares and the slope in
     [0, 1] are those with the smallest leave-one-out log-loss of "source or target?", which is exact and needs no
-    refit: without row x a covariance changes by rank one. Slope 0, equal weights, is what remains when the two
-    Gaussians cannot tell the domains apart.
+    refit: without row x a covariance changes by rank one. (With `groups`, source rows are left out in five folds of
+    groups.) Slope 0, equal weights, is what remains when the two Gaussians cannot tell the domains apart.
 
     Parameters
     ----------
@@ -84,12 +85,16 @@ class GaussianRatio(BaseRatio):
         rng = check_random_state(self.random_state)
         self._encode = NumberEncoder(pool(X_source, X_target), rng)
         source, target = self._encode(X_source), self._encode(X_target)
-        few_source, few_target = (rows[rng.permutation(len(rows))[:SELECT_ON]] for rows in (source, target))
+        few, few_target = (rng.permutation(len(rows))[:SELECT_ON] for rows in (source, target))
         self.shared_, self.diagonal_, self.slope_ = choose_shares(
-            few_source, few_target, SHARED if self.shared is None else (self.shared,)
+            source[few],
+            target[few_target],
+            SHARED if self.shared is None else (self.shared,),
+            None if groups is None else group_folds(groups[few], FOLDS),
         )
         self._gaussians = TwoGaussians(source, target, self.shared_, self.diagonal_)
-        odds = np.exp(self.slope_ * self._gaussians.left_out(source, 0))
+        folds = None if groups is None else group_folds(groups, FOLDS)
+        odds = np.exp(self.slope_ * on_source(self._gaussians, source, target, folds))
         self._largest = (np.sqrt(len(source)) if self.clip is None else self.clip) * odds.mean()
         return np.minimum(odds, self._largest)
 
@@ -145,7 +150,8 @@ class TwoGaussians:
 
     def _degrees(self, own: int | None) -> tuple[float, float, float]:
         """Degrees of freedom of the source's, target's and common covariance, with a row of `own` left out."""
-        return self.n[0] - 1 - (own == 0), self.n[1] - 1 - (own == 1), self.n.sum() - 2 - (own is not None)
+        degrees = self.n[0] - 1 - (own == 0), self.n[1] - 1 - (own == 1), self.n.sum() - 2 - (own is not None)
+        return max(degrees[0], 1), max(degrees[1], 1), max(degrees[2], 1)
 
     def _scales(self, own: int | None) -> list[np.ndarray]:
         """Lower Cholesky factors of the two covariances, scatters over the degrees of freedom of `own`."""
@@ -158,17 +164,31 @@ class TwoGaussians:
         return scales
 
 
+def on_source(gaussians: TwoGaussians, source: np.ndarray, target: np.ndarray, folds: np.ndarray | None) -> np.ndarray:
+    """Log-ratio of the source rows, each by the Gaussians without it or, given folds, without its fold."""
+    if folds is None:
+        return gaussians.left_out(source, 0)
+    logs = np.empty(len(source))
+    for k in range(folds.max() + 1):
+        out = folds == k
+        logs[out] = TwoGaussians(source[~out], target, gaussians.shared, gaussians.diagonal).log_ratio(source[out])
+    return logs
+
+
 def choose_shares(
-    source: np.ndarray, target: np.ndarray, shared: Sequence[float] = SHARED
+    source: np.ndarray,
+    target: np.ndarray,
+    shared: Sequence[float] = SHARED,
+    folds: np.ndarray | None = None,
 ) -> tuple[float, float, float]:
     """Shares and slope with the smallest leave-one-out log-loss, both domains counting alike."""
     best, choice = np.inf, (1.0, DIAGONAL[-1], 0.0)
     for a in shared:
         for b in DIAGONAL:
             gaussians = TwoGaussians(source, target, a, b)
-            on_source, on_target = gaussians.left_out(source, 0), gaussians.left_out(target, 1)
+            of_source, of_target = on_source(gaussians, source, target, folds), gaussians.left_out(target, 1)
             for slope in SLOPES:
-                loss = np.logaddexp(0, slope * on_source).mean() + np.logaddexp(0, -slope * on_target).mean()
+                loss = np.logaddexp(0, slope * of_source).mean() + np.logaddexp(0, -slope * of_target).mean()
                 if loss < best:
                     best, choice = loss, (a, b, float(slope))
     return choice

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.utils import check_random_state
 
@@ -17,7 +16,10 @@ from ._classifier_ratio import stack
 from ._encoder import NumberEncoder, pool
 
 BANDWIDTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # times Scott's n^(-1 / (d + 4))
-SELECT_ON = 2000  # rows per domain on which the bandwidth is chosen
+BUMPS = 5000  # rows per domain that carry one
+SELECT_ON = 2000  # of them, on which bandwidths and slope are chosen
+FARTHEST = 1e6  # squared distance
+WORKING_MEMORY = 32  # MB of distances at once
 
 
 class KernelDensityRatio(BaseRatio):
@@ -27,11 +29,12 @@ class KernelDensityRatio(BaseRatio):
 
         r(x) = mean_target K((x - x_j) / h_t) / h_t^d  /  mean_source K((x - x_i) / h_s) / h_s^d,   w(x) = r(x)^slope
 
-    A row carries no bump for itself. The slope, between 0 and 1, is that of a logistic regression of the domain on
-    log r: noise of the estimates, which grows with the number of columns, is not taken for a difference, and without
-    a shift all weights come out near 1. The bandwidth of a domain is the one of seven multiples of Scott's
-    n^(-1 / (d + 4)) with the largest leave-one-out likelihood. Sums are taken on the log scale, so that rows far
-    from everything get a finite ratio, not 0 / 0.
+    A row carries no bump for itself or for its group. The slope, between 0 and 1, is that of a logistic regression of
+    the domain on log r: noise of the estimates, which grows with the number of columns, is not taken for a difference,
+    and without a shift all weights come out near 1. The bandwidth of a domain is the one of seven multiples of Scott's
+    n^(-1 / (d + 4)) with the largest leave-one-out likelihood. At most 5000 random rows per domain carry bumps, so
+    that costs are linear in the rows. Sums are taken on the log scale, so that rows far from everything get a finite
+    ratio, not 0 / 0.
 
     Parameters
     ----------
@@ -40,7 +43,8 @@ class KernelDensityRatio(BaseRatio):
     clip : float or None, default None
         Largest weight, as a multiple of the mean; None means ``sqrt(n_source)``, ``numpy.inf`` no clipping.
     random_state : int, RandomState or None
-        Of the reduction of sparse matrices, and of the at most 2000 rows per domain whose likelihood counts.
+        Of the reduction of sparse matrices, of the rows with bumps, and of the at most 2000 of them per domain on
+        which bandwidths and slope are chosen.
 
     Attributes
     ----------
@@ -55,9 +59,8 @@ class KernelDensityRatio(BaseRatio):
     Notes
     -----
     Assumes smooth densities in few dimensions. It fails above some five columns, where densities need rows without
-    number and their ratio more so: estimate the ratio itself there (`ClassifierRatio`, `RuLSIF`). Costs the
-    distances of all pairs, in blocks. Reference: Sugiyama, Suzuki, Kanamori (2012), Density Ratio Estimation in
-    Machine Learning, chapter 2.
+    number and their ratio more so: estimate the ratio itself there (`ClassifierRatio`, `RuLSIF`). Reference: Sugiyama,
+    Suzuki, Kanamori (2012), Density Ratio Estimation in Machine Learning, chapter 2.
 
     Examples
     --------
@@ -82,21 +85,29 @@ class KernelDensityRatio(BaseRatio):
             raise InputError("fewer than 3 rows on a side", "at least 3", "Collect more rows.")
         rng = check_random_state(self.random_state)
         self._encode = NumberEncoder(pool(X_source, X_target), rng)
-        self._rows = self._encode(X_source), self._encode(X_target)
+        source, target = self._encode(X_source), self._encode(X_target)
+        own = np.arange(len(source)) if groups is None else groups
+        bumps = [rng.permutation(len(rows))[:BUMPS] for rows in (source, target)]
+        self._rows = source[bumps[0]], target[bumps[1]]
+        codes = own[bumps[0]], np.arange(len(self._rows[1]))
         chosen = []
-        for rows in self._rows:
-            n, d = rows.shape
-            candidates = factors * n ** (-1 / (d + 4))
-            sample = rng.permutation(n)[:SELECT_ON]
-            likelihood = left_out(rows, sample, candidates).mean(axis=0)
+        for rows, code in zip(self._rows, codes, strict=True):
+            candidates = factors * len(rows) ** (-1 / (rows.shape[1] + 4))
+            few = slice(SELECT_ON)
+            likelihood = log_density(rows, rows[few], candidates, code, code[few]).mean(axis=0)
             chosen.append(float(candidates[np.argmax(likelihood)]))
         self.bandwidths_ = (chosen[0], chosen[1])
-        source, target = self._rows
-        on_source = log_density(target, source, [chosen[1]]) - left_out(source, np.arange(len(source)), [chosen[0]])
-        on_target = left_out(target, np.arange(len(target)), [chosen[1]]) - log_density(source, target, [chosen[0]])
-        logs = np.r_[on_source, on_target]
+        of_source, of_target = self._rows
+        few_target = of_target[:SELECT_ON]
+        on_source = log_density(of_target, source, [chosen[1]]) - log_density(
+            of_source, source, [chosen[0]], codes[0], own
+        )
+        on_target = log_density(of_target, few_target, [chosen[1]], codes[1], codes[1][:SELECT_ON]) - log_density(
+            of_source, few_target, [chosen[0]]
+        )
+        logs = np.r_[on_source[bumps[0][:SELECT_ON]], on_target]
         unit = max(float(logs.std()), 1e-12)
-        domain = np.r_[np.zeros(len(source)), np.ones(len(target))]
+        domain = np.r_[np.zeros(len(logs) - len(on_target)), np.ones(len(on_target))]
         coef, _, _ = stack(logs / unit, domain, "logistic")
         self.slope_ = min(float(coef[0]) / unit, 1.0)
         raw = self.slope_ * on_source[:, 0]
@@ -112,26 +123,32 @@ class KernelDensityRatio(BaseRatio):
         return np.minimum(np.exp(np.minimum(raw - self._shift, 300)), self._largest)
 
 
-def log_density(rows: np.ndarray, at: np.ndarray, bandwidths: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Log of the kernel density estimate of `rows` at other rows; shape (len(at), n_bandwidths)."""
-    return _log_density(rows, at, None, bandwidths)
+def log_density(
+    rows: np.ndarray,
+    at: np.ndarray,
+    bandwidths: Sequence[float] | np.ndarray,
+    groups: np.ndarray | None = None,
+    own: np.ndarray | None = None,
+) -> np.ndarray:
+    """Log of the kernel density estimate of `rows` at other rows; shape (len(at), n_bandwidths).
 
-
-def left_out(rows: np.ndarray, sample: np.ndarray, bandwidths: Sequence[float] | np.ndarray) -> np.ndarray:
-    """The same at the rows numbered `sample` themselves, each without its own bump."""
-    return _log_density(rows, rows[sample], sample, bandwidths)
-
-
-def _log_density(rows: np.ndarray, at: np.ndarray, own: np.ndarray | None, bandwidths: Any) -> np.ndarray:
-    n, d = rows.shape
-    n_bumps = n if own is None else n - 1
+    Parameters
+    ----------
+    groups, own : ndarrays of shape (len(rows),) and (len(at),), optional
+        Group of every row of `rows` and of `at`: bumps of the own group do not count.
+    """
+    d, start = rows.shape[1], 0
     out = np.empty((len(at), len(bandwidths)))
-    start = 0
-    for squared in pairwise_distances_chunked(at, rows, metric="sqeuclidean", working_memory=128):
-        block = slice(start, start + len(squared))
-        if own is not None:
-            squared[np.arange(len(squared)), own[block]] = np.inf
+    for squared in pairwise_distances_chunked(at, rows, metric="sqeuclidean", working_memory=WORKING_MEMORY):
+        block, n_bumps = slice(start, start + len(squared)), np.full(len(squared), len(rows))
+        if groups is not None and own is not None:
+            left_out = groups == own[block, None]
+            squared[left_out] = np.inf
+            n_bumps = np.maximum(n_bumps - left_out.sum(axis=1), 1)
+        nearest = np.minimum(squared.min(axis=1), FARTHEST)  # no other row at all: as far as can be
+        squared -= nearest[:, None]
         for j, h in enumerate(bandwidths):
-            out[block, j] = logsumexp(-squared / (2 * h**2), axis=1) - d * np.log(h * np.sqrt(2 * np.pi))
+            total = np.maximum(np.exp(squared / (-2 * h**2)).sum(axis=1), 1e-300)
+            out[block, j] = np.log(total / n_bumps) - nearest / (2 * h**2) - d * np.log(h * np.sqrt(2 * np.pi))
         start = block.stop
-    return out - np.log(n_bumps)
+    return out

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import pairwise_distances
-from sklearn.model_selection import GroupKFold
 from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
 
-from ._base import BaseRatio, check_clip
+from ._base import BaseRatio, check_clip, group_folds
 from ._encoder import NumberEncoder, pool
 
 BANDWIDTHS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 2.0, np.inf)  # times the median distance; infinite: equal weights
@@ -37,7 +36,8 @@ class KLIEP(BaseRatio):
         u_j  <-  mean_target( u_j psi_j / u' psi )
 
     makes the target likelier (EM; there is no step size), sped up by squared extrapolation. The bandwidth maximises
-    the likelihood of target rows left out (five folds); the infinite one, equal weights, is a candidate.
+    the likelihood of rows left out (five folds); the infinite one, equal weights, is a candidate, and stays unless the
+    gain over it exceeds its standard error.
 
     Bumps fail in many columns, where all distances look alike. But the ratio is a function of those directions
     alone along which the domains differ: their difference in mean and in covariance (directional regression of the
@@ -138,7 +138,8 @@ class KLIEP(BaseRatio):
             numbers = [min(self.n_components, d)]
         multiples = np.asarray(BANDWIDTHS if self.bandwidths is None else self.bandwidths, float)
         clip = np.sqrt(len(source)) if self.clip is None else self.clip
-        self.objective_ = np.zeros((len(numbers), len(multiples)))
+        gain = np.empty((len(numbers), len(multiples), len(source)))
+        gain_target = np.empty((len(numbers), len(multiples), len(target)))
         for out, out_target in self._folds(len(source), len(target), groups):
             for i, k in enumerate(numbers):
                 directions = projection(source[~out], target[~out_target], k)
@@ -149,20 +150,21 @@ class KLIEP(BaseRatio):
                     phi, phi_target, *left_out = (bumps(X, centers, multiple * median) for X in rows)
                     theta = kliep(phi, phi_target)
                     w, w_target = (np.clip(p @ theta, 1e-300, clip) for p in left_out)
-                    self.objective_[i, j] += np.sum(np.log(w_target)) / len(target) - np.sum(w - 1) / len(source)
+                    gain[i, j, out], gain_target[i, j, out_target] = 1 - w, np.log(w_target)
+        self.objective_ = gain.mean(axis=2) + gain_target.mean(axis=2)
         i, j = np.unravel_index(np.argmax(self.objective_), self.objective_.shape)
+        deviations = gain[i, j] - gain[i, j].mean()
+        if groups is not None:  # rows of a group are one observation
+            deviations = np.bincount(np.unique(groups, return_inverse=True)[1], deviations)
+        noise = np.sqrt(np.sum(deviations**2) / len(source) ** 2 + gain_target[i, j].var() / len(target))
+        if np.inf in multiples and self.objective_[i, j] <= noise:
+            j = np.argmax(multiples)
         self.n_components_, self._multiple = numbers[i], multiples[j]
 
     def _folds(self, n_source: int, n_target: int, groups: np.ndarray | None):
         """Masks of the source and target rows left out together; the rows are in random order already."""
-        cv = self.cv
-        fold = np.arange(n_source) % cv
-        if groups is not None:
-            cv = min(cv, len(np.unique(groups)))
-            if cv < 2:
-                raise InputError("a single group", "at least 2 groups", "Groups are folded apart: leave them out.")
-            for k, (_, out) in enumerate(GroupKFold(cv).split(fold, groups=groups)):
-                fold[out] = k
+        fold = np.arange(n_source) % self.cv if groups is None else group_folds(groups, self.cv)
+        cv = fold.max() + 1
         return [(fold == k, np.arange(n_target) % cv == k) for k in range(cv)]
 
     def _check(self, n: int) -> None:

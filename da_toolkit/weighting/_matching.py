@@ -60,8 +60,8 @@ class KernelFeatures:
     """Constant, columns and Gaussian kernel as explicit features.
 
     phi(x)' phi(z) = 1 + x'z / d + exp(-|x - z|^2 / (2 bandwidth^2)), the Gaussian in its Nystroem approximation by
-    landmark rows. The linear part holds the means together where the Gaussian one fades: in many columns, where
-    all distances look alike, and in the tails.
+    landmark rows. The constant carries the constraint on the mean weight. The linear part holds the means together
+    where the Gaussian one fades: in many columns, where all distances look alike, and in the tails.
     """
 
     def __init__(self, landmarks: np.ndarray, bandwidth: float):
@@ -142,7 +142,7 @@ class MatchingRatio(BaseRatio):
             for j, penalty in enumerate(penalties):
                 strength = per_row(penalty, len(source), len(target))
                 theta = match(Z, Z_target.mean(0), strength, link, self.slack, theta)
-                left_out = leave_one_out(Z, Z_target, theta, strength, link, groups)
+                left_out = leave_one_out(Z, Z_target, theta, strength, link, self.slack, groups)
                 self.objective_[i, j] = link.loss(*(link.weights(u) for u in left_out))
                 if j > 1 and self.objective_[i, j] > self.objective_[i, j - 1] > self.objective_[i, j - 2]:
                     break  # past the minimum, and the weaker the penalty the dearer
@@ -231,6 +231,7 @@ def leave_one_out(
     theta: np.ndarray,
     strength: float,
     link: Link,
+    slack: float = 0.0,
     groups: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Value phi' theta of every row by the solution without it, to first order (one Newton step).
@@ -245,7 +246,8 @@ def leave_one_out(
     on_target : ndarray of shape (n_target,)
     """
     ridge = np.full(Z.shape[1], strength)
-    ridge[0] = TINY if theta[0] else strength
+    held = slack and theta[0] == 0  # the constant, while the mean is within its slack
+    ridge[0] = 1 / TINY if held else TINY
     u, moments = Z @ theta, Z_target.mean(axis=0)
     lower = np.linalg.cholesky(_hessian(Z, u, ridge, link))
     A = solve_triangular(lower, Z.T, lower=True)  # of source row i the h is |A_i|^2 / n

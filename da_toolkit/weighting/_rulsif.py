@@ -13,14 +13,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
 
-from .._base import as_rows
-from ._base import BaseRatio
+from .._base import as_rows, check_columns
+from ._base import BaseRatio, group_folds
 from ._classifier_ratio import ClassifierRatio
 from ._encoder import NumberEncoder, pool
 
 BANDWIDTHS = (0.4, 0.6, 0.8, 1.0, 1.5, 2.5)  # times the median distance
 PENALTIES = tuple(10.0 ** np.arange(-4, 2.5, 0.5))
 SELECT_ON = 5000  # rows per domain on which bandwidth and penalty are chosen
+FOLDS = 5  # of groups
 HIGH_DIMENSION = 30  # columns from which on the ratio is learnt along the log-odds of a domain classifier
 BLOCK = 10_000  # rows whose bumps are in memory at once
 
@@ -39,8 +40,9 @@ class RuLSIF(BaseRatio):
 
     The ridge thus pulls the ratio towards 1, which is "no shift" (the original pulls it towards 0). Bandwidth
     and penalty minimise the leave-one-out objective, which is exact and costs one eigendecomposition per
-    bandwidth and side: removing row x from H is a rank-one change. They are chosen on at most 5000 random rows per
-    domain; coefficients and weights use all rows.
+    bandwidth and side: removing row x from H is a rank-one change. With `groups`, source rows are left out in five
+    folds of groups instead. They are chosen on at most 5000 random rows per domain; coefficients and weights use all
+    rows.
 
     Distances all look alike in many columns. From 30 columns on (after encoding) x is therefore replaced by the
     cross-fitted log-odds of `ClassifierRatio`: the ratio of the densities of the true log-odds is the ratio of the
@@ -101,35 +103,53 @@ class RuLSIF(BaseRatio):
         self.random_state = random_state
 
     def _fit(self, X_source: Any, X_target: Any, groups: np.ndarray | None) -> np.ndarray:
-        if not 0 <= self.alpha < 1:
-            raise InputError(f"alpha={self.alpha!r}", "0 <= alpha < 1", "Use 0 for uLSIF, 0.1 for RuLSIF.")
-        if min(X_source.shape[0], X_target.shape[0]) < 3:
-            raise InputError("fewer than 3 rows on a side", "at least 3", "Collect more rows.")
+        self._check(min(X_source.shape[0], X_target.shape[0]))
         rng = check_random_state(self.random_state)
         source, target = self._view(X_source, X_target, groups, rng)
-        self.centers_ = _some(target, self.n_centers, rng)
-        median = np.median(pairwise_distances(_some(source, self.n_centers, rng), self.centers_))
-        samples = _some(source, SELECT_ON, rng), _some(target, SELECT_ON, rng)
+        self.centers_ = target[_some(len(target), self.n_centers, rng)]
+        median = np.median(pairwise_distances(source[_some(len(source), self.n_centers, rng)], self.centers_))
+        few, few_target = _some(len(source), SELECT_ON, rng), _some(len(target), SELECT_ON, rng)
+        folds = None if groups is None else group_folds(groups[few], FOLDS)
+        samples = source[few], target[few_target]
         distances = [pairwise_distances(rows, self.centers_, metric="sqeuclidean") for rows in samples]
 
-        bandwidths = np.asarray(self.bandwidths or BANDWIDTHS, float) * (median or 1.0)
-        penalties = np.asarray(self.penalties or PENALTIES, float)
+        bandwidths = np.asarray(BANDWIDTHS if self.bandwidths is None else self.bandwidths, float) * (median or 1.0)
+        penalties = np.asarray(PENALTIES if self.penalties is None else self.penalties, float)
         self.objective_ = np.empty((len(bandwidths), len(penalties)))
         for i, bandwidth in enumerate(bandwidths):
             phi_source, phi_target = (np.exp(-d / (2 * bandwidth**2)) for d in distances)
-            on_source, on_target = leave_one_out(phi_source, phi_target, self.alpha, penalties)
+            on_source, on_target = leave_one_out(phi_source, phi_target, self.alpha, penalties, folds)
             mixture = self.alpha * (on_target**2).mean(0) + (1 - self.alpha) * (on_source**2).mean(0)
             self.objective_[i] = mixture / 2 - on_target.mean(0)
         i, j = np.unravel_index(np.argmin(self.objective_), self.objective_.shape)
         self.bandwidth_, self.penalty_ = float(bandwidths[i]), float(penalties[j])
 
-        of_source, of_target = (Moments.of(map(self._bumps, _blocks(rows))) for rows in (source, target))
+        of_source, of_target = (self._moments(rows) for rows in (source, target))
         self._theta = _theta(of_source, of_target, self.alpha, self.penalty_)
-        blocks = map(self._bumps, _blocks(source))
-        self.relative_ratio_ = np.concatenate(
-            [left_out_source(phi, of_source, of_target, self.alpha, np.array([self.penalty_]))[:, 0] for phi in blocks]
-        )
+        chosen = np.array([self.penalty_])
+        self.relative_ratio_ = np.empty(len(source))
+        if groups is None:
+            for rows in _blocks(len(source)):
+                phi = self._bumps(source[rows])
+                self.relative_ratio_[rows] = left_out_source(phi, of_source, of_target, self.alpha, chosen)[:, 0]
+            return self.relative_ratio_
+        folds = group_folds(groups, FOLDS)
+        for k in range(folds.max() + 1):
+            out = source[folds == k]
+            theta = _theta(of_source - self._moments(out), of_target, self.alpha, self.penalty_)
+            self.relative_ratio_[folds == k] = self._ratio(out, theta)
         return self.relative_ratio_
+
+    def _check(self, n: int) -> None:
+        if not 0 <= self.alpha < 1:
+            raise InputError(f"alpha={self.alpha!r}", "0 <= alpha < 1", "Use 0 for uLSIF, 0.1 for RuLSIF.")
+        if self.n_centers < 1:
+            raise InputError(f"n_centers={self.n_centers!r}", "at least 1", "200 is the default.")
+        for name, values in (("bandwidths", self.bandwidths), ("penalties", self.penalties)):
+            if values is not None and (len(values) == 0 or not np.min(values) > 0):
+                raise InputError(f"{name}={values!r}", "positive numbers, at least one", "None takes the default ones.")
+        if n < 3:
+            raise InputError("fewer than 3 rows on a side", "at least 3", "Collect more rows.")
 
     def _view(self, X_source: Any, X_target: Any, groups: Any, rng: np.random.RandomState) -> list[np.ndarray]:
         """Both domains as numbers; in many columns as the log-odds of a classifier."""
@@ -148,25 +168,31 @@ class RuLSIF(BaseRatio):
     def predict_relative(self, X: Any) -> np.ndarray:
         """Raw relative ratio r(x) of new rows; shape (n_rows,)."""
         check_is_fitted(self)
-        return self._predict(as_rows(X, "X"))
+        X = as_rows(X, "X")
+        check_columns(X, "X", self.n_features_in_, self._names)
+        return self._predict(X)
 
     def _predict(self, X: Any) -> np.ndarray:
-        return np.concatenate(
-            [np.maximum(0, 1 + self._bumps(block) @ self._theta) for block in _blocks(self._encode(X))]
-        )
+        return self._ratio(self._encode(X), self._theta)
+
+    def _ratio(self, rows: np.ndarray, theta: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.maximum(0, 1 + self._bumps(rows[b]) @ theta) for b in _blocks(len(rows))])
+
+    def _moments(self, rows: np.ndarray) -> Moments:
+        return Moments.of(self._bumps(rows[b]) for b in _blocks(len(rows)))
 
     def _bumps(self, rows: np.ndarray) -> np.ndarray:
         squared = pairwise_distances(rows, self.centers_, metric="sqeuclidean")
         return np.exp(-squared / (2 * self.bandwidth_**2))
 
 
-def _some(rows: np.ndarray, n: int, rng: np.random.RandomState) -> np.ndarray:
-    """At most n random rows, in their order."""
-    return rows[np.sort(rng.permutation(len(rows))[:n])]
+def _some(n_rows: int, n: int, rng: np.random.RandomState) -> np.ndarray:
+    """Numbers of at most n random rows, in order."""
+    return np.sort(rng.permutation(n_rows)[:n])
 
 
-def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
-    return (rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK))
+def _blocks(n_rows: int) -> Iterator[slice]:
+    return (slice(start, start + BLOCK) for start in range(0, max(n_rows, 1), BLOCK))
 
 
 @dataclass(frozen=True)
@@ -185,6 +211,9 @@ class Moments:
             n, total, gram = n + len(phi), total + phi.sum(0), gram + phi.T @ phi
         return cls(n, np.asarray(total), np.asarray(gram))
 
+    def __sub__(self, other: Moments) -> Moments:
+        return Moments(self.n - other.n, self.total - other.total, self.gram - other.gram)
+
 
 def solve(phi_source: np.ndarray, phi_target: np.ndarray, alpha: float, penalty: float) -> np.ndarray:
     """Coefficients theta of the relative ratio ``1 + phi theta``; shape (n_centers,)."""
@@ -192,13 +221,21 @@ def solve(phi_source: np.ndarray, phi_target: np.ndarray, alpha: float, penalty:
 
 
 def _theta(source: Moments, target: Moments, alpha: float, penalty: float) -> np.ndarray:
-    H = alpha * target.gram / target.n + (1 - alpha) * source.gram / source.n
-    h = (1 - alpha) * (target.total / target.n - source.total / source.n)
+    H, h = _system(source, target, alpha)
     return np.linalg.solve(H + penalty * np.eye(len(H)), h)
 
 
+def _system(source: Moments, target: Moments, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    H = alpha * target.gram / target.n + (1 - alpha) * source.gram / source.n
+    return H, (1 - alpha) * (target.total / target.n - source.total / source.n)
+
+
 def leave_one_out(
-    phi_source: np.ndarray, phi_target: np.ndarray, alpha: float, penalties: np.ndarray
+    phi_source: np.ndarray,
+    phi_target: np.ndarray,
+    alpha: float,
+    penalties: np.ndarray,
+    folds: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ratio of every row by the model fitted without it, for every penalty.
 
@@ -206,7 +243,7 @@ def leave_one_out(
     c = (1 - alpha) / (n_source - 1) and A, b those of the sums over n_source - 1; by Sherman and Morrison
     its own value is ``1 + (phi' A^-1 b + c q) / (1 - c q)``, q = phi' A^-1 phi. Target rows alike, with
     c = alpha / (n_target - 1) in the matrix and ``b - e phi``, e = (1 - alpha) / (n_target - 1), on the
-    right.
+    right. Given folds, the source rows are left out by fold.
 
     Returns
     -------
@@ -222,7 +259,14 @@ def leave_one_out(
         -(1 - alpha) / (target.n - 1),
         penalties,
     )
-    return left_out_source(phi_source, source, target, alpha, penalties), on_target
+    if folds is None:
+        return left_out_source(phi_source, source, target, alpha, penalties), on_target
+    on_source = np.empty((len(phi_source), len(penalties)))
+    for k in range(folds.max() + 1):
+        out = phi_source[folds == k]
+        system = _system(source - Moments.of([out]), target, alpha)
+        on_source[folds == k] = _own_values(out, *system, 0.0, 0.0, penalties)
+    return on_source, on_target
 
 
 def left_out_source(
