@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ._base import Target
     from ._source_only import SourceOnly
     from .alignment import CORAL, FeatureAlignment, LinearOT, OptimalTransport
-    from .label_shift import MLLS, PriorCorrection
+    from .label_shift import BBSE, MLLS, RLLS, PriorCorrection, TargetShiftWeighting
     from .selection import AdaptationResult, Recommendation, adapt, recommend
     from .transfer import PriorCentered
     from .weighting import (
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "TargetShiftWeighting": ".label_shift",
+    "RLLS": ".label_shift",
+    "BBSE": ".label_shift",
     "OptimalTransport": ".alignment",
     "adapt": ".selection",
     "recommend": ".selection",
@@ -55,6 +58,9 @@ _HOME = {
 }
 
 __all__ = [
+    "TargetShiftWeighting",
+    "RLLS",
+    "BBSE",
     "OptimalTransport",
     "CORAL",
     "MLLS",

@@ -85,7 +85,12 @@ class Calibration:
             ]
         )
         hessian = tie.T @ (diagonal - weighted.T @ moved / n) @ tie + RIDGE / n * np.eye(tie.shape[1])
-        return -weight[:, None] * np.linalg.solve(hessian, gradient.T).T @ tie.T
+        inverse = np.linalg.inv(hessian)
+        # leverage, as in the jackknife: a row pulled the fit towards itself and hides a part of its residual
+        spread = tie @ inverse @ tie.T
+        own = np.diag(spread)[:k] * log_p**2 + 2 * np.diag(spread[:k, k:]) * log_p + np.diag(spread)[k:]
+        leverage = weight / n * ((g * own).sum(axis=1) - (moved @ spread * moved).sum(axis=1))
+        return -(weight / (1 - np.minimum(leverage, 0.5)))[:, None] * (gradient @ inverse @ tie.T)
 
 
 def fit_calibration(

@@ -6,12 +6,20 @@ is p_s(x) * sum_y q_y g_y(x) / pi_y, so q maximises mean log sum_y q_y g_y(x) / 
 (concave; expectation-maximisation to start, then Newton with q >= 0). Because pi is the mean *calibrated*
 prediction and not the label frequency, a target that equals the source gives q = pi.
 Intervals: the influence function of q on every target row and on every held-out source row (through the
-calibration and through pi), turned into a Wilson interval with the effective number of rows.
+calibration and through pi), turned into a Wilson interval with the effective number of rows and Student's
+quantiles, the degrees of freedom those of the rows of each source class (Welch, Satterthwaite).
+Correction: if g is right, s(x) = (g(x) / pi) / sum_k q_k g_k(x) / pi_k (or any other function) has the same
+mean over source rows weighted by q_y / pi_y, the label, as weighted by sum_k q_k g_k(x) / pi_k, the prediction.
+One Newton step with the difference makes the estimate consistent without a right calibration, at the price of
+variance. It is taken as far as there is evidence for it, lambda = max(0, 1 - c / T) with T the Wald statistic
+of "no difference" and c two standard deviations above its mean df, and the covariance is the same mixture of
+the two estimates' own.
 Assumption: label shift, p(x|y) is the same in source and target, and every target class occurs in the source.
 Fails when: p(x|y) changed (look at the label-shift fit test), the classes overlap almost completely (the
-interval becomes wide), or the calibration map cannot repair the classifier.
+interval becomes wide), or the source rows are no independent draws (copies make any calibration too sure).
 Reference: Saerens, Latinne, Decaestecker (Neural Computation 2002); Alexandari, Kundaje, Shrikumar
-(ICML 2020); Garg, Wu, Balakrishnan, Lipton (NeurIPS 2020); solver after Kim, Carbonetto, Stephens (2020).
+(ICML 2020); Garg, Wu, Balakrishnan, Lipton (NeurIPS 2020); solver after Kim, Carbonetto, Stephens (2020);
+the two variances add up after Hausman (Econometrica 1978).
 """
 
 from __future__ import annotations
@@ -23,12 +31,14 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 from scipy.stats import f as f_distribution
-from scipy.stats import norm
+from scipy.stats import t as student
 
 from ._calibration import Calibration, fit_calibration
 from ._errors import InputError
 from ._results import PriorEstimate
 
+BOUND = 0.1  # share of the source prior in the weights of the correction
+RIDGE = 1e-9  # of matrices that are inverted
 ASSUMPTION = "label shift: p(x|y) is the same in source and target"
 
 
@@ -51,6 +61,8 @@ class PriorFit:
         Score test of "target prior = source prior".
     shrinkage : float
         Weight of the maximum-likelihood estimate in `prior`; 1 without shrinkage.
+    corrected : float
+        How far the correction for what the calibration could not repair was taken, from 0 to 1.
     n_iter : int
         Newton steps.
     calibration : Calibration
@@ -65,6 +77,7 @@ class PriorFit:
     covariance: np.ndarray = field(repr=False)
     pvalue: float
     shrinkage: float
+    corrected: float
     n_iter: int
     calibration: Calibration = field(repr=False)
     n_source: int
@@ -114,11 +127,12 @@ def estimate_prior(
         Known target labels, missing values where unknown. A labelled row is a row whose class need not be
         guessed: it enters the same likelihood as log q_y. Assumes that labels are missing at random.
     calibration : {"bcts", "vector", None}
-        See `fit_calibration`. None trusts the probabilities as they are.
+        See `fit_calibration`. None trusts the probabilities as they are, and corrects nothing.
     shrink : bool
-        Return lambda * q + (1 - lambda) * source prior with lambda = max(0, 1 - (df / T)^2), T the score
-        statistic of "no change" on df = n_classes - 1 degrees of freedom: without evidence of a change the
-        source prior is kept, with strong evidence nothing happens.
+        Return lambda * q + (1 - lambda) * source prior with lambda = max(0, 1 - (c / T)^2), T the score
+        statistic of "no change" on df = n_classes - 1 degrees of freedom and c = df + 2 sqrt(2 df), two standard
+        deviations above its mean: without evidence of a change the source prior is kept, with strong evidence
+        nothing happens.
     weight_source, weight_target : array-like, optional
         Row weights.
 
@@ -140,40 +154,43 @@ def estimate_prior(
     (array([0.07, 0.93]), array([0.89, 0.96]))
     """
     classes = np.asarray(classes)
-    proba_source = _check_proba(proba_source, "proba_source", len(classes))
-    proba_target = _check_proba(proba_target, "proba_target", len(classes))
-    y = _columns(y_source, classes, "y_source", len(proba_source))
-    counts = np.bincount(y, minlength=len(classes))
-    if (counts == 0).any():
-        raise InputError(
-            f"no held-out source row of class {classes[counts == 0].tolist()[0]!r}",
-            "held-out source rows of every class",
-            "Use stratified folds, or merge rare classes.",
-        )
-    w_source = _check_weight(weight_source, "weight_source", len(proba_source))
+    rows = read_predictions(proba_source, y_source, proba_target, classes, y_target, weight_source)
+    proba_source, y, proba_target = rows.proba_source, rows.y, rows.proba_target
+    labelled, w_source = rows.labelled, rows.weight
     w_target = _check_weight(weight_target, "weight_target", len(proba_target))
 
     calibrate = fit_calibration(proba_source, y, kind=calibration, weight=w_source)
     g_source, g_target = calibrate(proba_source), calibrate(proba_target)
     pi = w_source @ g_source / len(g_source)
     ratio = g_target / pi  # p(x|y) / p_s(x)
-    labelled, known = _known_labels(y_target, classes, len(proba_target))
-    ratio[labelled] = np.eye(len(classes))[known]
+    ratio[labelled] = np.eye(len(classes))[rows.known]
 
     q, n_iter = _maximise(ratio, w_target, pi)
-    calibration_influence = calibrate.influence(proba_source, y, w_source)
+    moved = calibrate.influence(proba_source, y, w_source)
     log_source, log_target = calibrate.log(proba_source), calibrate.log(proba_target)
-    covariance = _covariance(
-        q, pi, ratio, labelled, g_source, log_source, log_target, calibration_influence, w_source, w_target
+    on_source, on_target, blind = _influence(
+        q, pi, ratio, labelled, g_source, log_source, log_target, moved, w_source, w_target
     )
+    corrected, instead = 0.0, on_source
+    if calibration is not None:
+        step, instead = _correction(q, pi, g_source, y, w_source, ratio, labelled, w_target)
+        corrected = _evidence(step, instead - on_source, y)
+        q = np.maximum(q + corrected * step, 0)
+        q /= q.sum()
+    covariance, degrees = sandwich(on_target, [(1 - corrected, on_source), (corrected, instead)], y)
+    covariance = covariance + blind
     n_effective = float(len(w_target) ** 2 / (w_target @ w_target))
-    variances = np.diag(covariance)
-    ci = np.array([proportion_interval(p, v, n_effective) for p, v in zip(q, variances, strict=True)])
-    statistic, pvalue = _no_change(g_source, np.where(labelled[:, None], ratio, g_target), w_source, w_target)
+    ci = np.array(
+        [
+            proportion_interval(p, v, n_effective, degrees=d)
+            for p, v, d in zip(q, np.diag(covariance), degrees, strict=True)
+        ]
+    )
+    statistic, pvalue = _no_change(g_source, np.where(labelled[:, None], ratio, g_target), labelled, w_source, w_target)
     weight = 1.0
     if shrink:
-        df = len(classes) - 1
-        weight = 1 - min(1.0, df / max(statistic, df)) ** 2
+        doubt = _doubt(len(classes) - 1)
+        weight = float(1 - (doubt / max(statistic, doubt)) ** 2)
     return PriorFit(
         classes,
         weight * q + (1 - weight) * pi,
@@ -182,6 +199,7 @@ def estimate_prior(
         covariance,
         pvalue,
         weight,
+        corrected,
         n_iter,
         calibrate,
         len(proba_source),
@@ -214,13 +232,22 @@ def correct_proba(proba: np.ndarray, source_prior: np.ndarray, target_prior: np.
     return np.where(total > 0, corrected / np.where(total > 0, total, 1), proba)
 
 
-def proportion_interval(value: float, variance: float, n_max: float, confidence: float = 0.95) -> tuple[float, float]:
+def proportion_interval(
+    value: float,
+    variance: float,
+    n_max: float,
+    confidence: float = 0.95,
+    degrees: float = np.inf,
+    moving: tuple[float, float] = (0.0, 0.0),
+) -> tuple[float, float]:
     """Interval of an estimated proportion or probability, sensible up to 0 and 1.
 
     The variance is split into the binomial part value (1 - value) / n_max and the rest, which stays the same
     when the value moves; the interval inverts |value - p| <= z * sqrt(p (1 - p) / n_max + rest). Without a
     rest this is Wilson's interval, with a large rest value +- z standard errors; both cut to [0, 1]. A value
-    that stands for less than one row of `n_max` is compatible with zero.
+    that stands for less than one row of `n_max` is compatible with zero. With finite `degrees` of freedom of the
+    variance, z is Student's quantile. With `moving` = (a, b) the rest is no constant but changes by
+    a (p - value) + b (p^2 - value^2), as in Fieller's interval of a ratio.
 
     Examples
     --------
@@ -228,11 +255,15 @@ def proportion_interval(value: float, variance: float, n_max: float, confidence:
     >>> round(low, 3), round(high, 3)
     (0.0, 0.037)
     """
-    z2 = norm.ppf(0.5 + confidence / 2) ** 2
+    z2 = student.ppf(0.5 + confidence / 2, degrees) ** 2
     inner = (value * n_max + 0.5) / (n_max + 1)
-    rest = max(0.0, variance - inner * (1 - inner) / n_max)
-    centre = (value + z2 / (2 * n_max)) / (1 + z2 / n_max)
-    half = np.sqrt(centre**2 - (value**2 - z2 * rest) / (1 + z2 / n_max))
+    linear, square = moving
+    rest = max(0.0, variance - inner * (1 - inner) / n_max) - linear * value - square * value**2
+    bend = 1 + z2 / n_max - z2 * square
+    if bend <= 0:
+        return 0.0, 1.0  # the variance grows as fast as the distance: nothing is excluded
+    centre = (value + z2 / (2 * n_max) + z2 * linear / 2) / bend
+    half = np.sqrt(max(centre**2 - (value**2 - z2 * rest) / bend, 0.0))
     low = 0.0 if value * n_max < 1 else max(0.0, centre - half)
     high = 1.0 if (1 - value) * n_max < 1 else min(1.0, centre + half)
     return float(min(low, value)), float(max(high, value))
@@ -271,7 +302,7 @@ def _maximise(ratio: np.ndarray, weight: np.ndarray, start: np.ndarray) -> tuple
     return q / q.sum(), n_iter
 
 
-def _covariance(
+def _influence(
     q: np.ndarray,
     pi: np.ndarray,
     ratio: np.ndarray,
@@ -282,8 +313,10 @@ def _covariance(
     moved: np.ndarray,
     w_source: np.ndarray,
     w_target: np.ndarray,
-) -> np.ndarray:
-    """Sandwich covariance of q from its influence function on target and held-out source rows.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How every held-out source row and every target row moved q: estimate - truth is about the two means.
+
+    Third comes the covariance of q where the rows say nothing: huge.
 
     `moved` is the influence of the source rows on the calibration.
 
@@ -292,8 +325,7 @@ def _covariance(
     d s_y / d pi_k = -s_y (1{y=k} - r_k) / pi_k. Labelled rows depend on neither.
     """
     n_source, n_target, k = len(g_source), len(ratio), len(q)
-    # one pseudo-row per class keeps classes with an estimate of zero from claiming certainty
-    q = (n_target * q + 1 / k) / (n_target + 1)
+    q = _inside(q, n_target)
     score = ratio / (ratio @ q)[:, None]
     free = w_target * ~labelled
 
@@ -314,35 +346,171 @@ def _covariance(
 
     on_source = moved @ by_calibration.T + pi_influence @ by_pi.T
     on_target = w_target[:, None] * (score - w_target @ score / n_target)
-    noise = on_source.T @ on_source / n_source**2 + on_target.T @ on_target / n_target**2
     hessian = (w_target[:, None] * score).T @ score / n_target
-    tangent = np.linalg.svd(np.ones((1, k)))[2][1:].T  # changes of q that keep its sum
-    bread = tangent.T @ hessian @ tangent
-    # directions without information get a huge but finite variance
-    ridge = 1e-9 * max(np.trace(bread), 1.0) * np.eye(k - 1)
-    solved = tangent @ np.linalg.inv(bread + ridge)
-    return solved @ (tangent.T @ noise @ tangent + ridge / n_target) @ solved.T
+    solve = _within_simplex(hessian)
+    return on_source @ solve.T, on_target @ solve.T, RIDGE / n_target * max(np.trace(hessian), 1.0) * solve @ solve.T
 
 
-def _no_change(g_source, g_target, w_source, w_target) -> tuple[float, float]:
+def _within_simplex(matrix: np.ndarray) -> np.ndarray:
+    """Inverse of a matrix on the changes of q that keep its sum; directions without information: a huge one."""
+    tangent = np.linalg.svd(np.ones((1, len(matrix))))[2][1:].T
+    bread = tangent.T @ matrix @ tangent
+    ridge = RIDGE * max(np.trace(bread), 1.0) * np.eye(len(bread))
+    return tangent @ np.linalg.inv(bread + ridge) @ tangent.T
+
+
+def _inside(q: np.ndarray, n: int) -> np.ndarray:
+    """One pseudo-row keeps classes with an estimate of zero from claiming certainty."""
+    return (n * q + 1 / len(q)) / (n + 1)
+
+
+def _correction(q, pi, g_source, y, w_source, ratio, labelled, w_target) -> tuple[np.ndarray, np.ndarray]:
+    """Step to the estimate that needs no right calibration, and the influence of the source rows on it.
+
+    The influence is the corrected estimate's own: the calibration drops out of it, and every class enters by
+    its own mean. The classes of the labelled target rows need no guess and no correction.
+    """
+    n_target = len(w_target)
+    q = _inside(q, n_target)
+    bounded = (1 - BOUND) * q + BOUND * pi  # near the boundary single rows would have huge scores
+    likelihood = g_source / pi
+    score = likelihood / (likelihood @ bounded)[:, None]
+    free = w_target @ ~labelled / n_target
+    weight = free * w_source * (q / pi)[y]
+    expected = free * w_source * (likelihood @ q)
+    residual = (expected - weight) @ score / len(y)
+    known = ratio[labelled] / (ratio[labelled] @ bounded)[:, None]
+    slope = free * (w_source[:, None] * score).T @ likelihood / len(y)
+    slope = slope + (w_target[labelled, None] * known).T @ known / n_target
+    solve = _within_simplex(slope)
+    return solve @ residual, -centred_by_class(score, y, w_source) * weight[:, None] @ solve.T
+
+
+def centred_by_class(values: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Rows minus the weighted mean of their class, times n / (n - 1) as in the jackknife."""
+    counts = np.bincount(y)
+    indicator = np.eye(len(counts))[y] * weight[:, None]
+    means = indicator.T @ values / indicator.sum(axis=0)[:, None]
+    return (values - means[y]) * (counts / np.maximum(counts - 1, 1))[y, None]
+
+
+def _evidence(step: np.ndarray, influence: np.ndarray, y: np.ndarray) -> float:
+    """Weight of a correction: max(0, 1 - c / T), T its Wald statistic, c what chance seldom exceeds."""
+    values, vectors = np.linalg.eigh(influence.T @ influence / len(y) ** 2)
+    keep = values > 1e-8 * values.max()
+    keep[0] = False  # frequencies keep their sum
+    df = int(keep.sum())
+    parts = np.bincount(y, weights=(influence**2).sum(axis=1)) ** 2 / np.maximum(np.bincount(y) - 1, 1)
+    degrees = (influence**2).sum() ** 2 / max(parts.sum(), 1e-300)  # Welch, Satterthwaite
+    if df == 0 or degrees <= df or values.max() < 1e-14:
+        return 0.0
+    statistic = float(((vectors[:, keep].T @ step) ** 2 / values[keep]).sum()) * (degrees - df + 1) / degrees
+    return float(1 - _doubt(df) / max(statistic, _doubt(df)))
+
+
+def _doubt(df: int) -> float:
+    """Two standard deviations above the mean of a chi-squared: what chance alone seldom exceeds."""
+    return df + 2 * np.sqrt(2 * df)
+
+
+def sandwich(on_target: np.ndarray, on_source: list, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Covariance of an estimate from influences, and the degrees of freedom of its diagonal (Satterthwaite).
+
+    Parameters
+    ----------
+    on_target : ndarray of shape (n_target, n_classes)
+    on_source : list of (float, ndarray of shape (n_source, n_classes))
+        Shares and influences: the source's part of the covariance is the mixture of theirs.
+    y : ndarray of int, shape (n_source,)
+
+    Returns
+    -------
+    covariance : ndarray of shape (n_classes, n_classes)
+    degrees : ndarray of shape (n_classes,)
+    """
+    counts = np.bincount(y, minlength=on_target.shape[1])
+    total = on_target.T @ on_target / len(on_target) ** 2
+    squares = np.diag(total) ** 2 / max(len(on_target) - 1, 1)
+    per_row = np.zeros((len(y), total.shape[1]))
+    for share, influence in on_source:
+        scaled = influence / len(y)
+        total = total + share * scaled.T @ scaled
+        per_row += share * scaled**2
+    for k, n in enumerate(counts):
+        squares = squares + per_row[y == k].sum(axis=0) ** 2 / max(n - 1, 1)
+    return total, np.maximum(np.diag(total) ** 2 / np.maximum(squares, 1e-300), 1.0)
+
+
+def _no_change(g_source, g_target, labelled, w_source, w_target) -> tuple[float, float]:
     """Score test of q = pi: Hotelling's test that the mean calibrated predictions agree.
 
     At q = pi the score is the difference of the mean calibrated predictions over pi, and errors of the
     calibration cancel to first order, so that neither they nor the boundary of the simplex disturb the level.
+    The covariance is the common one under "no change": of a small target's own, a class that is absent by chance
+    would seem certain to be. Labelled rows (their label in place of a prediction) vary as the classes do.
+    The statistic is scaled to have about the mean of a chi-squared with as many degrees of freedom.
     """
-    covariances = []
-    for g, w in ((g_source, w_source), (g_target, w_target)):
-        centred = w[:, None] * (g - w @ g / len(g))
-        covariances.append(centred.T @ centred / len(g) ** 2)
-    difference = w_target @ g_target / len(g_target) - w_source @ g_source / len(g_source)
-    values, vectors = np.linalg.eigh(covariances[0] + covariances[1])
+    pi = w_source @ g_source / len(g_source)
+    mean = w_target @ g_target / len(g_target)
+    free = w_target * ~labelled
+    within = g_target - free @ g_target / max(free.sum(), 1e-300)
+    n = len(g_source) + int((~labelled).sum()) - 2
+    common = (w_source[:, None] * (g_source - pi)).T @ (g_source - pi) + (free[:, None] * within).T @ within
+    common = common / max(n, 1) * (w_source @ w_source / len(w_source) ** 2 + free @ free / len(w_target) ** 2)
+    known = w_target[labelled]
+    common = common + (np.diag(pi) - np.outer(pi, pi)) * (known @ known) / len(w_target) ** 2
+    values, vectors = np.linalg.eigh(common)
     keep = values > 1e-10 * values.max()
     if not keep.any():
         return 0.0, 1.0
-    statistic = float(((vectors[:, keep].T @ difference) ** 2 / values[keep]).sum())
-    df, n = int(keep.sum()), len(g_source) + len(g_target)
-    residual = max(n - df - 1, 1)
-    return statistic, float(f_distribution.sf(statistic * residual / (df * (n - 2)), df, residual))
+    df = int(keep.sum())
+    residual = max(n - df + 1, 1)
+    statistic = float(((vectors[:, keep].T @ (mean - pi)) ** 2 / values[keep]).sum()) * residual / max(n, 1)
+    return statistic, float(f_distribution.sf(statistic / df, df, residual))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Checked arguments of an estimate of the prior.
+
+    Attributes
+    ----------
+    proba_source : ndarray of shape (n_source, n_classes)
+    y : ndarray of int, shape (n_source,)
+        Column of the source label.
+    proba_target : ndarray of shape (n_target, n_classes)
+    labelled : ndarray of bool, shape (n_target,)
+    known : ndarray of int
+        Columns of the known target labels.
+    weight : ndarray of shape (n_source,)
+        Mean 1.
+    """
+
+    proba_source: np.ndarray
+    y: np.ndarray
+    proba_target: np.ndarray
+    labelled: np.ndarray
+    known: np.ndarray
+    weight: np.ndarray
+
+
+def read_predictions(
+    proba_source: Any, y_source: Any, proba_target: Any, classes: np.ndarray, y_target: Any, weight_source: Any
+) -> Predictions:
+    """Check what an estimate of the prior is given; every class needs a held-out source row."""
+    proba_source = _check_proba(proba_source, "proba_source", len(classes))
+    proba_target = _check_proba(proba_target, "proba_target", len(classes))
+    y = _columns(y_source, classes, "y_source", len(proba_source))
+    weight = _check_weight(weight_source, "weight_source", len(proba_source))
+    mass = np.bincount(y, weights=weight, minlength=len(classes))
+    if (mass == 0).any():
+        raise InputError(
+            f"no held-out source row of class {classes[mass == 0].tolist()[0]!r}",
+            "held-out source rows of every class",
+            "Use stratified folds, or merge rare classes.",
+        )
+    labelled, known = _known_labels(y_target, classes, len(proba_target))
+    return Predictions(proba_source, y, proba_target, labelled, known, weight)
 
 
 def _check_proba(proba: Any, name: str, k: int) -> np.ndarray:

@@ -6,21 +6,23 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from da_toolkit.datasets import make_label_shift
+from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from da_toolkit.label_shift._mlls import MLLS
-from da_toolkit.label_shift._prior_correction import PriorCorrection
+from da_toolkit import BBSE, MLLS, RLLS, PriorCorrection, TargetShiftWeighting
+from da_toolkit.label_shift._rlls import _penalised
 from shift_detectors._errors import InputError, ShiftWarning
 
 
@@ -242,3 +244,202 @@ def test_bad_input(estimator, change, message):
     change = {"y": y, "X_target": X, "prior": None} | change
     with pytest.raises(InputError, match=message):
         PriorCorrection(estimator, change["prior"]).fit(X, change["y"], change["X_target"])
+
+
+# --- BBSE and RLLS ------------------------------------------------------------------------------------------
+
+
+def three_classes(seed, n, target, n_target=None, source=(0.5, 0.3, 0.2)):
+    """Gaussian classes seen through the true posterior of equal classes, sharpened: wrong, but informative."""
+    rng = np.random.default_rng([seed, n])
+    centres = np.array([[1.5, 0.0], [-0.75, 1.2], [-0.75, -1.2]])
+
+    def draw(m, p):
+        y = rng.choice(3, m, p=p)
+        logits = 1.5 * (centres[y] + rng.normal(size=(m, 2))) @ centres.T
+        proba = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return proba / proba.sum(axis=1, keepdims=True), y
+
+    proba, y = draw(n, source)
+    proba_target, y_target = draw(n_target or n, target)
+    return proba, y, proba_target, y_target
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_bbse_is_the_solution_of_its_equation(soft):
+    proba, y, proba_target, _ = three_classes(0, 800, [0.2, 0.5, 0.3])
+    said = [p if soft else np.eye(3)[p.argmax(axis=1)] for p in (proba, proba_target)]
+    C = np.array([[np.mean(said[0][:, i] * (y == j)) for j in range(3)] for i in range(3)])
+    expected = np.linalg.solve(C, said[1].mean(axis=0)) * np.bincount(y) / len(y)
+    fit = BBSE(soft).fit(proba, y, proba_target)
+    assert fit.prior_ == pytest.approx(expected) and (expected > 0).all()
+    assert fit.weights_ == pytest.approx(fit.prior_ / fit.source_prior_)
+    assert (fit.confidence_interval_[:, 0] < fit.prior_).all() and (fit.prior_ < fit.confidence_interval_[:, 1]).all()
+    same = BBSE(soft).fit(proba, y, proba)
+    assert same.prior_ == pytest.approx(same.source_prior_) and same.pvalue_ == pytest.approx(1)
+    assert fit.pvalue_ < 1e-6
+
+
+def test_rlls_minimises_its_objective():
+    proba, y, proba_target, _ = three_classes(1, 150, [0.25, 0.45, 0.3])
+    fit = RLLS(alpha=0.05).fit(proba, y, proba_target)
+    said, said_target = (np.eye(3)[p.argmax(axis=1)] for p in (proba, proba_target))
+    C, p = said.T @ np.eye(3)[y] / 150, np.bincount(y) / 150
+    b = said_target.mean(axis=0) - C.sum(axis=1)
+    bound = 2 * np.log(2 * 3 / 0.05) / 150
+    assert fit.penalty_ == pytest.approx(0.05 * 3 * (bound / 3 + np.sqrt(bound)))
+
+    def objective(theta):
+        return np.linalg.norm(C @ theta - b) + fit.penalty_ * np.linalg.norm(theta)
+
+    best = minimize(
+        objective,
+        np.full(3, 0.01),
+        method="SLSQP",
+        bounds=[(-1, None)] * 3,
+        constraints={"type": "eq", "fun": lambda theta: p @ theta},
+        options={"ftol": 1e-12, "maxiter": 500},
+    )
+    theta = _penalised(C, b, p, fit.penalty_)
+    assert objective(theta) <= best.fun + 1e-7
+    assert fit.prior_ == pytest.approx(p * (1 + theta))
+    assert RLLS(alpha=10).fit(proba, y, proba_target).prior_ == pytest.approx(p)
+    assert RLLS(alpha=0).fit(proba, y, proba_target).prior_ == pytest.approx(
+        BBSE().fit(proba, y, proba_target).prior_, abs=1e-4
+    )
+
+
+def test_clipping_keeps_frequencies():
+    proba, y, proba_target, _ = three_classes(2, 60, [1.0, 0.0, 0.0])
+    for method in (BBSE(), BBSE(soft=True), RLLS(), RLLS(soft=True)):
+        fit = method.fit(proba, y, proba_target)
+        assert fit.prior_.min() >= 0 and fit.prior_.sum() == pytest.approx(1)
+        assert (fit.confidence_interval_ >= 0).all() and (fit.confidence_interval_ <= 1).all()
+
+
+@pytest.mark.parametrize("method", [BBSE(), BBSE(soft=True), RLLS()])
+def test_blind_classifiers_are_told(method):
+    y = np.tile([0, 1], 100)
+    with pytest.warns(ShiftWarning, match="singular value"):
+        fit = method.fit(np.full((200, 2), 0.5), y, np.full((100, 2), 0.5))
+    assert fit.prior_ == pytest.approx([0.5, 0.5])  # no change where none can be seen
+    assert fit.confidence_interval_[0, 0] < 0.05 and fit.confidence_interval_[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("method", [BBSE(), RLLS(soft=True)])
+def test_known_labels_join_in_proportion(method):
+    proba, y, proba_target, y_target = three_classes(3, 600, [0.2, 0.5, 0.3])
+    full = method.fit(proba, y, proba_target, y_target=y_target)
+    frequency = np.bincount(y_target) / 600
+    assert full.prior_ == pytest.approx(frequency)
+    widths = [np.diff(full.confidence_interval_, axis=1)]
+    for labels in (np.where(np.arange(600) < 300, y_target, np.nan), None):
+        widths.append(np.diff(clone(method).fit(proba, y, proba_target, y_target=labels).confidence_interval_, axis=1))
+    assert (widths[0] < widths[1]).all() and (widths[1] < widths[2]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [BBSE(), BBSE(soft=True)])
+@pytest.mark.parametrize(("n", "n_target"), [(500, 500), (60, 500)])
+def test_interval_of_bbse_covers(method, n, n_target):
+    target, repeats = np.array([0.2, 0.5, 0.3]), 1000
+    covered = np.zeros(3)
+    for seed in range(repeats):
+        ci = method.fit(*three_classes(seed, n, target, n_target)[:3]).confidence_interval_
+        covered += (ci[:, 0] <= target) & (target <= ci[:, 1])
+    margin = 3 * np.sqrt(0.95 * 0.05 / repeats)
+    assert (covered / repeats > 0.93 - margin / 2).all() and (covered / repeats < 0.97 + margin / 2).all()
+
+
+@pytest.mark.slow
+def test_level_of_bbse():
+    rejected = [BBSE().fit(*three_classes(s, 400, [0.5, 0.3, 0.2])[:3]).pvalue_ <= 0.05 for s in range(1000)]
+    assert np.mean(rejected) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
+
+
+@pytest.mark.parametrize("prior", [BBSE(), BBSE(soft=True), RLLS(), RLLS(soft=True)])
+def test_every_prior_serves_the_correction(prior):
+    X, y = two_classes(0, 1000, 0.5)
+    X_target, y_target = two_classes(1, 1000, 0.9)
+    model = PriorCorrection(LogisticRegression(), prior, random_state=0).fit(X, y, X_target)
+    assert model.score(X_target, y_target) > np.mean(model.predict_source(X_target) == y_target) + 0.04
+    assert model.prior_ == pytest.approx([0.1, 0.9], abs=0.06)
+    again = clone(model).fit(X, y, X_target)
+    assert np.array_equal(again.prior_, model.prior_)
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
+    X_same, _ = two_classes(2, 1000, 0.5)
+    same = clone(model).fit(X, y, X_same)
+    assert np.mean(same.predict(X_same) != same.predict_source(X_same)) < 0.05
+
+
+def test_bad_options_of_priors():
+    good = np.full((4, 2), 0.5), [0, 1, 0, 1], np.full((3, 2), 0.5)
+    with pytest.raises(InputError, match="alpha"), pytest.warns(ShiftWarning):
+        RLLS(alpha=-1).fit(*good)
+    with pytest.raises(InputError, match="no probabilities"):
+        BBSE().fit(np.ones((4, 2)), good[1], good[2])
+    with pytest.raises(InputError, match="no held-out source row"):
+        BBSE().fit(*good, classes=[0, 1], weight_source=[1, 0, 1, 0])
+
+
+# --- regression ---------------------------------------------------------------------------------------------
+
+
+def test_target_shift_gains_as_the_true_weights():
+    gain = []
+    for seed in range(5):
+        pair = make_label_shift(task="regression", random_state=seed)
+        model = TargetShiftWeighting(Ridge(), random_state=0).fit(pair.X_source, pair.y_source, pair.X_target)
+        best = Ridge().fit(pair.X_source, pair.y_source, pair.true_weights).score(pair.X_target, pair.y_target)
+        before = Ridge().fit(pair.X_source, pair.y_source).score(pair.X_target, pair.y_target)
+        after = model.score(pair.X_target, pair.y_target)
+        gain.append([after - before, after - best])
+        assert np.corrcoef(model.weights_, pair.true_weights)[0, 1] > 0.8
+        assert model.weights_.min() >= 0 and model.weights_.mean() == pytest.approx(1)
+    assert np.mean(gain, axis=0)[0] > 0.05 and np.mean(gain, axis=0)[1] > -0.01
+
+
+def test_target_shift_without_shift_and_with_a_large_ridge():
+    change = []
+    for seed in range(5):
+        pair = make_label_shift(task="regression", strength=0, random_state=seed)
+        model = TargetShiftWeighting(Ridge(), random_state=0).fit(pair.X_source, pair.y_source, pair.X_target)
+        before = Ridge().fit(pair.X_source, pair.y_source).score(pair.X_target, pair.y_target)
+        change.append(model.score(pair.X_target, pair.y_target) - before)
+        assert model.effective_sample_size_ > 950
+    assert np.mean(change) > -0.005
+    still = TargetShiftWeighting(Ridge(), ridge=1e9, random_state=0).fit(*pair.seen)
+    assert still.weights_ == pytest.approx(1, abs=1e-3)
+
+
+def test_target_shift_matches_the_moments():
+    rng = np.random.default_rng(0)
+    y, y_target = rng.uniform(-1, 1, 5000), np.sqrt(rng.uniform(0, 1, 5000)) * 2 - 1  # p_t / p_s = 1 + y
+    x, x_target = (v + 0.05 * rng.normal(size=5000) for v in (y, y_target))
+    model = TargetShiftWeighting(Ridge(), random_state=0).fit(x[:, None], y, x_target[:, None])
+    for power in (1, 2):
+        assert np.average(y**power, weights=model.weights_) == pytest.approx((y_target**power).mean(), abs=0.02)
+    assert model.weights_ == pytest.approx(1 + y, abs=0.35)
+
+
+def test_target_shift_contract():
+    pair = make_label_shift(task="regression", random_state=0)
+    pipeline = make_pipeline(StandardScaler(), Ridge())
+    model = TargetShiftWeighting(pipeline, random_state=0).fit(*pair.seen)
+    again = clone(model).fit(*pair.seen)
+    assert np.array_equal(model.weights_, again.weights_)
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).predict(pair.X_target), model.predict(pair.X_target))
+    assert np.array_equal(model.estimator_.predict(pair.X_target), model.predict(pair.X_target))
+    X, y, X_target = pair.seen[:3]
+    with pytest.warns(ShiftWarning, match="sample_weight"):
+        TargetShiftWeighting(KNeighborsRegressor(), ridge=1.0, random_state=0).fit(X, y, X_target)
+    for options, message in (
+        ({"estimator": LogisticRegression()}, "classifier"),
+        ({"estimator": FrozenEstimator(Ridge())}, "FrozenEstimator"),
+        ({"ridge": -1}, "ridge"),
+        ({"n_splines": 2}, "n_splines"),
+    ):
+        with pytest.raises(InputError, match=message):
+            TargetShiftWeighting(**({"estimator": Ridge()} | options)).fit(X, np.round(y), X_target)
+    with pytest.raises(InputError, match="constant"):
+        TargetShiftWeighting(Ridge()).fit(X, np.ones(len(X)), X_target)

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
+from scipy.stats import norm
 
 from shift_detectors._calibration import RIDGE, Calibration, fit_calibration
 from shift_detectors._errors import InputError
@@ -173,6 +174,61 @@ def test_level_and_power_of_no_change():
     assert rate([0.45, 0.3, 0.25]) > 0.8
 
 
+@pytest.mark.slow
+def test_level_of_no_change_with_a_small_target_and_labels():
+    rejected = np.zeros(2)
+    for seed in range(300):
+        proba, y, proba_target, y_target = draw(seed, 10, 500, np.full(10, 0.1), n_target=30)
+        half = np.where(np.arange(30) < 15, y_target.astype(float), np.nan)
+        for i, labels in enumerate((None, half)):
+            rejected[i] += estimate_prior(proba, y, proba_target, np.arange(10), y_target=labels).pvalue <= 0.05
+    assert (rejected / 300 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "n"),
+    [([0.49, 0.49, 0.02], 500), ([1 / 3, 1 / 3, 1 / 3], 60)],  # ten source rows of one class, twenty of each
+)
+def test_interval_covers_with_few_source_rows_of_a_class(source, n):
+    target, repeats, covered = np.array([0.5, 0.3, 0.2]), 1000, np.zeros(3)
+    for seed in range(repeats):
+        proba, y, proba_target, _ = draw(seed, 3, n, target, source, 500)
+        ci = estimate_prior(proba, y, proba_target, np.arange(3)).ci
+        covered += (ci[:, 0] <= target) & (target <= ci[:, 1])
+    margin = 3 * np.sqrt(0.95 * 0.05 / repeats)
+    assert (covered / repeats > 0.93 - margin / 2).all() and (covered / repeats < 0.97 + margin / 2).all()
+
+
+def beyond_calibration(rng, n, prior):
+    """Predictions that no scale and bias can repair: class 1 hides in the tail of class 0 where p says 0."""
+    y = rng.choice(3, n, p=prior)
+    x = CENTRES[3][y] + rng.normal(size=(n, 2)) * np.array([1.0, 2.0, 0.6])[y, None]
+    return posterior(x, 3, bias=0), y
+
+
+def test_the_correction_repairs_what_calibration_cannot():
+    error, covered, taken = [], [], []
+    target = np.array([0.15, 0.7, 0.15])
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        proba, y = beyond_calibration(rng, 3000, np.full(3, 1 / 3))
+        proba_target, _ = beyond_calibration(rng, 3000, target)
+        fit = estimate_prior(proba, y, proba_target, np.arange(3))
+        plain = estimate_prior(fit.calibration(proba), y, fit.calibration(proba_target), np.arange(3), calibration=None)
+        error.append([np.abs(f.prior - target).sum() for f in (fit, plain)])
+        covered.append((fit.ci[:, 0] <= target) & (target <= fit.ci[:, 1]))
+        taken.append(fit.corrected)
+    assert np.mean(taken) > 0.5
+    assert np.mean(error, axis=0)[0] < 0.6 * np.mean(error, axis=0)[1]
+    assert np.mean(covered) > 0.8
+
+
+def test_the_correction_leaves_a_right_calibration_alone():
+    taken = [estimate_prior(*draw(s, 3, 1000, [0.6, 0.3, 0.1])[:3], [0, 1, 2]).corrected for s in range(40)]
+    assert np.mean(np.array(taken) > 0) < 0.25 and np.mean(taken) < 0.1
+
+
 def test_shrinkage_needs_evidence():
     change = []
     for seed in range(60):
@@ -183,6 +239,16 @@ def test_shrinkage_needs_evidence():
     assert np.mean(change, axis=0)[0] < 0.9 * np.mean(change, axis=0)[1]
     clear = estimate_prior(*draw(0, 2, 2000, [0.9, 0.1])[:3], [0, 1], shrink=True)
     assert clear.shrinkage > 0.99
+
+
+def test_interval_ends_where_the_moving_variance_says():
+    value, variance, linear, square = 0.3, 0.01, 0.005, 0.04
+    inner = (value * 200 + 0.5) / 201
+    rest = variance - inner * (1 - inner) / 200
+    for end in proportion_interval(value, variance, 200, moving=(linear, square)):
+        here = end * (1 - end) / 200 + rest + linear * (end - value) + square * (end**2 - value**2)
+        assert abs(end - value) == pytest.approx(norm.ppf(0.975) * np.sqrt(here))
+    assert proportion_interval(value, variance, 200, moving=(0.0, 1.0)) == (0.0, 1.0)
 
 
 def test_known_labels_enter_the_likelihood():
@@ -203,14 +269,16 @@ def test_known_labels_enter_the_likelihood():
 def test_weights_are_repeated_rows():
     proba, y, proba_target, _ = draw(10, 3, 300, [0.6, 0.3, 0.1])
     weight = np.random.default_rng(1).integers(1, 4, 300)
-    weighted = estimate_prior(proba, y, proba_target, [0, 1, 2], weight_source=weight, weight_target=weight)
-    repeated = estimate_prior(
-        np.repeat(proba, weight, axis=0),
-        np.repeat(y, weight),
-        np.repeat(proba_target, weight, axis=0),
-        [0, 1, 2],
-    )
-    assert weighted.prior == pytest.approx(repeated.prior, abs=2e-3)
+    rows = np.repeat(proba, weight, axis=0), np.repeat(y, weight), np.repeat(proba_target, weight, axis=0)
+    for calibration in ("bcts", None):
+        options = {"classes": [0, 1, 2], "calibration": calibration}
+        weighted = estimate_prior(proba, y, proba_target, **options, weight_source=weight, weight_target=weight)
+        repeated = estimate_prior(*rows, **options)
+        if calibration is None:
+            assert weighted.prior == pytest.approx(repeated.prior, abs=1e-6)
+        # weights are no evidence: repeated rows seem to be more, and are corrected and claimed as such
+        assert weighted.corrected <= repeated.corrected
+        assert (np.diag(weighted.covariance) > np.diag(repeated.covariance)).all()
 
 
 def test_uninformative_predictions_give_a_wide_interval():

@@ -20,6 +20,7 @@ from ._dan import DAN
 from ._dann import DANN
 from ._deep_coral import DeepCORAL
 from ._deep_jdot import DeepJDOT
+from ._frozen_module import frozen_module
 from ._jan import JAN
 from ._mcc import MCC
 from ._mdd import MDD
@@ -42,4 +43,5 @@ __all__ = [
     "DeepJDOT",
     "DomainBatch",
     "WeightedSum",
+    "frozen_module",
 ]

@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from shift_detectors._calibration import fit_calibration
 from shift_detectors._errors import InputError, ShiftWarning
@@ -38,17 +38,17 @@ class PriorCorrection(BaseAdapter):
     p(x|y) changed. The corrected decision is the most probable class under the target's frequencies, also
     when the model was fitted with balanced class weights.
 
-    An already fitted model goes in scikit-learn's ``FrozenEstimator``; it is never refitted, and (X, y) must
-    be labelled source rows that it was *not* trained on. A `ShiftWarning` is given when it scores on them
-    like a model that was.
+    An already fitted model goes in scikit-learn's ``FrozenEstimator``, a trained torch module in
+    `da_toolkit.deep.frozen_module`; it is never refitted, and (X, y) must be labelled source rows that it was
+    *not* trained on. A `ShiftWarning` is given when it scores on them like a model that was.
 
     Parameters
     ----------
     estimator : classifier with predict_proba
         Also a Pipeline, or a FrozenEstimator around a fitted one.
     prior : estimator, array of shape (n_classes,), dict or None
-        An object such as `MLLS` estimates the target prior; an array (in the sorted order of the classes) or
-        a dict from class to frequency is taken as known. None means ``MLLS(shrink=True)``.
+        An object such as `MLLS`, `BBSE` or `RLLS` estimates the target prior; an array (in the sorted order
+        of the classes) or a dict from class to frequency is taken as known. None means ``MLLS(shrink=True)``.
     refit : bool
         Fit the model again on the source under weights q_y / p_y instead of correcting its probabilities.
         Use it when the model is too simple for p(y|x), so that the best fit depends on the class frequencies.
@@ -95,7 +95,7 @@ class PriorCorrection(BaseAdapter):
     >>> model.prior_.round(2)
     array([0.1, 0.9])
     >>> float(np.mean(model.predict_source(X_target) == y_target)), model.score(X_target, y_target)
-    (0.7575, 0.90675)
+    (0.7575, 0.907)
     """
 
     def __init__(
@@ -133,14 +133,14 @@ class PriorCorrection(BaseAdapter):
                     f"the classes {self.head_.classes_.tolist()}",
                     "Drop those rows.",
                 )
-            proba = self.head_.predict_proba(X)
+            proba, proba_target = self.head_.predict_proba(X), self.head_.predict_proba(domains.X_target)
             self._warn_if_trained_on(domains, rng)
         else:
-            proba = self._out_of_fold(self.estimator, X, y, weight, domains.groups, rng)
+            proba, proba_target = self._out_of_fold(self.estimator, X, y, weight, domains.groups, rng, domains.X_target)
             self.head_ = fit_weighted(self.estimator, X, y, weight, rng)
 
         classes = self.head_.classes_
-        self._estimate(proba, domains, classes)
+        self._estimate(proba, proba_target, domains, classes)
         codes = np.searchsorted(classes, y)
         self.calibration_ = fit_calibration(proba, codes, kind=self.calibration, weight=weight)
         self.source_prior_ = np.average(self.calibration_(proba), axis=0, weights=weight)
@@ -150,7 +150,7 @@ class PriorCorrection(BaseAdapter):
             own = own * (self.prior_ / frequency)[codes]
             self.target_model_ = fit_weighted(self.estimator, X, y, own, rng)
 
-    def _estimate(self, proba: np.ndarray, domains: Domains, classes: np.ndarray) -> None:
+    def _estimate(self, proba: np.ndarray, proba_target: np.ndarray, domains: Domains, classes: np.ndarray) -> None:
         """Set prior_, confidence_interval_ and changed_."""
         prior = MLLS(self.calibration, shrink=True) if self.prior is None else self.prior
         if not hasattr(prior, "fit"):
@@ -166,7 +166,7 @@ class PriorCorrection(BaseAdapter):
         if domains.sample_weight is not None:
             known["weight_source"] = domains.sample_weight
         method: Any = clone(prior)
-        method.fit(proba, domains.y, self.head_.predict_proba(domains.X_target), classes=classes, **known)
+        method.fit(proba, domains.y, proba_target, classes=classes, **known)
         self.prior_ = method.prior_
         self.confidence_interval_ = method.confidence_interval_
         self.changed_ = not np.array_equal(method.prior_, method.source_prior_)
@@ -202,8 +202,12 @@ class PriorCorrection(BaseAdapter):
                 "Wrap it: CalibratedClassifierCV(estimator).",
             )
 
-    def _out_of_fold(self, estimator, X, y, weight, groups, rng) -> np.ndarray:
-        """Source probabilities from models that did not see the row, shape (n_source, n_classes)."""
+    def _out_of_fold(self, estimator, X, y, weight, groups, rng, X_target) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities of source rows from models that did not see the row, and of the target rows.
+
+        A calibration of the folds' models says nothing about a model of all rows, which may be more or less
+        sure: every target row is predicted by the model of one fold, too.
+        """
         classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
         if counts.min() < 2 * self.cv:
             raise InputError(
@@ -213,13 +217,17 @@ class PriorCorrection(BaseAdapter):
             )
         kind = StratifiedKFold if groups is None else StratifiedGroupKFold
         folds = kind(self.cv, shuffle=True, random_state=rng.randint(2**31 - 1))
-        proba = np.zeros((len(y), len(classes)))
-        for train, test in folds.split(np.zeros(len(y)), codes, groups):
-            part = None if weight is None else weight[train]
-            model = fit_weighted(estimator, take_rows(X, train), y[train], part, rng)
+        part = rng.permutation(X_target.shape[0]) % self.cv
+        proba, proba_target = np.zeros((len(y), len(classes))), np.zeros((len(part), len(classes)))
+        for fold, (train, test) in enumerate(folds.split(np.zeros(len(y)), codes, groups)):
+            own = None if weight is None else weight[train]
+            model = fit_weighted(estimator, take_rows(X, train), y[train], own, rng)
             columns = np.searchsorted(classes, model.classes_)
             proba[np.ix_(test, columns)] = model.predict_proba(take_rows(X, test))
-        return proba
+            rows = np.flatnonzero(part == fold)
+            if len(rows):
+                proba_target[np.ix_(rows, columns)] = model.predict_proba(take_rows(X_target, rows))
+        return proba, proba_target
 
     def _warn_if_trained_on(self, domains: Domains, rng) -> None:
         """Warn when the frozen model scores on (X, y) as only a model that was trained on them would.
@@ -229,15 +237,15 @@ class PriorCorrection(BaseAdapter):
         was trained on more rows). Warned above c + .9 (f - c), when the difference to c is significant.
         """
         model = _thaw(self.estimator)
-        if not hasattr(model, "get_params"):
-            return
+        if not has_fit_parameter(model, "y") or has_fit_parameter(model, "X_target"):
+            return  # a torch module, an adapter: not to be fitted on source rows alone
         rows = rng.permutation(len(domains.y))[:CHECK_ROWS]
         X, y = take_rows(domains.X, rows), domains.y[rows]
         classes, counts = np.unique(y, return_counts=True)
         if counts.min() < 2 * self.cv:
             return  # too few rows for cross-fitting
         groups = None if domains.groups is None else domains.groups[rows]
-        held_out = classes[self._out_of_fold(model, X, y, None, groups, rng).argmax(axis=1)] == y
+        held_out = classes[self._out_of_fold(model, X, y, None, groups, rng, X[:0])[0].argmax(axis=1)] == y
         again: Any = clone(model)
         fitted = again.fit(X, y).predict(X) == y
         own = self.head_.predict(X) == y

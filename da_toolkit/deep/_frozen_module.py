@@ -1,0 +1,104 @@
+"""A trained torch module as a frozen scikit-learn classifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.frozen import FrozenEstimator
+from torch import nn
+
+from shift_detectors._errors import InputError
+
+ROWS = 1024  # in a batch
+
+
+def frozen_module(module: Any, classes: Any) -> FrozenEstimator:
+    """Wrap a trained module for `PriorCorrection` and everything else that takes a fitted classifier.
+
+    The probabilities are the softmax of the module's outputs. The module is neither trained nor copied nor moved;
+    it is switched to evaluation while it predicts, and back.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Takes a batch of rows, gives logits of shape (n_rows, n_classes).
+    classes : array-like of shape (n_classes,)
+        Class of each output, sorted.
+
+    Returns
+    -------
+    FrozenEstimator
+        With `predict` and `predict_proba`; `fit` leaves the module as it is.
+
+    Examples
+    --------
+    >>> from da_toolkit import PriorCorrection
+    >>> from da_toolkit.datasets import make_label_shift
+    >>> pair = make_label_shift(random_state=0)
+    >>> X, y, X_target = pair.seen  # rows that the module was not trained on
+    >>> module = nn.Linear(X.shape[1], len(np.unique(y)))
+    >>> model = PriorCorrection(frozen_module(module, np.unique(y))).fit(X, y, X_target)
+    >>> model.predict_proba(X_target).shape == (len(X_target), len(np.unique(y)))
+    True
+    """
+    return FrozenEstimator(_ModuleClassifier(module, np.asarray(classes)))
+
+
+class _ModuleClassifier(ClassifierMixin, BaseEstimator):
+    """Decisions and probabilities of a module that gives logits."""
+
+    def __init__(self, module: Any, classes: Any):
+        if not isinstance(module, nn.Module):
+            raise InputError(
+                f"frozen_module was given {type(module).__name__}",
+                "a trained torch nn.Module that gives logits",
+                "Put a fitted scikit-learn model into a FrozenEstimator.",
+            )
+        if classes.ndim != 1 or len(classes) < 2 or not np.array_equal(np.unique(classes), classes):
+            raise InputError(
+                f"classes={classes.tolist()}",
+                "two or more different classes in sorted order",
+                "Reorder the outputs of the module, not only the names.",
+            )
+        self.module = module
+        self.classes = classes
+
+    def fit(self):
+        """Nothing: the module is trained."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    @property
+    def classes_(self) -> np.ndarray:
+        return self.classes
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        parameter = next((p for p in self.module.parameters() if p.is_floating_point()), torch.empty(0))
+        training = {part: part.training for part in self.module.modules()}
+        rows = torch.as_tensor(np.asarray(X, dtype=float))
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                parts = [self.module(part.to(parameter)).cpu().double().numpy() for part in rows.split(ROWS)]
+        finally:
+            for part, mode in training.items():
+                part.training = mode
+        logits = np.concatenate(parts)
+        if logits.shape != (len(rows), len(self.classes)):
+            raise InputError(
+                f"the module gives an output of shape {logits.shape} for {len(rows)} rows",
+                f"logits of shape ({len(rows)}, {len(self.classes)}), one column per class",
+                "For a single logit z, give (0, z).",
+            )
+        if (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-4):
+            raise InputError("the module gives probabilities", "logits", "Leave out the softmax at its end.")
+        return softmax(logits, axis=1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        return self.classes[self.predict_proba(X).argmax(axis=1)]

@@ -1,0 +1,175 @@
+"""BBSE: the class prior of the target from the frequencies of the predictions and a confusion matrix."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from scipy.stats import chi2
+from sklearn.base import BaseEstimator
+
+from shift_detectors._errors import ShiftWarning
+from shift_detectors._prior import centred_by_class, proportion_interval, read_predictions, sandwich
+
+SMALLEST_SINGULAR_VALUE = 0.1  # of the matrix of p(prediction | class): below it errors grow tenfold
+BLIND = 1e-6  # smaller singular values are zero
+
+
+class BBSE(BaseEstimator):
+    """Estimate the class prior of the target by black-box shift estimation.
+
+    **Question.** How frequent is each class in the target, if the classifier errs there as on the source?
+
+    **Formula.** With the joint frequencies C_ij = P_s(prediction i, class j) on held-out source rows and the
+    frequencies mu_i = P_t(prediction i),
+
+        w = C^-1 mu,   q_j = w_j p_j,
+
+    where p is the class frequency of the source; what is below zero is cut off and the rest scaled to sum to
+    one. ``soft=True`` counts probabilities in place of decisions. The interval holds the values that a Wald test
+    with their own variance keeps: target rows move mu by their prediction, source rows of class j move column j
+    of C, and the error of a column counts in proportion to the frequency of its class.
+
+    **Assumption.** p(x|y) is the same in source and target, and no new class. The classifier may be arbitrarily
+    wrong and uncalibrated, as long as C is invertible.
+
+    **Fails** when the predictions hardly depend on the class (C nearly singular: a `ShiftWarning`, and a wide
+    interval). It uses less of what the probabilities say than `MLLS`, so its variance is larger.
+
+    Parameters
+    ----------
+    soft : bool
+        Average probabilities instead of counting the most probable classes.
+
+    Attributes
+    ----------
+    prior_, source_prior_ : ndarray of shape (n_classes,)
+        Target prior, and class frequency of the source rows.
+    weights_ : ndarray of shape (n_classes,)
+        prior_ / source_prior_.
+    confidence_interval_ : ndarray of shape (n_classes, 2)
+        95 %, each class by itself.
+    covariance_ : ndarray of shape (n_classes, n_classes)
+        Of the prior before negative values were cut off.
+    pvalue_ : float
+        Wald test of "the prior did not change".
+    singular_value_ : float
+        The smallest of the matrix P_s(prediction i | class j).
+    classes_ : ndarray of shape (n_classes,)
+
+    References
+    ----------
+    Lipton, Wang, Smola (ICML 2018), Detecting and correcting for label shift with black box predictors.
+
+    Examples
+    --------
+    Three of four source rows are classified rightly, and 60 % of the target rows are called class 0:
+
+    >>> proba = np.tile([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9]], (50, 1))
+    >>> proba_source, y_source = np.vstack([proba, proba[:, ::-1]]), np.repeat([0, 1], 200)
+    >>> proba_target = np.repeat([[0.9, 0.1], [0.1, 0.9]], [60, 40], axis=0)
+    >>> BBSE().fit(proba_source, y_source, proba_target).prior_.round(2)
+    array([0.7, 0.3])
+    """
+
+    def __init__(self, soft: bool = False):
+        self.soft = soft
+
+    def fit(
+        self,
+        proba_source: Any,
+        y_source: Any,
+        proba_target: Any,
+        *,
+        y_target: Any = None,
+        classes: Any = None,
+        weight_source: Any = None,
+    ):
+        """Estimate the target prior.
+
+        Parameters
+        ----------
+        proba_source : array of shape (n_source, n_classes)
+            Predictions on held-out (or out-of-fold) source rows.
+        y_source : array-like of shape (n_source,)
+        proba_target : array of shape (n_target, n_classes)
+        y_target : array-like of shape (n_target,), optional
+            Known target labels, missing values elsewhere: their frequencies count in proportion to their
+            number, those of the other rows are estimated. They are assumed to be missing at random.
+        classes : array-like of shape (n_classes,), optional
+            Class of each column; the sorted labels of `y_source` when not given.
+        weight_source : array-like of shape (n_source,), optional
+
+        Returns
+        -------
+        self
+        """
+        self.classes_ = np.unique(np.asarray(y_source)) if classes is None else np.asarray(classes)
+        rows = read_predictions(proba_source, y_source, proba_target, self.classes_, y_target, weight_source)
+        k, n, m = len(self.classes_), len(rows.y), len(rows.proba_target)
+        own = np.eye(k)[rows.y] * rows.weight[:, None]
+        p = own.sum(axis=0) / n
+        said_source, said_target = (self._said(proba) for proba in (rows.proba_source, rows.proba_target))
+        given = said_source.T @ own / (n * p)  # P_s(prediction i | class j)
+        self.singular_value_ = float(np.linalg.svd(given, compute_uv=False).min())
+        if self.singular_value_ < SMALLEST_SINGULAR_VALUE:
+            warnings.warn(
+                f"The smallest singular value of the {k} x {k} matrix of predictions given the class is "
+                f"{self.singular_value_:.2g}: some classes are hardly told apart, and the estimated prior is "
+                "unreliable. Merge such classes, use a better classifier, or MLLS.",
+                ShiftWarning,
+                stacklevel=2,
+            )
+        free = ~rows.labelled
+        share = free.mean()
+        mu = said_target[free].mean(axis=0) if free.any() else given @ p
+        left, singular, right = np.linalg.svd(given)
+        seen = singular > BLIND
+        solve = right[seen].T @ (left[:, seen] / singular[seen]).T
+        q = p + solve @ (mu - given @ p)
+        known = np.eye(k)[rows.known]
+        frequency = known.mean(axis=0) if len(known) else q
+
+        # how each row moved q; a source row of class j moves column j of `given`
+        on_target = np.empty((m, k))
+        on_target[free] = (said_target[free] - mu) @ solve.T
+        on_target[rows.labelled] = known - frequency
+        weight = share * rows.weight / p[rows.y]
+        columns = -weight[:, None] * centred_by_class(said_source, rows.y, rows.weight) @ solve.T
+        self.covariance_, degrees = sandwich(on_target, [(1.0, q[rows.y, None] * columns)], rows.y)
+        self.covariance_ += share * right[~seen].T @ right[~seen]  # where nothing is seen anything is possible
+
+        estimate = share * q + (1 - share) * frequency
+        unshrunk = _on_simplex(estimate)
+        # as q_k moves, the others move along, and with them the weight of the errors in each column
+        variance = np.diag(self.covariance_)
+        along = self.covariance_ / np.maximum(variance, 1e-300)
+        by_column = np.eye(k)[rows.y].T @ columns**2 / n**2
+        square = (by_column * along**2).sum(axis=0)
+        linear = 2 * (by_column * along * (q[:, None] - along * unshrunk)).sum(axis=0)
+        self.confidence_interval_ = np.array(
+            [
+                proportion_interval(unshrunk[j], variance[j], m, degrees=degrees[j], moving=(linear[j], square[j]))
+                for j in range(k)
+            ]
+        )
+        self.source_prior_ = p
+        self.prior_ = _on_simplex(share * self._shrink(q, given, mu, p, n) + (1 - share) * frequency)
+        self.weights_ = self.prior_ / p
+        # the frequencies of the source, with which q is compared, are estimates, too
+        spread = self.covariance_ + (np.diag(p) - np.outer(p, p)) * (rows.weight @ rows.weight) / n**2
+        move = estimate - p
+        self.pvalue_ = float(chi2.sf(move @ np.linalg.pinv(spread, rcond=1e-9, hermitian=True) @ move, k - 1))
+        return self
+
+    def _said(self, proba: np.ndarray) -> np.ndarray:
+        return proba if self.soft else np.eye(proba.shape[1])[proba.argmax(axis=1)]
+
+    def _shrink(self, q: np.ndarray, given: np.ndarray, mu: np.ndarray, p: np.ndarray, n: int) -> np.ndarray:
+        """The estimate from unlabelled rows that is reported; `n` source rows."""
+        return q
+
+
+def _on_simplex(q: np.ndarray) -> np.ndarray:
+    return np.maximum(q, 0) / np.maximum(q, 0).sum()

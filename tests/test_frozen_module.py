@@ -1,0 +1,64 @@
+"""Class frequencies corrected on trained networks, which stay as they are."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [deep] extra is not installed")
+pytest.importorskip("skorch", reason="the [deep] extra is not installed")
+
+from sklearn.frozen import FrozenEstimator  # noqa: E402
+from sklearn.linear_model import LogisticRegression  # noqa: E402
+
+from da_toolkit import PriorCorrection  # noqa: E402
+from da_toolkit.deep import DeepAdapter, frozen_module  # noqa: E402
+from shift_detectors import InputError  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def two_classes(seed, n, p):
+    rng = np.random.default_rng([seed, n])
+    y = (rng.random(n) < p).astype(int)
+    x = rng.normal(size=(n, 5))
+    x[:, :2] += (2 * y[:, None] - 1) * [0.96, 0.48]
+    return x, y
+
+
+def test_trained_torch_module_is_corrected():
+    X, y = two_classes(0, 1000, 0.5)
+    X_target, y_target = two_classes(1, 1000, 0.9)
+    logistic = LogisticRegression().fit(*two_classes(2, 1000, 0.5))
+    module = torch.nn.Sequential(torch.nn.Linear(5, 2), torch.nn.Dropout(0.5))
+    with torch.no_grad():
+        module[0].weight.copy_(torch.as_tensor(np.vstack([-logistic.coef_, logistic.coef_]) / 2))
+        module[0].bias.copy_(torch.as_tensor(np.r_[-logistic.intercept_, logistic.intercept_] / 2))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    frozen = frozen_module(module.train(), ["no", "yes"])
+    labels, labels_target = np.array(["no", "yes"])[y], np.array(["no", "yes"])[y_target]
+    assert frozen.predict_proba(X) == pytest.approx(logistic.predict_proba(X), abs=1e-5)
+    model = PriorCorrection(frozen, random_state=0).fit(X, labels, X_target)
+    same = PriorCorrection(FrozenEstimator(logistic), random_state=0).fit(X, y, X_target)
+    assert model.prior_ == pytest.approx(same.prior_, abs=1e-4)
+    assert model.score(X_target, labels_target) > np.mean(model.predict_source(X_target) == labels_target) + 0.04
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items()) and module.training
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
+    with pytest.raises(InputError, match="nn.Module"):
+        frozen_module(logistic, [0, 1])
+    with pytest.raises(InputError, match="sorted"):
+        frozen_module(module, [1, 0])
+    with pytest.raises(InputError, match="logits of shape"):
+        frozen_module(module, [0, 1, 2]).predict(X)
+    with pytest.raises(InputError, match="softmax"):
+        frozen_module(torch.nn.Sequential(module, torch.nn.Softmax(dim=1)), [0, 1]).predict(X)
+
+
+def test_trained_deep_adapter_is_corrected():
+    X, y = two_classes(0, 1000, 0.5)
+    X_held, y_held = two_classes(3, 500, 0.5)
+    X_target, y_target = two_classes(1, 1000, 0.9)
+    deep = DeepAdapter(max_epochs=10, random_state=0).fit(X, y, X_target)
+    model = PriorCorrection(FrozenEstimator(deep), random_state=0).fit(X_held, y_held, X_target)
+    assert model.head_.estimator is deep
+    assert model.score(X_target, y_target) > deep.score(X_target, y_target) + 0.03
