@@ -142,7 +142,7 @@ def test_registry_and_selection_load_no_torch():
             ["FeatureAlignment(LinearOT)", "FeatureAlignment(CORAL)", "SourceOnly"],
         ),
         ("label", {}, ["PriorCorrection", "SourceOnly"]),
-        ("label", {"task": "regression"}, ["SourceOnly"]),
+        ("label", {"task": "regression"}, ["TargetShiftWeighting", "SourceOnly"]),
         ("support", {}, ["FeatureAlignment(LinearOT)", "FeatureAlignment(CORAL)", "SourceOnly"]),
         ("support", {"n_target": 12}, ["SourceOnly"]),
         (
@@ -544,3 +544,19 @@ def test_digits_with_other_frequencies():
         base = linear().fit(pair.X_source, pair.y_source).score(pair.X_target, pair.y_target)
         gains.append(np.mean(result.predict(pair.X_target) == pair.y_target) - base)
     assert np.mean(gains) > 0 and min(gains) > -0.02
+
+
+def test_label_shift_in_regression_is_weighted_by_y():
+    """Gain where the values have another distribution; never called verified, the weights are estimates."""
+    before, after = [], []
+    for seed in (0, 1, 2):
+        pair = make_label_shift(600, 600, task="regression", random_state=seed)
+        result = adapt(Ridge(), *pair.seen, random_state=seed)
+        assert (result.adapter, result.status) in [
+            ("TargetShiftWeighting", "plausible"),
+            ("ImportanceWeighting", "verified"),
+            ("SourceOnly", "unchanged"),
+        ]
+        before.append(Ridge().fit(pair.X_source, pair.y_source).score(pair.X_target, pair.y_target))
+        after.append(result.estimator.score(pair.X_target, pair.y_target))
+    assert np.mean(after) > np.mean(before) + 0.03

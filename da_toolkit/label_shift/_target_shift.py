@@ -117,14 +117,8 @@ class TargetShiftWeighting(BaseAdapter):
         y = np.asarray(domains.y, dtype=float)
         own = np.ones(len(y)) if domains.sample_weight is None else domains.sample_weight / domains.sample_weight.mean()
 
-        basis = _splines(y, self.n_splines)(y)
-        source, target = self._predictions(head, Z, Z_target, domains, rng)
-        moments = _splines(source, self.n_splines)
-        phi, phi_target = moments(source), moments(target)
-        halves = rng.permutation(len(y)) % 2, rng.permutation(len(phi_target)) % 2
-        self.ridge_ = _choose(phi, phi_target, basis, own, halves) if self.ridge == "auto" else float(self.ridge)
-        weights = basis @ _solve(phi, phi_target, basis, own, self.ridge_)
-        self.weights_ = weights / weights.mean()
+        predicted = self._predictions(head, Z, Z_target, domains, rng)
+        self.weights_, self.ridge_ = outcome_weights(y, *predicted, own, rng, self.n_splines, self.ridge)
         self.effective_sample_size_ = effective_sample_size(self.weights_)
         if self.effective_sample_size_ < MIN_ESS_SHARE * len(y):
             warnings.warn(
@@ -178,6 +172,28 @@ class TargetShiftWeighting(BaseAdapter):
     def estimator_(self) -> Any:
         """The fitted model as a whole."""
         return join_model(self.front_, self.head_)
+
+
+def outcome_weights(
+    y: np.ndarray,
+    predicted: np.ndarray,
+    predicted_target: np.ndarray,
+    own: np.ndarray,
+    random_state: np.random.RandomState,
+    n_splines: int = 6,
+    ridge: str | float = "auto",
+) -> tuple[np.ndarray, float]:
+    """w(y) of every source row, mean 1, and the ridge; formula in `TargetShiftWeighting`.
+
+    `predicted` and `predicted_target` are cross-fitted predictions of y in both domains, `own` the user's weights of
+    the source rows.
+    """
+    basis, moments = _splines(y, n_splines)(y), _splines(predicted, n_splines)
+    phi, phi_target = moments(predicted), moments(predicted_target)
+    halves = random_state.permutation(len(y)) % 2, random_state.permutation(len(phi_target)) % 2
+    strength = _choose(phi, phi_target, basis, own, halves) if isinstance(ridge, str) else float(ridge)
+    weights = basis @ _solve(phi, phi_target, basis, own, strength)
+    return weights / weights.mean(), strength
 
 
 def _splines(values: np.ndarray, n_splines: int):

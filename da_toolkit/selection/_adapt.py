@@ -400,16 +400,18 @@ def _shown(parts: Any, total: int, progress: bool) -> Iterable[Any]:
 
 
 def _way(report: ShiftReport, n_labelled: int) -> str:
-    """Which evidence fits: "labels", "prior", "weights", "heuristics", both of the first and last, or none."""
+    """Which evidence fits: "labels", "prior", "outcome", "weights", "heuristics", first and last, or none."""
     kind = report.verdict.kind
     if n_labelled >= MANY_LABELS:
         return "labels"
     if kind == "label" and report.task == "classification":
         return "prior"
+    if kind == "label" and n_labelled < MIN_LABELS:
+        return "outcome"
     if kind in ("none", "covariate") and covers(report):
         return "weights"
     # a changed p(y|x) shows in labels only
-    blind = kind in ("concept", "mixed", "label")
+    blind = kind in ("concept", "mixed", "label")  # "label": regression with a few labels
     if n_labelled >= MIN_LABELS:
         return "labels" if blind else "labels, heuristics"
     return "" if blind else "heuristics"
@@ -419,6 +421,8 @@ def _judge(case: Case, way: str, reading: dict[str, Any]) -> Evidence | None:
     """The evidence that fits the verdict; None when there is nothing to judge by."""
     if way == "prior":
         return guarding.by_prior(case)
+    if way == "outcome":
+        return guarding.by_outcome_weights(case)
     if way == "weights":
         return guarding.by_weights(case, **reading)
     if way == "heuristics":

@@ -7,6 +7,7 @@ enough target labels                    paired difference on held-out labelled t
 covariate shift with overlap            doubly robust paired difference                      verified
 label shift                             class-wise paired difference under the target prior  verified, or
                                         (only expected by the calibrated probabilities)      plausible
+label shift in regression               paired difference weighted by p_target(y)/p_source(y) plausible
 anything else (classification)          2 of 3 heuristic scores improve, and no veto         plausible
 ======================================= ==================================================== ============
 
@@ -41,6 +42,7 @@ from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
 
 from .._base import Domains
+from ..label_shift._target_shift import outcome_weights
 from ..weighting import ClassifierRatio
 from ._crossfit import Answers, Trial
 from ._gain import Gain, on_labels, under_covariate, under_label_shift
@@ -249,6 +251,42 @@ def by_prior(case: Case) -> Evidence:
     found = _findings(case, gains, after, before)
     found = {name: _expected(f, gains[name], expected[name]) for name, f in found.items()}
     return Evidence(method, LABEL, before, {name: _if_it_fits(f, case.report) for name, f in found.items()})
+
+
+def by_outcome_weights(case: Case) -> Evidence:
+    """Paired comparison on source rows weighted by w(y), under label shift in regression.
+
+    The weights are estimated from the predictions of the model as it is; their own error is not in the interval, so
+    nothing is more than plausible.
+    """
+    y, own = case.domains.y.astype(float), case.domains.sample_weight
+    own = np.ones(len(y)) if own is None else own / own.mean()
+    answers = _answers(case.baseline)
+    rng = np.random.RandomState(case.seed)
+    weights = own * outcome_weights(y, answers.own_source, answers.on_target, own, rng)[0]
+    base = case.values(answers.on_source, y)
+    nothing = np.zeros(1)
+    before = _weighted(case, base, weights)
+    gains, after = {}, {}
+    for trial in case.trials:
+        values = case.values(_answers(trial).on_source, y)
+        gains[trial.name] = under_covariate(
+            values - base, weights, np.zeros(len(y)), nothing, classes=False, groups=case.domains.groups
+        )
+        after[trial.name] = _weighted(case, values, weights)
+    found = _findings(case, gains, after, before)
+    unsure = {
+        name: replace(f, earned="plausible", reason=f.reason + " The error of the weights is not counted.")
+        if f.earned
+        else f
+        for name, f in found.items()
+    }
+    return Evidence("weighting by the distribution of y", LABEL, before, unsure)
+
+
+def _weighted(case: Case, values: np.ndarray, weights: np.ndarray) -> PerformanceEstimate:
+    found = importance_weighted(case.positive(values), weights, case.metric)
+    return replace(found, method="weighting by the distribution of y", assumption=LABEL)
 
 
 def _if_it_fits(finding: Finding, report: ShiftReport) -> Finding:

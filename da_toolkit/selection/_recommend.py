@@ -61,9 +61,14 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
             "information). It helps a model that is too simple to be right everywhere."
         )
         advice.append(Recommendation("ImportanceWeighting", reason, COVARIATE))
-    if kind == "label":
+    if kind == "label" and report.task == "classification":
         reason = "The classes have other frequencies: the model's probabilities can be moved to them without a refit."
         advice.append(Recommendation("PriorCorrection", reason, LABEL))
+    if kind == "label" and report.task == "regression":
+        reason = (
+            "The values have another distribution: source rows can be weighted by how often theirs occurs there."
+        )
+        advice.append(Recommendation("TargetShiftWeighting", reason, LABEL))
     if kind in ("conditional", "support") or (kind == "covariate" and not covers(report)):
         advice += _alignments(report, estimator)
     advice = [a for a in advice if _able(a.name, report, estimator)]
@@ -112,7 +117,7 @@ def _able(name: str, report: ShiftReport, estimator: Any) -> bool:
         return report.task == "classification" and (
             estimator is None or hasattr(estimator, "predict_proba") or is_deep(estimator)
         )
-    if name == "ImportanceWeighting":
+    if name in ("ImportanceWeighting", "TargetShiftWeighting"):
         return not is_frozen(estimator)
     if name == "PriorCentered":
         return not is_deep(estimator)
@@ -133,8 +138,6 @@ def _nothing(report: ShiftReport, estimator: Any) -> str:
         )
     if report.n_target < MIN_ROWS:
         return f"With {report.n_target} target rows nothing can be learnt about the target."
-    if kind == "label" and report.task == "regression":
-        return "The values have another distribution; there is no adapter for that in regression yet."
     if kind == "label":
         return "Correcting class frequencies needs predict_proba: wrap the model in CalibratedClassifierCV."
     if is_frozen(estimator):
