@@ -71,12 +71,18 @@ def linear_discriminator(weight, bias=0.0):
     return d
 
 
+def units(*domains):
+    """Features of two domains, centred together and scaled to a mean square of one."""
+    both = np.concatenate(domains) - np.concatenate(domains).mean(axis=0)
+    return np.split(both / np.sqrt((both**2).mean()), [len(domains[0])])
+
+
 def test_dann_equals_its_formula_on_a_hand_case():
     zs, zt = np.array([[1.0, 2.0], [0.0, -1.0], [3.0, 0.0]]), np.array([[2.0, 2.0], [4.0, 1.0]])
     w, b, gamma = np.array([0.5, -0.25]), 0.1, 3.0
-    s = np.r_[zs, zt].std(ddof=1)
-    d = lambda z: z / s @ w + b  # noqa: E731
-    expected = 0.5 * (np.log1p(np.exp(d(zs))).mean() + np.log1p(np.exp(-d(zt))).mean()) + gamma * w @ w
+    us, ut = units(zs, zt)
+    d = lambda z: z @ w + b  # noqa: E731
+    expected = 0.5 * (np.log1p(np.exp(d(us))).mean() + np.log1p(np.exp(-d(ut))).mean()) + gamma * w @ w
     loss = DANN(linear_discriminator(w, b), gradient_penalty=gamma)
     assert loss(batch(zs), batch(zt), 0.3).item() == pytest.approx(expected)
 
@@ -84,8 +90,8 @@ def test_dann_equals_its_formula_on_a_hand_case():
 def test_dann_weights_the_source_rows():
     zs, zt = np.array([[1.0], [-2.0]]), np.array([[0.5]])
     loss = DANN(linear_discriminator([1.0]), gradient_penalty=0)
-    s = np.r_[zs, zt].std(ddof=1)
-    expected = 0.5 * ((3 * np.log1p(np.exp(1 / s)) + np.log1p(np.exp(-2 / s))) / 4 + np.log1p(np.exp(-0.5 / s)))
+    (a, b), (c,) = (z.ravel() for z in units(zs, zt))
+    expected = 0.5 * ((3 * np.log1p(np.exp(a)) + np.log1p(np.exp(b))) / 4 + np.log1p(np.exp(-c)))
     weighted = batch(zs, weight=torch.tensor([1.5, 0.5], dtype=torch.float64))
     assert loss(weighted, batch(zt), 1.0).item() == pytest.approx(expected)
 
@@ -98,8 +104,9 @@ def test_dann_reverses_the_gradient_of_the_features_by_its_schedule(progress):
     d = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1)).double()
     DANN(d, gradient_penalty=2.0)(DomainBatch(zs, zs, zs), DomainBatch(zt, zt, zt), progress).backward()
     ps, pt = (z.detach().clone().requires_grad_(True) for z in (zs, zt))
-    scale = torch.cat([ps, pt]).std().detach()
-    loss = 0.5 * (nn.functional.softplus(d(ps / scale)).mean() + nn.functional.softplus(-d(pt / scale)).mean())
+    both = torch.cat([ps, pt]) - torch.cat([ps, pt]).mean(dim=0)
+    logit = d(both / both.square().mean().sqrt())
+    loss = 0.5 * (nn.functional.softplus(logit[:6]).mean() + nn.functional.softplus(-logit[6:]).mean())
     plain = torch.autograd.grad(loss, [ps, pt])
     strength = 2 / (1 + math.exp(-10 * progress)) - 1
     for got, expected in zip((zs.grad, zt.grad), plain, strict=True):

@@ -31,6 +31,7 @@ from da_toolkit.deep import (  # noqa: E402
     DomainBatch,
     WeightedSum,
 )
+from da_toolkit.deep._deep_jdot import coupling, label_cost  # noqa: E402
 from shift_detectors._errors import InputError  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -54,6 +55,14 @@ def array(tensor):
     return tensor.detach().numpy()
 
 
+def units(*features):
+    """Features of two domains, centred together and scaled to a mean square of one."""
+    both = np.concatenate([array(z) for z in features])
+    both = both - both.mean(axis=0)
+    both = both / np.sqrt((both**2).mean())
+    return np.split(both, [len(features[0])])
+
+
 def test_mcc_equals_its_formula():
     source, target = batches()
     p = softmax(array(target.logits) / 2.5, axis=1)
@@ -61,12 +70,12 @@ def test_mcc_equals_its_formula():
     C = (p * (w / w.mean())[:, None]).T @ p
     C = C / C.sum(axis=1, keepdims=True)
     expected = (C.sum() - np.trace(C)) / len(C)
-    assert MCC()(source, target, 0.3).item() == pytest.approx(expected)
+    assert MCC(2.5)(source, target, 0.3).item() == pytest.approx(expected)
 
 
 def test_mcc_prefers_certain_predictions_of_several_classes():
     z, eye = torch.zeros(4, 1), torch.eye(4)
-    value = lambda logits: MCC()(DomainBatch(z, z, logits), DomainBatch(z, z, logits), 0.0).item()  # noqa: E731
+    value = lambda logits: MCC(2.5)(DomainBatch(z, z, logits), DomainBatch(z, z, logits), 0.0).item()  # noqa: E731
     assert value(100 * eye) == pytest.approx(0, abs=1e-6)
     assert value(0 * eye) == pytest.approx(0.75)
     assert value(eye) < value(0.1 * eye)
@@ -76,14 +85,13 @@ def test_cdan_equals_dann_on_the_outer_product_with_entropy_weights():
     source, target = batches()
     discriminator = nn.Linear(12, 1).double()
     parts, shares = [], []
-    for batch in (source, target):
+    for batch, z in zip((source, target), units(source.features, target.features), strict=True):
         p = softmax(array(batch.logits), axis=1)
-        parts.append((p[:, :, None] * array(batch.features)[:, None, :]).reshape(len(p), -1))
+        parts.append((p[:, :, None] * z[:, None, :]).reshape(len(p), -1))
         w = 1 + np.exp((p * np.log(p)).sum(axis=1))
         shares.append(w / w.sum())
-    scale = np.concatenate(parts).std(ddof=1)
     weight, bias = array(discriminator.weight)[0], discriminator.bias.item()
-    on_source, on_target = (part / scale @ weight + bias for part in parts)
+    on_source, on_target = (part @ weight + bias for part in parts)
     expected = 0.5 * (shares[0] @ np.logaddexp(0, on_source) + shares[1] @ np.logaddexp(0, -on_target))
     expected += 2.0 * weight @ weight
     assert CDAN(discriminator, gradient_penalty=2.0)(source, target, 0.7).item() == pytest.approx(expected)
@@ -98,13 +106,8 @@ def test_cdan_without_entropy_weights_and_with_equal_probabilities_sees_the_feat
         tied.weight[:] = tied.weight[:, :3].repeat(1, 4)
     plain = nn.Linear(3, 1).double()
     with torch.no_grad():
-        plain.weight[:], plain.bias[:] = 4 * tied.weight[:, :3], tied.bias
+        plain.weight[:], plain.bias[:] = tied.weight[:, :3], tied.bias  # four times a quarter
     one = CDAN(tied, entropy_weight=False, gradient_penalty=0)(source, target, 1.0)
-    # the scale is taken over all entries, and every feature stands there four times
-    rows = np.r_[array(source.features), array(target.features)]
-    repeated = np.std(np.tile(rows, 4), ddof=1)
-    with torch.no_grad():
-        plain.weight *= rows.std(ddof=1) / repeated
     assert one.item() == pytest.approx(DANN(plain, gradient_penalty=0)(source, target, 1.0).item())
 
 
@@ -113,7 +116,7 @@ def test_cdan_projects_large_products_so_that_inner_products_agree():
     z, logits = torch.randn(6, 500), torch.randn(6, 20)
     loss = CDAN()
     loss.initialize(DomainBatch(z, z, logits), DomainBatch(z, z, logits))
-    seen = loss.represent(DomainBatch(z, z, logits))
+    seen = loss.represent(DomainBatch(z, z, logits), z)
     assert seen.shape == (6, 1024)
     p = torch.softmax(logits, dim=1)
     exact = (p @ p.T) * (z @ z.T)
@@ -135,35 +138,40 @@ def test_dan_and_jan_equal_their_formulas():
     assert JAN()(source, target, 0.5).item() == pytest.approx(sign @ joint @ sign)
 
 
-def test_afn_has_a_constant_value_and_pushes_along_the_features():
-    source, target = batches()
-    loss = AFN(step=0.5)(source, target, 0.5)
+def test_afn_lengthens_target_rows_that_are_shorter_than_the_average_source_row():
+    source, target = batches(n=20, m=20, shift=0.0)
+    loss = AFN(step=0.2)(source, target, 0.5)
     loss.backward()
-    z = source.features
-    assert loss.item() == pytest.approx(0.25)
-    expected = -0.5 * z / z.norm(dim=1, keepdim=True) / len(z)  # half of -2 * step * z / |z|, averaged
-    torch.testing.assert_close(z.grad, expected.detach())
+    z = array(target.features)
+    norm, level = np.linalg.norm(z, axis=1), np.linalg.norm(array(source.features), axis=1).mean()
+    asked = np.clip((level - norm) / level, 0, 0.2)
+    assert 0 < (asked > 0).sum() < len(asked)
+    assert loss.item() == pytest.approx((asked**2).mean())
+    expected = -2 * (asked / norm / level / len(z))[:, None] * z
+    np.testing.assert_allclose(array(target.features.grad), expected, atol=1e-8)
+    assert source.features.grad is None
 
 
 def test_mdd_equals_its_formula_and_has_the_stated_optimum():
     source, target = batches()
     adversary = nn.Linear(3, 4).double()
-    on_source, on_target = (array(adversary(b.features)) for b in (source, target))
+    zs, zt = (torch.tensor(z) for z in units(source.features, target.features))
+    on_source, on_target = (array(adversary(z) + b.logits) for z, b in ((zs, source), (zt, target)))
     ys, yt = (array(b.logits).argmax(axis=1) for b in (source, target))
     agrees = -log_softmax(on_source, axis=1)[np.arange(len(ys)), ys].mean()
     disagrees = -np.log(1 - softmax(on_target, axis=1)[np.arange(len(yt)), yt]).mean()
-    assert MDD(4.0, adversary)(source, target, 1.0).item() == pytest.approx(4 * agrees + disagrees)
+    assert MDD(4.0, adversary, gradient_penalty=0)(source, target, 1.0).item() == pytest.approx(4 * agrees + disagrees)
     # on equal domains sigma = gamma / (1 + gamma) is the best constant
     values = []
     for sigma in (0.79, 0.8, 0.81):
-        z = torch.tensor([[math.log(sigma / (1 - sigma)), 0.0]], dtype=torch.float64)
-        equal = DomainBatch(z, z, torch.tensor([[1.0, 0.0]]))
-        values.append(MDD(4.0, nn.Identity())(equal, equal, 1.0).item())
+        logits = torch.tensor([[math.log(sigma / (1 - sigma)), 0.0]], dtype=torch.float64)
+        equal = DomainBatch(logits, logits, logits)  # equal features are centred: the correction is zero
+        values.append(MDD(4.0, nn.Identity(), gradient_penalty=0)(equal, equal, 1.0).item())
     assert values[1] == pytest.approx(5 * math.log(5) - 4 * math.log(4))
     assert values[1] < min(values[0], values[2])
 
 
-@pytest.mark.parametrize("loss", [DANN(gradient_penalty=0.0), MDD()])
+@pytest.mark.parametrize("loss", [DANN(gradient_penalty=0.0), MDD(gradient_penalty=0.0)])
 def test_adversaries_descend_and_features_ascend(loss):
     source, target = batches(n=20, m=20)
     loss.double()
@@ -190,7 +198,7 @@ def test_wdgrl_finds_the_wasserstein_distance_of_two_shifted_samples():
     loss = WDGRL(critic_steps=400, critic_lr=1e-2).double()
     value = loss(source, target, 0.5)
     value.backward()
-    unit = torch.cat([z, z + 3]).std().item()
+    unit = torch.cat([z, z + 3]).std(correction=0).item()
     assert value.item() == pytest.approx(3 / unit, rel=0.15)
     assert source.features.grad.abs().sum() > 0
     assert all(p.grad is None for p in loss.parameters())
@@ -199,9 +207,8 @@ def test_wdgrl_finds_the_wasserstein_distance_of_two_shifted_samples():
 
 def test_deep_jdot_equals_its_formula_with_the_cheapest_coupling():
     source, target = batches(n=4, m=4)
-    zs, zt = array(source.features), array(target.features)
-    D = cdist(zs, zt, "sqeuclidean")
-    cost = 2 * D / D.mean() - 3 * log_softmax(array(target.logits), axis=1)[:, array(source.y)].T
+    zs, zt = units(source.features, target.features)
+    cost = 2 * cdist(zs, zt, "sqeuclidean") / 3 - 3 * log_softmax(array(target.logits), axis=1)[:, array(source.y)].T
     from scipy.optimize import linear_sum_assignment
 
     rows, columns = linear_sum_assignment(cost)
@@ -216,6 +223,21 @@ def test_zero_on_equal_batches():
         assert loss(source, same, 0.5).item() == pytest.approx(0, abs=1e-12)
     sure = DomainBatch(source.inputs, source.features, 50 * torch.eye(4)[source.y].double(), source.y)
     assert DeepJDOT()(sure, sure, 0.5).item() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "loss", [DANN(), CDAN(), MDD(), WDGRL(critic_steps=0), DeepJDOT(beta=0.0)], ids=lambda loss: type(loss).__name__
+)
+def test_nothing_is_gained_by_shrinking_the_features(loss):
+    """No gradient along the features themselves: the way into a collapse is closed."""
+    source, target = batches(n=20, m=20)
+    loss = clone(loss).double()
+    loss.initialize(source, target)
+    loss(source, target, 1.0).backward()
+    along = sum((batch.features * batch.features.grad).sum() for batch in (source, target)).item()
+    size = sum((batch.features * batch.features.grad).abs().sum() for batch in (source, target)).item()
+    assert size > 0
+    assert abs(along) < 1e-9 * size
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
@@ -235,16 +257,13 @@ def test_gradients_are_finite_and_extremes_are_survived(loss):
 
 
 def test_row_weights_enter():
-    """Rows of weight zero have no pull on AFN's features, and get no mass in DeepJDOT's coupling."""
     weight = torch.tensor([2.0, 2, 2, 0, 0, 0], dtype=torch.float64)
     source, target = batches()
     source.weight = weight
-    AFN()(source, target, 0.5).backward()
-    assert (source.features.grad.norm(dim=1) > 0).tolist() == [True] * 3 + [False] * 3
-    source, target = batches()
-    source.weight = weight
-    DeepJDOT()(source, target, 0.5).backward()
-    assert (source.features.grad.norm(dim=1) > 0).tolist() == [True] * 3 + [False] * 3
+    plan = coupling(label_cost(source, target), source, target)
+    np.testing.assert_allclose(plan.sum(dim=1), weight / 6)
+    few = DomainBatch(source.inputs[:3], source.features[:3], source.logits[:3], source.y[:3])
+    assert AFN()(source, target, 0.5).item() == pytest.approx(AFN()(few, target, 0.5).item())
     source, target = batches(n=4, m=4)
     source.weight = torch.tensor([2.0, 2, 0, 0], dtype=torch.float64)
     sign = np.r_[0.5, 0.5, 0, 0, np.full(4, -0.25)]

@@ -98,6 +98,19 @@ def class_logits(batch: DomainBatch, loss: str) -> Tensor:
     return batch.logits
 
 
+def unit_features(source: DomainBatch, target: DomainBatch) -> tuple[Tensor, Tensor]:
+    """Features of both domains, centred on their common mean, with a mean square of one over all entries.
+
+    The gradient passes through mean and divisor: a loss that does not change with the scale of the features
+    must not pull along it either. With a constant divisor, shrinking all features would always look like
+    progress, and they would collapse into a point.
+    """
+    both = torch.cat([source.features, target.features])
+    both = both - both.mean(dim=0)
+    both = both / (both.square().mean() + 1e-12).sqrt()
+    return both[: len(source.features)], both[len(source.features) :]
+
+
 def row_share(batch: DomainBatch) -> Tensor:
     """Weights of the rows of a batch that sum to one, shape (n,)."""
     weight = batch.weight

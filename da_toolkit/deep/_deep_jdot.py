@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ._batch import AlignmentLoss, DomainBatch, row_share
+from ._batch import AlignmentLoss, DomainBatch, row_share, unit_features
 
 
 class DeepJDOT(AlignmentLoss):
@@ -18,14 +18,14 @@ class DeepJDOT(AlignmentLoss):
     .. math::
 
         L = \min_{\gamma \in \Pi(a, b)} \sum_{ij} \gamma_{ij}
-            \Big[ \alpha\, \frac{\|z^s_i - z^t_j\|^2}{\delta} + \beta\, \ell(y_i, f(x^t_j)) \Big]
+            \Big[ \frac{\alpha}{d}\, \|z^s_i - z^t_j\|^2 + \beta\, \ell(y_i, f(x^t_j)) \Big]
 
-    with the cross entropy (classification) or squared error (regression) for :math:`\ell`, row weights
-    :math:`a, b` that sum to one, and :math:`\delta` the mean squared distance between the two batches (held
-    constant), so that :math:`\alpha` does not depend on the scale of the features. The coupling :math:`\gamma` is
-    exact (network simplex) and held constant; features *and* classifier follow the gradient: source rows hand
-    their labels to the target rows they are coupled with. Zero when the batches are equal and predicted with
-    certainty.
+    with the cross entropy (classification) or squared error (regression) for :math:`\ell`, row weights :math:`a, b`
+    that sum to one, and the :math:`d` features centred and scaled by one number to a mean square of one. The
+    gradient passes through that number, so that nothing is gained by shrinking the features. The coupling
+    :math:`\gamma` is exact (network simplex) and held constant; features *and* classifier follow the gradient:
+    source rows hand their labels to the target rows they are coupled with. Zero when the batches are equal and
+    predicted with certainty.
 
     Assumes similar class frequencies in both domains: batches are coupled as wholes, so that under label shift
     some rows get the wrong label.
@@ -51,16 +51,16 @@ class DeepJDOT(AlignmentLoss):
     0.6931
     """
 
-    def __init__(self, alpha: float = 1.0, beta: float = 1.0):
+    def __init__(self, alpha: float = 0.1, beta: float = 1.0):
         super().__init__()
         self.alpha = alpha
         self.beta = beta
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         """Cost of the best coupling of a pair of batches; `progress` is not used."""
-        zs, zt = source.features, target.features
+        zs, zt = unit_features(source, target)
         squared = (zs.square().sum(1)[:, None] + zt.square().sum(1) - 2 * zs @ zt.T).clamp_min(0)
-        cost = self.alpha * squared / squared.detach().mean().clamp_min(1e-12)
+        cost = self.alpha * squared / zs.shape[1]
         cost = cost + self.beta * label_cost(source, target)
         return (coupling(cost, source, target) * cost).sum()
 

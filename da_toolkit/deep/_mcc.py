@@ -31,7 +31,8 @@ class MCC(AlignmentLoss):
     Parameters
     ----------
     temperature : float
-        :math:`T > 0`; above one, so that nearly certain predictions still count.
+        :math:`T > 0`. Above one, nearly certain predictions still count: 2.5 is usual with large pretrained
+        networks.
 
     References
     ----------
@@ -46,7 +47,7 @@ class MCC(AlignmentLoss):
     [0.0, 0.5]
     """
 
-    def __init__(self, temperature: float = 2.5):
+    def __init__(self, temperature: float = 1.0):
         super().__init__()
         self.temperature = temperature
 

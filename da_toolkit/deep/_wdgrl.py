@@ -2,12 +2,12 @@ r"""WDGRL: features with a small Wasserstein distance between the domains."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ._batch import AlignmentLoss, DomainBatch, row_share
+from ._batch import AlignmentLoss, DomainBatch, row_share, unit_features
 
 
 class WDGRL(AlignmentLoss):
@@ -19,10 +19,9 @@ class WDGRL(AlignmentLoss):
         c = \arg\max_c\; \mathbb{E}_s\, c(z) - \mathbb{E}_t\, c(z)
             - \gamma\, \mathbb{E} \big( \|\nabla_z c(\hat z)\| - 1 \big)^2,
 
-    :math:`\hat z` drawn on the lines between source and target rows; features are divided by the standard
-    deviation of all their entries (held constant). The critic takes `critic_steps` steps of its own optimizer
-    (Adam) on every pair of batches before the features take theirs. Unlike a discriminator it has a useful slope
-    also where the domains do not overlap. About zero on equal domains.
+    :math:`\hat z` drawn on the lines between source and target rows; features are scaled as in `DANN`. The critic
+    takes `critic_steps` steps of its own optimizer (Adam) on every pair of batches before the features take theirs.
+    Unlike a discriminator it has a useful slope also where the domains do not overlap. About zero on equal domains.
 
     Assumes what `DANN` assumes, and fails where it fails; slower by the critic's steps.
 
@@ -49,6 +48,8 @@ class WDGRL(AlignmentLoss):
     0.0
     """
 
+    default_weight: ClassVar[float] = 0.1
+
     def __init__(
         self,
         critic: nn.Module | None = None,
@@ -74,8 +75,8 @@ class WDGRL(AlignmentLoss):
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         """Estimated distance; its gradient reaches the features alone, the critic learns by itself."""
         self.initialize(source, target)
-        scale = torch.cat([source.features, target.features]).detach().std().clamp_min(1e-8)
-        a, b, zs, zt = row_share(source), row_share(target), source.features / scale, target.features / scale
+        a, b = row_share(source), row_share(target)
+        zs, zt = unit_features(source, target)
         if torch.is_grad_enabled():
             self._train_critic(zs.detach(), zt.detach(), a, b)
         self.critic_.requires_grad_(False)
@@ -98,3 +99,13 @@ class WDGRL(AlignmentLoss):
             loss.backward()
             self._optimizer.step()
         self._optimizer.zero_grad()
+
+    def get_extra_state(self) -> Any:
+        """State of the critic's optimizer, so that a checkpoint is complete."""
+        return None if self._optimizer is None else self._optimizer.state_dict()
+
+    def set_extra_state(self, state: Any) -> None:
+        """Go on from that state."""
+        if state is not None:
+            self._optimizer = torch.optim.Adam(self.critic_.parameters(), lr=self.critic_lr)
+            self._optimizer.load_state_dict(state)

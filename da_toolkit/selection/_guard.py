@@ -7,7 +7,7 @@ enough target labels                    paired difference on held-out labelled t
 covariate shift with overlap            doubly robust paired difference                      verified
 label shift                             class-wise paired difference under the target prior  verified, or
                                         (only expected by the calibrated probabilities)      plausible
-label shift in regression               paired difference weighted by p_target(y)/p_source(y) plausible
+label shift in regression               paired difference weighted by p_t(y) / p_s(y)         plausible
 anything else (classification)          2 of 3 heuristic scores improve, and no veto         plausible
 ======================================= ==================================================== ============
 
