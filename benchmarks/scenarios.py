@@ -1,6 +1,7 @@
 """Shifts whose truth is known, for the benchmarks: numpy only, independent of the library that is judged.
 
-``scenario(kind, n, seed)`` draws a labelled source, a target to adapt to and a fresh target to be scored on.
+``scenario(kind, n, seed)`` draws a labelled source, a target to adapt to and a fresh target to be scored on;
+``covariate(kind, n, seed, d)`` does so with one and the same p(y|x), and gives the true density ratio.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from sklearn.datasets import load_digits
 SCENARIOS = ("moons", "affine", "digits_rotated", "digits_blurred", "label_two_classes")
 SIMULATED = ("covariate", "target", "concept", "subspace")
 IDENTITIES = ("moons", "affine", "digits")
+COVARIATE = ("moved", "narrowed", "mixture", "regression")
 N_TEST = 4000
 
 
@@ -169,3 +171,62 @@ def _stripes(n, rng):
     blobs = ((2 * n, (-1, 1), 0.5), (n, (1.5, 0.5), 0.1), (n, (-0.5, -1.5), 0.2))
     X = np.concatenate([spread * rng.normal(size=(m, 2)) + centre for m, centre, spread in blobs])
     return X, np.repeat([0, 1], 2 * n)
+
+
+# --- covariate shift with its true ratio ----------------------------------------------------------------------
+
+
+class CovariateProblem(NamedTuple):
+    """Domains that differ in p(x) alone, with the labels of the target and the true ratio of the source rows."""
+
+    X_source: np.ndarray
+    y_source: np.ndarray
+    X_target: np.ndarray
+    y_target: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    ratio: np.ndarray
+    head: str
+
+
+def covariate(kind: str, n: int, seed: int, d: int = 2, *, shifted: bool = True) -> CovariateProblem:
+    """Only the first one or two of d standard normal columns change; no straight line fits p(y|x) everywhere.
+
+    "moved": the first column from N(-.75, 1) to N(1, 1), which leaves the source a twentieth of its effective size.
+    "narrowed": the first two from N(0, 1) to N(.3, .6^2).  "mixture": four clusters (sd .7) at (+-1.5, +-1.5), from a
+    quarter each to .7, .1, .1, .1.  "regression": a sine in one column (d is 1), from N(-.5, 1) to N(1.2, .5^2).
+    """
+    rng = np.random.default_rng([seed, n, d, *kind.encode()])
+    sides = _SIDES[kind]
+    if kind == "regression":
+        d = 1
+
+    def draw(m, of_target):
+        X = rng.normal(size=(m, d))
+        weights, means, spread = sides[of_target and shifted]
+        k = len(means[0])
+        X[:, :k] = spread * X[:, :k] + np.asarray(means)[rng.choice(len(means), m, p=weights)]
+        if kind == "regression":
+            return X, np.sin(1.5 * X[:, 0]) + 0.15 * rng.normal(size=m)
+        score = X[:, 1] - 0.25 * X[:, 0] ** 2 + 0.5 * np.sin(2 * X[:, 0])
+        return X, (rng.random(m) < np.where(score > 0, 0.95, 0.05)).astype(int)
+
+    (Xs, ys), (Xt, yt), (Xe, ye) = draw(n, False), draw(n, True), draw(N_TEST, True)
+    ratio = _density(Xs, sides[shifted]) / _density(Xs, sides[False])
+    return CovariateProblem(Xs, ys, Xt, yt, Xe, ye, ratio, "linear" if kind == "regression" else "logistic")
+
+
+_CORNERS = ((1.5, 1.5), (-1.5, 1.5), (1.5, -1.5), (-1.5, -1.5))
+_SIDES = {  # of source and target: weights, means and standard deviation of the clusters in the first columns
+    "moved": (((1.0,), ((-0.75,),), 1.0), ((1.0,), ((1.0,),), 1.0)),
+    "narrowed": (((1.0,), ((0.0, 0.0),), 1.0), ((1.0,), ((0.3, 0.3),), 0.6)),
+    "mixture": (((0.25,) * 4, _CORNERS, 0.7), ((0.7, 0.1, 0.1, 0.1), _CORNERS, 0.7)),
+    "regression": (((1.0,), ((-0.5,),), 1.0), ((1.0,), ((1.2,),), 0.5)),
+}
+
+
+def _density(X, side):
+    weights, means, spread = side
+    k = len(means[0])
+    squared = ((X[:, None, :k] - np.asarray(means)) ** 2).sum(axis=2)
+    return np.exp(-squared / (2 * spread**2)) @ np.asarray(weights) / spread**k

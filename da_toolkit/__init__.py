@@ -13,7 +13,20 @@ from shift_detectors._version import __version__
 if TYPE_CHECKING:
     from ._base import Target
     from ._source_only import SourceOnly
-    from .alignment import CORAL, FeatureAlignment, LinearOT, OptimalTransport
+    from .alignment import (
+        CORAL,
+        GFK,
+        JDA,
+        JDOT,
+        TCA,
+        FeatureAlignment,
+        LinearOT,
+        LocationScale,
+        OptimalTransport,
+        OTLabelPropagation,
+        SelfTraining,
+        SubspaceAlignment,
+    )
     from .label_shift import BBSE, MLLS, RLLS, PriorCorrection, TargetShiftWeighting
     from .selection import AdaptationResult, Recommendation, adapt, recommend
     from .transfer import PriorCentered
@@ -30,6 +43,14 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "LocationScale": ".alignment",
+    "JDA": ".alignment",
+    "TCA": ".alignment",
+    "GFK": ".alignment",
+    "SubspaceAlignment": ".alignment",
+    "SelfTraining": ".alignment",
+    "OTLabelPropagation": ".alignment",
+    "JDOT": ".alignment",
     "TargetShiftWeighting": ".label_shift",
     "RLLS": ".label_shift",
     "BBSE": ".label_shift",
@@ -58,6 +79,14 @@ _HOME = {
 }
 
 __all__ = [
+    "LocationScale",
+    "JDA",
+    "TCA",
+    "GFK",
+    "SubspaceAlignment",
+    "SelfTraining",
+    "OTLabelPropagation",
+    "JDOT",
     "TargetShiftWeighting",
     "RLLS",
     "BBSE",

@@ -29,6 +29,7 @@ from sklearn.svm import SVC
 
 HEADS = {
     "1nn": KNeighborsClassifier(1),
+    "1nn_cosine": KNeighborsClassifier(1, metric="cosine"),
     "logistic": LogisticRegression(max_iter=1000),
     "svc": SVC(),
     "svc_moons": SVC(gamma=2.0, C=10.0),
@@ -193,7 +194,7 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def isolated(method, job):
+def isolated(method, job, measure=measure):
     """`measure` in a forked child that is ended at the caps of time and memory.
 
     CPU time is capped, so that a busy machine ends no job that an idle one would finish.

@@ -245,7 +245,7 @@ class FeatureAlignment(BaseAdapter):
         Z, y, weight = self._align(Z, "source"), domains.y, self.source_mass_
         if domains.y_target is not None:
             known = np.flatnonzero(domains.labelled)
-            Z = _stack(Z, self._align(take_rows(Z_target, known), "target"))
+            Z = stack(Z, self._align(take_rows(Z_target, known), "target"))
             y = np.concatenate([y, domains.y_target[known]])
             if weight is not None:
                 weight = np.concatenate([weight, np.full(len(known), weight.mean())])
@@ -287,7 +287,7 @@ def _replace(columns: NumericColumns, Z: Any, values: np.ndarray) -> Any:
     return pd.concat([Z[others], pd.DataFrame(values, columns=new, index=Z.index)], axis=1)
 
 
-def _stack(top: Any, bottom: Any) -> Any:
+def stack(top: Any, bottom: Any) -> Any:
     """Rows of two tables of the same kind, one below the other."""
     if isinstance(top, pd.DataFrame):
         return pd.concat([top, bottom], ignore_index=True)

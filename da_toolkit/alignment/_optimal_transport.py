@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,18 +17,14 @@ from sklearn.utils.multiclass import type_of_target
 from shift_detectors._errors import InputError, ShiftWarning
 
 from ._base import BaseAligner
+from ._plan import ITERATIONS, NO_MASS, at_mass, coordinates, draw, plan_of, potentials
 
 METHODS = ("entropic", "exact", "class-regularised", "unbalanced", "partial")
-UNITS = 10.0  # "auto": a standard deviation this many times the median one means different units
 PLAN_CELLS = 10**6  # larger plans are not kept
 SCALE_ROWS = 500  # rows a side whose median distance is the unit of cost
-TOLERANCE = 1e-6  # part of the mass that may be in the wrong row
-ITERATIONS = 5000
 OUTER = 10  # majorisations of the class penalty
-STABLE = 30.0  # logarithm of a scaling beyond which it is absorbed into the potentials
 BLOCK = 1024  # new rows at a time
 NEIGHBORS = 5  # between whose displacements new rows are interpolated
-NO_MASS = 1e-9  # a plan of less mass transports nothing
 SLACK = 0.1  # part of a class's frequency that it keeps for unlabelled rows when labelled ones ask for all of it
 
 
@@ -169,8 +165,8 @@ class OptimalTransport(BaseAligner):
         self._origin, self._unit, self._jump = frame.origin_source, frame.unit, frame.jump
 
         rng = check_random_state(self.random_state)
-        rows, a = _draw(source_mass, classes, self.max_rows, rng)
-        rows_target, b = _draw(target_mass, classes_target, self.max_rows, rng)
+        rows, a = draw(source_mass, classes, self.max_rows, rng)
+        rows_target, b = draw(target_mass, classes_target, self.max_rows, rng)
         X = (X_source[rows] - self._origin) / self._unit
         Z = (X_target[rows_target] - frame.origin_target) / self._unit
         classes, classes_target = classes[rows], classes_target[rows_target]
@@ -245,7 +241,7 @@ class OptimalTransport(BaseAligner):
         eps = self.regularization
         penalty = self.marginal_penalty if self.method == "unbalanced" else np.inf
         f, g, converged = potentials(priced, a, b, eps, (penalty, penalty))
-        plan = _plan(priced, a, b, f, g, eps)
+        plan = plan_of(priced, a, b, f, g, eps)
         if self.method == "class-regularised":
             # the penalty is concave in the class shares: its tangent is a price, lower where a class already serves
             for _ in range(OUTER):
@@ -255,7 +251,7 @@ class OptimalTransport(BaseAligner):
                     tangent[classes == label] /= np.sqrt(share + 1e-3)
                 tangent += priced
                 f, g, converged = potentials(tangent, a, b, eps, start=g)
-                plan = _plan(tangent, a, b, f, g, eps)
+                plan = plan_of(tangent, a, b, f, g, eps)
         if not plan.sum() > NO_MASS:
             raise InputError(
                 f"marginal_penalty={self.marginal_penalty:g} lets no mass be transported",
@@ -336,119 +332,11 @@ class OptimalTransport(BaseAligner):
             raise InputError(f"shrinkage={share!r}", '"auto" or a number from 0 to 1')
 
 
-class Coordinates(NamedTuple):
-    """Where distances are measured: ``(x - origin) / unit``."""
-
-    origin_source: np.ndarray  # (d,) the middle between the means
-    origin_target: np.ndarray  # (d,) the same, but where a column is constant in both domains: it plays no part
-    unit: np.ndarray  # (d,)
-
-    @property
-    def jump(self) -> np.ndarray:
-        """From the value of such a column in the source to that in the target; 0 for all others."""
-        return self.origin_target - self.origin_source
-
-
-def coordinates(X_source, X_target, source_mass, target_mass, standardize: Any) -> Coordinates:
-    """Coordinates for two domains whose masses sum to 1."""
-    mean_s, mean_t = source_mass @ X_source, target_mass @ X_target
-    variance = (source_mass @ (X_source - mean_s) ** 2 + target_mass @ (X_target - mean_t) ** 2) / 2
-    rounding = 100 * np.finfo(float).eps * (np.abs(mean_s) + np.abs(mean_t))
-    varies = variance > rounding**2
-    deviation = np.sqrt(variance)
-    if isinstance(standardize, str):
-        if standardize != "auto":
-            raise InputError(f"standardize={standardize!r}", '"auto", True or False')
-        standardize = varies.any() and deviation[varies].max() > UNITS * np.median(deviation[varies])
-    middle = (mean_s + mean_t) / 2
-    return Coordinates(
-        np.where(varies, middle, mean_s),
-        np.where(varies, middle, mean_t),
-        np.where(varies, deviation, 1.0) if standardize else np.ones_like(deviation),
-    )
-
-
-def potentials(cost, a, b, eps, penalties=(np.inf, np.inf), start=None) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Dual potentials f, g of the plan a_i b_j exp((f_i + g_j - cost_ij) / eps), and whether they converged.
-
-    Exact updates in logarithms alternate with runs of cheap ones, two matrix-vector products each, on the
-    kernel they leave; a run ends when its scalings u, v grow too large for the kernel. The marginals are a and b, or
-    differ from them at `penalties` times their KL divergence; `start` is a first g.
-    """
-    soft_a, soft_b = (1.0 if np.isinf(penalty) else penalty / (penalty + eps) for penalty in penalties)
-    g = np.zeros(len(b)) if start is None else start
-    f, done = np.zeros(len(a)), 0
-    while done < ITERATIONS:
-        f = -soft_a * eps * _log_sum(np.log(b) + (g - cost) / eps, axis=1)
-        g = -soft_b * eps * _log_sum(np.log(a)[:, None] + (f[:, None] - cost) / eps, axis=0)
-        kernel = _plan(cost, a, b, f, g, eps)
-        if not kernel.sum() > NO_MASS:  # relaxed marginals, and nothing is worth its transport: it only gets less
-            return f, g, False
-        log_u, log_v = np.zeros(len(a)), np.zeros(len(b))
-        while done < ITERATIONS:
-            done += 1
-            with np.errstate(divide="ignore"):
-                rows = kernel @ np.exp(log_v)
-                new_u = -soft_a * np.log(rows / a) + (soft_a - 1) * f / eps
-                if not np.abs(new_u).max() < STABLE:
-                    break
-                new_v = -soft_b * np.log((np.exp(new_u) @ kernel) / b) + (soft_b - 1) * g / eps
-                if not np.abs(new_v).max() < STABLE:
-                    break
-            moved = np.abs(np.exp(new_u) - np.exp(log_u)) @ rows / (np.exp(log_u) @ rows)
-            log_u, log_v = new_u, new_v
-            if moved < TOLERANCE:
-                return f + eps * log_u, g + eps * log_v, True
-        f, g = f + eps * log_u, g + eps * log_v
-    return f, g, False
-
-
-def _log_sum(values: np.ndarray, axis: int) -> np.ndarray:
-    """Logarithm of the sum of exponentials; overwrites `values`."""
-    top = values.max(axis=axis, keepdims=True)
-    values -= top
-    np.exp(values, out=values)
-    return np.log(values.sum(axis=axis)) + top.squeeze(axis)
-
-
-def _plan(cost, a, b, f, g, eps) -> np.ndarray:
-    plan = (f / eps + np.log(a))[:, None] - cost / eps
-    plan += g / eps + np.log(b)
-    return np.exp(plan, out=plan)
-
-
-def _draw(mass, classes, limit, rng) -> tuple[np.ndarray, np.ndarray]:
-    """At most `limit` rows with mass, and their masses: labelled ones first, the others in proportion to mass."""
-    rows = np.flatnonzero(mass)
-    if len(rows) <= limit:
-        return rows, mass[rows]
-    labelled, others = rows[classes[rows] >= 0], rows[classes[rows] < 0]
-    n_labelled = min(len(labelled), limit // 2) if len(others) else limit
-    drawn, masses = [], []
-    for part, size in ((labelled, n_labelled), (others, limit - n_labelled)):
-        if len(part) > size:
-            part = rng.permutation(part)
-            part = part[np.argsort(classes[part], kind="stable")]  # every class gets its share
-            picked, times = np.unique(_at_mass(mass[part], size, rng.random()), return_counts=True)
-            drawn.append(part[picked])
-            masses.append(times * (mass[part].sum() / size))
-        else:
-            drawn.append(part)
-            masses.append(mass[part])
-    return np.concatenate(drawn), np.concatenate(masses)
-
-
-def _at_mass(mass: np.ndarray, size: int, offset: float) -> np.ndarray:
-    """Rows found at `size` equal steps of cumulated mass: heavy ones more than once."""
-    total = np.cumsum(mass)
-    return np.minimum(np.searchsorted(total, (np.arange(size) + offset) * (total[-1] / size)), len(mass) - 1)
-
-
 def _scale(X, Z, a, b, cost) -> float:
     """Median squared distance within a domain, the mean of both."""
     medians = []
     for rows, mass in ((X, a), (Z, b)):
-        some = rows[_at_mass(mass, SCALE_ROWS, 0.5)]
+        some = rows[at_mass(mass, SCALE_ROWS, 0.5)]
         distances = pdist(some, "sqeuclidean")
         distances = distances[distances > 0]  # a heavy row is there more than once
         if distances.size:

@@ -1,0 +1,216 @@
+r"""Components that vary much and differ little between the domains: what TCA and JDA compute on.
+
+Rows enter as features phi(x) of a kernel, centred on the pooled mean: the columns themselves (linear), or the
+Nystroem features of a Gaussian kernel on landmark rows, exact where all rows are landmarks. With the covariance
+C of the pooled features, their total variance s^2 = tr C, and mean differences d_1, d_2, ... that ought to
+vanish, both methods look for directions v with a large
+
+    v'C v / v'L v,        L = I + sum_j w_j d_j d_j' / (mu s^2 noise_j).
+
+noise_j is the sum of the squared masses behind d_j (1/n_s + 1/n_t for plain means), so that s^2 noise_j is the
+value that sampling alone gives to |d_j|^2. Every term is free of units, and mu has a meaning: a difference
+d is damped to
+
+    |L^(-1/2) d|^2 = |d|^2 / (1 + |d|^2 / (mu s^2 noise)) < mu s^2 noise,
+
+with mu = 1 to less than what two samples of one distribution show.
+
+What makes plain implementations collapse, and what is done here:
+
+1. The constraint V'KHKV = I gives every component the same variance, of 1/n. Noise is inflated to the size of
+   the signal, and a penalised model sees features of size .03. Here V'LV = I: a component has its own variance,
+   and without mean differences the result is kernel PCA. ``whiten=True`` gives unit variance.
+2. inv(KLK + mu I) KHK is not symmetric: a symmetric solver returns something else than its eigenvectors. Here
+   L is I plus a few rank-one terms, its root is explicit, and one symmetric problem is left.
+3. mu I is added to matrices that grow with n and with the units. Here mu is relative to the sampling noise.
+4. A Gaussian kernel of fixed width is constant or diagonal in other units. Here the width is the median
+   distance, and the features are multiplied so that their total variance is that of the rows: the wider the
+   kernel, the nearer they come to the columns themselves, and the penalty of a model keeps its meaning.
+
+The ridge is on |v|, the norm in feature space, as in JDA's primal form; TCA as published penalises the dual
+coefficients, which ranks components by the squares of their variances. For w -> 0 both are kernel PCA.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from shift_detectors._errors import InputError
+
+from ._base import BaseAligner
+from ._subspace import RANK, ROWS_PER_AXIS, check_n_components, n_leading, units
+
+KERNELS = ("rbf", "linear")
+BLOCK = 4096  # rows whose kernel values are held at once
+
+
+class ComponentAligner(BaseAligner):
+    """Both domains go through one map, x -> V'(phi(x) - mean), which a subclass learns.
+
+    Parameters
+    ----------
+    n_components : "auto" or int
+        "auto": as many as hold 99 % of the variance that is left, at most one for every five rows of the
+        smaller domain.
+    kernel : {"rbf", "linear"}
+    mu : float
+        What is left of a mean difference, as a multiple of what sampling alone would show.
+    bandwidth : "auto" or float
+        h of the Gaussian kernel exp(-|x - z|^2 / h^2); "auto": the median distance between pooled rows.
+    whiten : bool
+        Give all components unit variance.
+    n_landmarks : int
+        Rows that carry the Gaussian kernel, drawn at random from both domains; all, if there are no more.
+    standardize : "auto" or bool
+        Whether to measure columns in their pooled standard deviations; "auto" does when the largest of these
+        exceeds ten times their median.
+    random_state : int, RandomState or None
+    """
+
+    def __init__(
+        self,
+        n_components: str | int = "auto",
+        kernel: str = "rbf",
+        mu: float = 1.0,
+        bandwidth: str | float = "auto",
+        whiten: bool = False,
+        n_landmarks: int = 500,
+        standardize: str | bool = "auto",
+        random_state: Any = None,
+    ):
+        self.n_components = n_components
+        self.kernel = kernel
+        self.mu = mu
+        self.bandwidth = bandwidth
+        self.whiten = whiten
+        self.n_landmarks = n_landmarks
+        self.standardize = standardize
+        self.random_state = random_state
+
+    def _features(self, X_source, X_target, source_mass, target_mass, rng) -> tuple[np.ndarray, np.ndarray]:
+        """Choose the feature map and return the centred features of both domains."""
+        self._check_parameters()
+        # every row counts the same, whichever its domain
+        mass = np.concatenate([source_mass * len(X_source), target_mass * len(X_target)])
+        mass /= mass.sum()
+        pooled = np.vstack([X_source, X_target])
+        self._offset = mass @ pooled
+        variance = mass @ (pooled - self._offset) ** 2
+        varies = variance > (100 * np.finfo(float).eps * np.abs(self._offset)) ** 2
+        self._scale = np.where(varies, units(variance, varies, self.standardize), np.inf)
+        self._span(pooled, rng)
+        phi = self._raw_features(pooled)
+        if self.kernel == "rbf":
+            unit = np.sqrt((variance / self._scale**2).sum() / _total_variance(phi, mass))
+            phi *= unit
+            self._root = self._root * unit
+        self._mean = mass @ phi
+        phi -= self._mean
+        blocks = [slice(start, start + BLOCK) for start in range(0, len(phi), BLOCK)]
+        self._covariance = np.zeros((phi.shape[1], phi.shape[1]))
+        for part in blocks:
+            self._covariance += (phi[part] * mass[part, None]).T @ phi[part]
+        noise = max((source_mass**2).sum(), (target_mass**2).sum())
+        self._estimable = max(1, int(1 / noise / ROWS_PER_AXIS))
+        return phi[: len(X_source)], phi[len(X_source) :]
+
+    def _check_parameters(self) -> None:
+        if self.kernel not in KERNELS:
+            raise InputError(f"kernel={self.kernel!r}", f"one of {KERNELS}")
+        for name, value in (("mu", self.mu), ("bandwidth", self.bandwidth)):
+            automatic = name == "bandwidth" and isinstance(value, str) and value == "auto"
+            if not automatic and not (isinstance(value, (int, float, np.number)) and 0 < value < np.inf):
+                raise InputError(f"{name}={value!r}", "a number above 0")
+        if not isinstance(self.n_landmarks, (int, np.integer)) or self.n_landmarks < 2:
+            raise InputError(f"n_landmarks={self.n_landmarks!r}", "a whole number of at least 2")
+        if self.n_components != "auto":
+            check_n_components(self.n_components)
+
+    def _span(self, pooled: np.ndarray, rng: np.random.RandomState) -> None:
+        """Basis of the features: `_root` in the columns (linear) or in the kernel values of `_landmarks`."""
+        rows = (pooled - self._offset) / self._scale
+        if self.kernel == "linear":
+            wide = rows.shape[1] > len(rows)  # then the space that the rows span is smaller
+            self._root = np.linalg.svd(rows, full_matrices=False)[2].T if wide else None
+            return
+        few = len(rows) <= self.n_landmarks
+        self._landmarks = rows if few else rows[np.sort(rng.choice(len(rows), self.n_landmarks, replace=False))]
+        squared = squared_distances(self._landmarks, self._landmarks)
+        if self.bandwidth == "auto":
+            between = squared[np.triu_indices(len(squared), 1)]
+            # most rows equal: the mean, which is positive unless all are
+            self._squared_bandwidth = float(np.median(between)) or float(between.mean()) or 1.0
+        else:
+            self._squared_bandwidth = float(self.bandwidth) ** 2
+        values, vectors = np.linalg.eigh(np.exp(-squared / self._squared_bandwidth))
+        seen = values > RANK * values[-1]
+        self._root = vectors[:, seen] / np.sqrt(values[seen])
+
+    def _raw_features(self, X: np.ndarray) -> np.ndarray:
+        rows = (X - self._offset) / self._scale
+        if self.kernel == "linear":
+            return rows if self._root is None else rows @ self._root
+        assert self._root is not None
+        out = np.empty((len(rows), self._root.shape[1]))
+        for start in range(0, len(rows), BLOCK):
+            part = slice(start, start + BLOCK)
+            kernel = np.exp(-squared_distances(rows[part], self._landmarks) / self._squared_bandwidth)
+            out[part] = kernel @ self._root
+        return out
+
+    def _solve(self, differences: np.ndarray) -> None:
+        """Components for given mean differences, one a column, each divided by the root of its noise."""
+        total = np.trace(self._covariance)
+        if total > 0:
+            damp = inverse_root(differences / np.sqrt(self.mu * total))
+        else:  # nothing varies
+            damp = np.eye(len(self._covariance))
+        values, vectors = np.linalg.eigh(damp @ self._covariance @ damp)
+        values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+        if self.n_components == "auto":
+            k = min(n_leading(values), self._estimable)
+        else:
+            k = min(check_n_components(self.n_components), int((values > RANK * values[0]).sum()))
+        k = max(k, 1)
+        self.variance_, self.n_components_ = values[:k], k
+        self._directions = damp @ vectors[:, :k]
+        if self.whiten:
+            self._directions /= np.sqrt(np.where(self.variance_ > 0, self.variance_, 1.0))
+
+    def _components(self, X: np.ndarray) -> np.ndarray:
+        return (self._raw_features(X) - self._mean) @ self._directions
+
+    def _transform_source(self, X: np.ndarray) -> np.ndarray:
+        return self._components(X)
+
+    def _transform_target(self, X: np.ndarray) -> np.ndarray:
+        return self._components(X)
+
+    def _generator(self) -> np.random.RandomState:
+        return check_random_state(self.random_state)
+
+
+def _total_variance(phi: np.ndarray, mass: np.ndarray) -> float:
+    """Trace of the covariance; 1 where nothing varies."""
+    return float(np.einsum("i,ij,ij->", mass, phi, phi) - ((mass @ phi) ** 2).sum()) or 1.0
+
+
+def mean_difference(phi_source, phi_target, source_mass, target_mass) -> np.ndarray:
+    """Difference of two weighted means, divided by the root of its sampling noise per unit of variance."""
+    noise = (source_mass**2).sum() + (target_mass**2).sum()
+    return (source_mass @ phi_source - target_mass @ phi_target) / np.sqrt(noise)
+
+
+def inverse_root(columns: np.ndarray) -> np.ndarray:
+    """(I + B B')^(-1/2) for a tall matrix B of few columns."""
+    left, singular, _ = np.linalg.svd(columns, full_matrices=False)
+    return np.eye(len(columns)) - (left * (1 - 1 / np.sqrt(1 + singular**2))) @ left.T
+
+
+def squared_distances(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """|a - b|^2 of all pairs of rows."""
+    squared = (A * A).sum(axis=1)[:, None] + (B * B).sum(axis=1) - 2 * (A @ B.T)
+    return np.maximum(squared, 0, out=squared)

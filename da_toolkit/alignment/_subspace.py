@@ -1,0 +1,105 @@
+"""Centres, units and principal axes of two domains: what SubspaceAlignment, GFK, TCA and JDA compute on.
+
+**Units.** Principal axes and distances are those of the columns' units. Columns in one unit are taken as they
+are; where the largest standard deviation exceeds ten times the median one, which drowns most columns, all are
+measured in their pooled standard deviations. The median, because a few columns that hardly vary (the border
+pixels of an image) are no sign of different units, and inflating them is harmful.
+
+**Centres.** Each domain is centred on its own mean, so that a translated target is aligned; the difference of
+the means is shrunk by the positive part of 1 - noise / signal (James and Stein, 1961), so that two samples of
+one distribution are left nearly where they are.
+
+**Number of axes.** As many as hold 99 % of the variance of both domains, but at most one for every five rows
+of the smaller one: further axes of so small a sample are noise, and two samples disagree on them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from shift_detectors._errors import InputError
+
+UNITS = 10.0  # "auto": a standard deviation this many times the median one means different units
+SHARE = 0.99  # part of the variance that is kept
+ROWS_PER_AXIS = 5.0
+RANK = 1e-10  # directions with less than this share of the largest variance are taken as constant
+
+
+class Subspaces(NamedTuple):
+    """Leading principal axes of both domains, in columns divided by `scale`."""
+
+    mean_source: np.ndarray  # (d,)
+    mean_target: np.ndarray  # (d,) drawn towards `mean_source`
+    scale: np.ndarray  # (d,)
+    axes_source: np.ndarray  # (d, k) orthonormal
+    axes_target: np.ndarray  # (d, k)
+
+
+def subspaces(X_source, X_target, source_mass, target_mass, n_components: Any, standardize: Any) -> Subspaces:
+    """The principal subspaces that `SubspaceAlignment` and `GFK` bring together; masses sum to 1."""
+    mean_s, mean_t = source_mass @ X_source, target_mass @ X_target
+    variance_s, variance_t = source_mass @ (X_source - mean_s) ** 2, target_mass @ (X_target - mean_t) ** 2
+    rounding = 100 * np.finfo(float).eps * (np.abs(mean_s) + np.abs(mean_t))
+    varies = variance_s + variance_t > 2 * rounding**2
+    scale = units((variance_s + variance_t) / 2, varies, standardize)
+    noise_s, noise_t = (source_mass**2).sum(), (target_mass**2).sum()  # 1 / n with equal masses
+
+    axes_s, spread_s = principal_axes((X_source - mean_s) / scale * varies, source_mass)
+    axes_t, spread_t = principal_axes((X_target - mean_t) / scale * varies, target_mass)
+    estimable = min(axes_s.shape[1], axes_t.shape[1])
+    if n_components == "auto":
+        k = min(max(n_leading(spread_s), n_leading(spread_t)), int(1 / max(noise_s, noise_t) / ROWS_PER_AXIS))
+        k = min(max(k, 1), estimable)
+    else:
+        k = min(check_n_components(n_components), estimable)
+
+    if varies.any():
+        pooled = ((variance_s + variance_t) / 2)[varies]
+        signal = ((mean_t - mean_s)[varies] ** 2 / pooled).sum()
+        noise = ((variance_s * noise_s + variance_t * noise_t)[varies] / pooled).sum()
+        mean_t = np.where(varies, mean_s + kept(signal, noise) * (mean_t - mean_s), mean_t)
+    return Subspaces(mean_s, mean_t, scale, axes_s[:, :k], axes_t[:, :k])
+
+
+def units(variance: np.ndarray, varies: np.ndarray, standardize: Any) -> np.ndarray:
+    """Unit of every column, shape (d,): 1, or its pooled standard deviation."""
+    deviation = np.sqrt(variance)
+    if isinstance(standardize, str):
+        if standardize != "auto":
+            raise InputError(f"standardize={standardize!r}", '"auto", True or False')
+        seen = deviation[varies]
+        standardize = seen.size > 0 and seen.max() > UNITS * np.median(seen)
+    return np.where(varies, deviation, 1.0) if standardize else np.ones_like(deviation)
+
+
+def kept(signal: float, noise: float) -> float:
+    """Part of a squared difference that its sampling noise does not explain."""
+    return max(0.0, 1 - noise / signal) if signal > 0 else 0.0
+
+
+def principal_axes(rows: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Principal axes of centred rows, shape (d, r), and the variances along them, (r,), largest first."""
+    rows = rows * np.sqrt(mass)[:, None]
+    if rows.shape[1] <= len(rows):
+        variances, axes = np.linalg.eigh(rows.T @ rows)
+        variances, axes = variances[::-1], axes[:, ::-1]
+    else:  # more columns than rows: the same axes without a d x d matrix
+        _, deviations, right = np.linalg.svd(rows, full_matrices=False)
+        variances, axes = deviations**2, right.T
+    keep = (variances > RANK * variances[:1]) & (variances > 0)
+    return axes[:, keep], variances[keep]
+
+
+def n_leading(variances: np.ndarray, share: float = SHARE) -> int:
+    """How many of the variances, largest first, hold `share` of their sum."""
+    before = np.cumsum(variances) - variances
+    return int((before < share * variances.sum()).sum())
+
+
+def check_n_components(n_components: Any) -> int:
+    """`n_components` as an int, or an `InputError`."""
+    if isinstance(n_components, (int, np.integer)) and not isinstance(n_components, bool) and n_components >= 1:
+        return int(n_components)
+    raise InputError(f"n_components={n_components!r}", '"auto" or a whole number of at least 1')
