@@ -1,9 +1,17 @@
 """Use a few target labels."""
 
+from ._feature_augmentation import FeatureAugmentation
 from ._offset_boosting import OffsetBoosting
 from ._prior_centered import PriorCentered
+from ._tradaboost import TrAdaBoost
+from ._tradaboost_r2 import TrAdaBoostR2
+from ._transfer_stack import TransferStack
 
 __all__ = [
+    "FeatureAugmentation",
     "OffsetBoosting",
     "PriorCentered",
+    "TrAdaBoost",
+    "TrAdaBoostR2",
+    "TransferStack",
 ]
