@@ -144,12 +144,13 @@ class WeightDiagnosis:
         return axes[0].figure
 
     def _draw_balance(self, ax: Any) -> None:
-        from shift_detectors._style import FAINT, SOURCE
+        from shift_detectors._style import FAINT, SOURCE, TARGET
 
         ranked = self._ranked()
         rows = np.arange(len(ranked))
         before, after = (np.abs([row[k] for row in ranked]) for k in (1, 2))
         ax.axvspan(0, BALANCED, color=FAINT, alpha=0.18, lw=0)
+        ax.axvline(0, color=TARGET, lw=1.6, zorder=0, label="target")
         ax.hlines(rows, before, after, color=FAINT, lw=1.2, zorder=1)
         ax.plot(before, rows, "o", ms=6, mfc="white", mec=SOURCE, mew=1.4, label="source")
         ax.plot(after, rows, "o", ms=6, mfc=SOURCE, mec=SOURCE, mew=1.4, label="source, weighted")
@@ -159,7 +160,8 @@ class WeightDiagnosis:
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel("|difference of means to the target|, standard deviations\n(grey: balanced)")
         more = len(self.features) - len(ranked)
-        ax.set_title("Balance" if not more else f"Balance, {len(ranked)} of {len(self.features)} columns")
+        title = "Balance" if not more else f"Balance, {len(ranked)} of {len(self.features)} columns"
+        self._title(ax, title, f"Effective sample size {self.effective_sample_size:.0f} of {self.n_source} source rows")
         ax.legend(loc="lower right")
 
     def _draw_weights(self, ax: Any) -> None:
@@ -170,7 +172,13 @@ class WeightDiagnosis:
         ax.set_yscale("log")
         ax.set_xlabel("weight (mean 1)")
         ax.set_ylabel("source rows (log scale)")
-        ax.set_title(f"Weights: {self.n_source} rows count as {self.effective_sample_size:.0f}")
+        largest = ", ".join(f"{weight:.1f}" for _, weight in self.largest[:3])
+        share = f"The heaviest percent has {self.top_weight_share:.0%} of the weight"
+        self._title(ax, f"Largest weights {largest}", share)
+
+    def _title(self, ax: Any, title: str, below: str) -> None:
+        ax.set_title(title, pad=18)
+        ax.annotate(below, (0, 1), (0, 5), "axes fraction", "offset points", fontsize=8.5, va="bottom")
 
     def _ranked(self) -> list[tuple[str, float, float]]:
         """Columns with their two differences, the largest first."""
