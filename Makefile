@@ -9,10 +9,11 @@ PYTEST_FLAGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # small arrays and two processes: one thread each (waiting OpenMP threads cost minutes on a busy machine)
-demo test test-fast bench-verdict bench-adapt bench-alignment: export OMP_NUM_THREADS = 1
+BENCHES := bench-verdict bench-adapt bench-weights bench-labels bench-alignment bench-transfer bench-selection
+demo test test-fast $(BENCHES): export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format types bench bench-verdict bench-adapt bench-alignment build clean distclean
+.PHONY: help demo test test-fast lint format types bench $(BENCHES) build clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -38,13 +39,25 @@ format: $(VENV)/ready-lint ## repair style and format
 types: $(VENV)/ready-types $(VENV)/ready-test ## static types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: bench-verdict bench-adapt ## every benchmark; BENCH_FLAGS= for the full ones
+bench: $(BENCHES) ## every benchmark; BENCH_FLAGS= for the full ones
 
 bench-verdict: $(VENV)/ready-core ## level and power of the verdict, into benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/bench_verdict.py $(BENCH_FLAGS)
 
 bench-adapt: $(VENV)/ready-core ## does adapting gain, and leave alone what it should?
 	$(BIN)/python benchmarks/bench_adapt.py $(BENCH_FLAGS)
+
+bench-labels: $(VENV)/ready-core ## class priors beside their peers: error, coverage, harmlessness
+	$(BIN)/python benchmarks/bench_labels.py $(BENCH_FLAGS)
+
+bench-weights: $(VENV)/ready-core ## density ratios beside their peers and the true ratio
+	$(BIN)/python benchmarks/bench_weights.py $(BENCH_FLAGS)
+
+bench-transfer: $(VENV)/ready-core ## learning curves over few target labels
+	$(BIN)/python benchmarks/bench_transfer.py $(BENCH_FLAGS)
+
+bench-selection: $(VENV)/ready-core ## which policy chooses adapters best?
+	$(BIN)/python benchmarks/bench_selection.py $(BENCH_FLAGS)
 
 bench-alignment: $(VENV)/ready-core ## aligners beside their peers (environments: benchmarks/peers/README.md)
 	$(BIN)/python benchmarks/bench_alignment.py $(BENCH_FLAGS)

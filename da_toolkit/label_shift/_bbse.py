@@ -29,7 +29,8 @@ class BBSE(BaseEstimator):
     where p is the class frequency of the source; what is below zero is cut off and the rest scaled to sum to
     one. ``soft=True`` counts probabilities in place of decisions. The interval holds the values that a Wald test
     with their own variance keeps: target rows move mu by their prediction, source rows of class j move column j
-    of C, and the error of a column counts in proportion to the frequency of its class.
+    of C, and the error of a column counts in proportion to the frequency of its class. With ten source
+    rows of a class it is too short (all of them may be predicted rightly by chance): that of `MLLS` holds.
 
     **Assumption.** p(x|y) is the same in source and target, and no new class. The classifier may be arbitrarily
     wrong and uncalibrated, as long as C is invertible.
