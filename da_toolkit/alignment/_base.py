@@ -12,6 +12,8 @@ from sklearn.utils.multiclass import type_of_target
 
 from shift_detectors._errors import InputError
 
+UNITS = 10.0  # standard deviations further apart than this mean different units
+
 
 class BaseAligner(BaseEstimator):
     """A map between the feature spaces of two domains, learnt from dense numeric rows of both.
@@ -158,3 +160,23 @@ def _as_mass(weight: Any, n_rows: int, name: str) -> np.ndarray:
             "Check the ratio or prior they come from.",
         )
     return mass / mass.sum()
+
+
+def column_units(variance: np.ndarray, varies: np.ndarray, standardize: Any) -> np.ndarray:
+    """Unit of every column, shape (d,): 1, or its pooled standard deviation.
+
+    "auto" takes columns as measured in different units when the largest standard deviation is ten times the one that
+    a quarter of the columns fall below: the few pixels at the border of an image that hardly vary decide nothing.
+    """
+    deviation = np.sqrt(variance)
+    if isinstance(standardize, str):
+        if standardize != "auto":
+            raise InputError(f"standardize={standardize!r}", '"auto", True or False')
+        seen = deviation[varies]
+        standardize = seen.size > 0 and seen.max() > UNITS * np.quantile(seen, 0.25, method="lower")
+    return np.where(varies, deviation, 1.0) if standardize else np.ones_like(deviation)
+
+
+def kept(signal: float, noise: float) -> float:
+    """Part of a squared difference that its sampling noise does not explain."""
+    return max(0.0, 1 - noise / signal) if signal > 0 else 0.0

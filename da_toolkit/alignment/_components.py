@@ -40,8 +40,8 @@ from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
 
-from ._base import BaseAligner
-from ._subspace import RANK, ROWS_PER_AXIS, check_n_components, n_leading, units
+from ._base import BaseAligner, column_units
+from ._subspace import RANK, ROWS_PER_AXIS, check_n_components, n_leading
 
 KERNELS = ("rbf", "linear")
 BLOCK = 4096  # rows whose kernel values are held at once
@@ -66,7 +66,7 @@ class ComponentAligner(BaseAligner):
         Rows that carry the Gaussian kernel, drawn at random from both domains; all, if there are no more.
     standardize : "auto" or bool
         Whether to measure columns in their pooled standard deviations; "auto" does when the largest of these
-        exceeds ten times their median.
+        exceeds ten times their lower quartile.
     random_state : int, RandomState or None
     """
 
@@ -100,7 +100,7 @@ class ComponentAligner(BaseAligner):
         self._offset = mass @ pooled
         variance = mass @ (pooled - self._offset) ** 2
         varies = variance > (100 * np.finfo(float).eps * np.abs(self._offset)) ** 2
-        self._scale = np.where(varies, units(variance, varies, self.standardize), np.inf)
+        self._scale = np.where(varies, column_units(variance, varies, self.standardize), np.inf)
         self._span(pooled, rng)
         phi = self._raw_features(pooled)
         if self.kernel == "rbf":

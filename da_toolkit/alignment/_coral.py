@@ -34,8 +34,8 @@ class CORAL(GaussianAligner):
         Weight of the pooled covariance in either covariance. 0: the published method; 1: only the means are
         aligned; "auto": estimated, and the difference of the means is shrunk as well.
     standardize : "auto" or bool
-        Whether to work in units of the pooled standard deviations; "auto" does when these differ by more than
-        a factor of 10.
+        Whether to work in units of the pooled standard deviations; "auto" does when the largest exceeds
+        ten times their lower quartile.
     align_mean : bool
         Whether to move the mean too. Published CORAL leaves it to a standardisation of each domain; without
         either, a translated target is not aligned.

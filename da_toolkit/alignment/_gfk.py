@@ -48,7 +48,7 @@ class GFK(BaseAligner):
         where nothing has shifted.)
     standardize : "auto" or bool
         Whether to measure columns in their pooled standard deviations; "auto" does when the largest of these
-        exceeds ten times their median.
+        exceeds ten times their lower quartile.
 
     Attributes
     ----------

@@ -56,7 +56,7 @@ class JDA(ComponentAligner):
         many as there are, the kernel is exact.
     standardize : "auto" or bool
         Whether to measure columns in their pooled standard deviations; "auto" does when the largest of these
-        exceeds ten times their median.
+        exceeds ten times their lower quartile.
     random_state : int, RandomState or None
         Choice of the landmarks, and of rows when the model takes no `sample_weight`.
 

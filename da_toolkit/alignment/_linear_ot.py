@@ -35,8 +35,8 @@ class LinearOT(GaussianAligner):
         Weight of the pooled covariance in either covariance. 0: the raw estimates; 1: only the means are
         aligned; "auto": estimated, and the difference of the means is shrunk as well.
     standardize : "auto" or bool
-        Whether to measure effort in units of the pooled standard deviations; "auto" does when these differ by
-        more than a factor of 10.
+        Whether to measure effort in units of the pooled standard deviations; "auto" does when the largest
+        exceeds ten times their lower quartile.
 
     Attributes
     ----------

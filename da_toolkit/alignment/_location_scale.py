@@ -14,9 +14,8 @@ from sklearn.utils import check_random_state
 from shift_detectors._errors import InputError
 
 from .._base import fit_weighted
-from ._base import BaseAligner
+from ._base import BaseAligner, kept
 from ._pseudo_labels import balanced, check_labels, choose_labeller, indicators, memberships
-from ._subspace import kept
 
 FOLDS = 3
 FLOOR = 0.01  # of the mean variance of the columns: what varies less in a class is not stretched

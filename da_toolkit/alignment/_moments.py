@@ -26,12 +26,11 @@ import numpy as np
 
 from shift_detectors._errors import InputError
 
-from ._base import BaseAligner
+from ._base import BaseAligner, column_units, kept
 
 RANK = 1e-10  # directions with less than this share of the largest variance are taken as constant
 FLOOR = 1e-6  # least shrinkage: bounds the map where one domain alone is constant
 SHARE = 0.999  # "auto": part of the variance whose axes are aligned
-UNITS = 10.0  # "auto": standard deviations further apart than this are taken as different units
 
 
 class Moments(NamedTuple):
@@ -58,9 +57,9 @@ class GaussianAligner(BaseAligner):
         1: only the means are aligned). "auto" estimates the best weight, and shrinks the difference of the
         means as well.
     standardize : "auto" or bool
-        Work in units of the pooled standard deviation of every column. "auto": when these differ by more than
-        a factor of 10, as columns measured in different units do. In one common unit the raw columns are
-        better, since a rotation stays a rotation.
+        Work in units of the pooled standard deviation of every column. "auto": when the largest exceeds
+        ten times their lower quartile, as in columns measured in different units. In one common unit the raw
+        columns are better, since a rotation stays a rotation.
     """
 
     mean_source_: np.ndarray
@@ -115,10 +114,9 @@ def shrunk_moments(
     if auto and varies.any():
         signal = ((mean_t - mean_s)[varies] ** 2 / variance[varies]).sum()
         noise = ((var_s * noise_s + var_t * noise_t)[varies] / variance[varies]).sum()
-        kept = max(0.0, 1 - noise / signal) if signal > 0 else 0.0
-        mean_t = np.where(varies, mean_s + kept * (mean_t - mean_s), mean_t)
+        mean_t = np.where(varies, mean_s + kept(signal, noise) * (mean_t - mean_s), mean_t)
 
-    scale = _units(np.sqrt(variance), varies, standardize)
+    scale = column_units(variance, varies, standardize)
     for rows in (A, B):
         rows /= scale
         rows[:, ~varies] = 0.0
@@ -130,16 +128,6 @@ def shrunk_moments(
     pooled = np.diag(spread**2)
     cov_s, cov_t = ((1 - weight) * cov + weight * pooled for cov in (cov_s, cov_t))
     return Moments(mean_s, mean_t, scale, basis, cov_s, cov_t, rho)
-
-
-def _units(deviation: np.ndarray, varies: np.ndarray, standardize: Any) -> np.ndarray:
-    """The unit of every column, shape (d,): 1, or its pooled standard deviation."""
-    if isinstance(standardize, str):
-        if standardize != "auto":
-            raise InputError(f"standardize={standardize!r}", '"auto", True or False')
-        seen = deviation[varies]
-        standardize = seen.size > 0 and seen.max() > UNITS * seen.min()
-    return np.where(varies, deviation, 1.0) if standardize else np.ones_like(deviation)
 
 
 def _joint_space(A: np.ndarray, B: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:

@@ -93,7 +93,7 @@ class OptimalTransport(BaseAligner):
         :math:`\lambda`. 0: the published methods.
     standardize : "auto" or bool
         Whether to measure distance in units of the pooled standard deviations; "auto" does when the largest exceeds
-        ten times the median one. In a common unit, as of pixels, the raw columns are better: what hardly varies
+        ten times their lower quartile. In a common unit, as of pixels, the raw columns are better: what hardly varies
         would be blown up.
     max_rows : int
         Largest number of rows a side in the plan.

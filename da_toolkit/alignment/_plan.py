@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from shift_detectors._errors import InputError
+from ._base import column_units
 
-UNITS = 10.0  # "auto": a standard deviation this many times the median one means different units
 TOLERANCE = 1e-6  # part of the mass that may be in the wrong row
 ITERATIONS = 5000
 STABLE = 30.0  # logarithm of a scaling beyond which it is absorbed into the potentials
@@ -34,16 +33,11 @@ def coordinates(X_source, X_target, source_mass, target_mass, standardize: Any) 
     variance = (source_mass @ (X_source - mean_s) ** 2 + target_mass @ (X_target - mean_t) ** 2) / 2
     rounding = 100 * np.finfo(float).eps * (np.abs(mean_s) + np.abs(mean_t))
     varies = variance > rounding**2
-    deviation = np.sqrt(variance)
-    if isinstance(standardize, str):
-        if standardize != "auto":
-            raise InputError(f"standardize={standardize!r}", '"auto", True or False')
-        standardize = varies.any() and deviation[varies].max() > UNITS * np.median(deviation[varies])
     middle = (mean_s + mean_t) / 2
     return Coordinates(
         np.where(varies, middle, mean_s),
         np.where(varies, middle, mean_t),
-        np.where(varies, deviation, 1.0) if standardize else np.ones_like(deviation),
+        column_units(variance, varies, standardize),
     )
 
 

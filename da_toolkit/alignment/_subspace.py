@@ -1,9 +1,9 @@
 """Centres, units and principal axes of two domains: what SubspaceAlignment, GFK, TCA and JDA compute on.
 
 **Units.** Principal axes and distances are those of the columns' units. Columns in one unit are taken as they
-are; where the largest standard deviation exceeds ten times the median one, which drowns most columns, all are
-measured in their pooled standard deviations. The median, because a few columns that hardly vary (the border
-pixels of an image) are no sign of different units, and inflating them is harmful.
+are; where the largest standard deviation exceeds ten times the lower quartile, all are measured in their pooled
+standard deviations. The quartile, because a few columns that hardly vary (the border pixels of an image) are no
+sign of different units, and inflating them is harmful.
 
 **Centres.** Each domain is centred on its own mean, so that a translated target is aligned; the difference of
 the means is shrunk by the positive part of 1 - noise / signal (James and Stein, 1961), so that two samples of
@@ -21,7 +21,8 @@ import numpy as np
 
 from shift_detectors._errors import InputError
 
-UNITS = 10.0  # "auto": a standard deviation this many times the median one means different units
+from ._base import column_units, kept
+
 SHARE = 0.99  # part of the variance that is kept
 ROWS_PER_AXIS = 5.0
 RANK = 1e-10  # directions with less than this share of the largest variance are taken as constant
@@ -43,7 +44,7 @@ def subspaces(X_source, X_target, source_mass, target_mass, n_components: Any, s
     variance_s, variance_t = source_mass @ (X_source - mean_s) ** 2, target_mass @ (X_target - mean_t) ** 2
     rounding = 100 * np.finfo(float).eps * (np.abs(mean_s) + np.abs(mean_t))
     varies = variance_s + variance_t > 2 * rounding**2
-    scale = units((variance_s + variance_t) / 2, varies, standardize)
+    scale = column_units((variance_s + variance_t) / 2, varies, standardize)
     noise_s, noise_t = (source_mass**2).sum(), (target_mass**2).sum()  # 1 / n with equal masses
 
     axes_s, spread_s = principal_axes((X_source - mean_s) / scale * varies, source_mass)
@@ -61,22 +62,6 @@ def subspaces(X_source, X_target, source_mass, target_mass, n_components: Any, s
         noise = ((variance_s * noise_s + variance_t * noise_t)[varies] / pooled).sum()
         mean_t = np.where(varies, mean_s + kept(signal, noise) * (mean_t - mean_s), mean_t)
     return Subspaces(mean_s, mean_t, scale, axes_s[:, :k], axes_t[:, :k])
-
-
-def units(variance: np.ndarray, varies: np.ndarray, standardize: Any) -> np.ndarray:
-    """Unit of every column, shape (d,): 1, or its pooled standard deviation."""
-    deviation = np.sqrt(variance)
-    if isinstance(standardize, str):
-        if standardize != "auto":
-            raise InputError(f"standardize={standardize!r}", '"auto", True or False')
-        seen = deviation[varies]
-        standardize = seen.size > 0 and seen.max() > UNITS * np.median(seen)
-    return np.where(varies, deviation, 1.0) if standardize else np.ones_like(deviation)
-
-
-def kept(signal: float, noise: float) -> float:
-    """Part of a squared difference that its sampling noise does not explain."""
-    return max(0.0, 1 - noise / signal) if signal > 0 else 0.0
 
 
 def principal_axes(rows: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

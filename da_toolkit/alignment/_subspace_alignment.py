@@ -38,7 +38,7 @@ class SubspaceAlignment(BaseAligner):
         five rows of the smaller.
     standardize : "auto" or bool
         Whether to measure columns in their pooled standard deviations; "auto" does when the largest of these
-        exceeds ten times their median.
+        exceeds ten times their lower quartile.
 
     Attributes
     ----------

@@ -46,7 +46,7 @@ class TCA(ComponentAligner):
         many as there are, the kernel is exact. Cost: n * n_landmarks^2 + n_landmarks^3.
     standardize : "auto" or bool
         Whether to measure columns in their pooled standard deviations; "auto" does when the largest of these
-        exceeds ten times their median.
+        exceeds ten times their lower quartile.
     random_state : int, RandomState or None
         Choice of the landmarks.
 
