@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -25,6 +26,19 @@ def run_cell(name: str, function, repeats: int, *, n_jobs: int = 2, chunk: int =
         done += Parallel(n_jobs=n_jobs)(delayed(function)(seed) for seed in seeds)
         path.write_text(json.dumps(done))
     return done[:repeats]
+
+
+def interpreter(environment: str) -> Path | None:
+    """Python of a peer's environment, or None where it is not installed (see peers/README.md)."""
+    home = os.environ.get("DA_TOOLKIT_PEERS")
+    folder = Path(home) / environment if home else Path(__file__).parent / f".venv-{environment}"
+    python = folder / "bin" / "python"
+    return python if python.exists() else None
+
+
+def markdown(head: list[str], body: list[list[str]]) -> str:
+    """A table."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *body])
 
 
 def rate(hits: list[bool]) -> str:

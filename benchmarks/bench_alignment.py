@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from _cells import CACHE, write_section
+from _cells import CACHE, interpreter, markdown, write_section
 from scenarios import IDENTITIES, SCENARIOS, SIMULATED, Problem, scenario, simulated
 from sklearn.decomposition import TruncatedSVD
 from sklearn.model_selection import train_test_split
@@ -352,14 +352,6 @@ def store(cell):
     return STORE / f"{hashlib.sha256(cell.name.encode()).hexdigest()[:16]}.npz"
 
 
-def interpreter(environment):
-    """Python of a peer's environment, or None."""
-    home = os.environ.get("DA_TOOLKIT_PEERS")
-    folder = Path(home) / environment if home else HERE / f".venv-{environment}"
-    python = folder / "bin" / "python"
-    return python if python.exists() else None
-
-
 # --- tables -------------------------------------------------------------------------------------------------
 
 
@@ -449,10 +441,6 @@ def identity_table(bench, cells):
             worst = min([worst, float(np.mean(gains))]) if gains else worst
         body.append([*line, "yes" if worst >= -1 else "**no**"])
     return markdown(["method", *tasks, "within 1 point"], body)
-
-
-def markdown(head, body):
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *body])
 
 
 # name: (title, cells, table, share of the time, one sentence)

@@ -18,8 +18,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from _cells import CACHE, run_cell, write_section
-from bench_alignment import interpreter, markdown
+from _cells import CACHE, interpreter, markdown, run_cell, write_section
 from peers.label_problems import DIGITS, SHIFTS, SIZES, grid_problem, label_problem, predictions
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression

@@ -18,7 +18,7 @@ import warnings
 from collections import defaultdict
 
 import numpy as np
-from _cells import CACHE, write_section
+from _cells import CACHE, markdown, write_section
 from joblib import Parallel, delayed
 from scipy.stats import norm
 from selection_problems import build, generated, models, real
@@ -314,10 +314,6 @@ def control_line(cells):
         if group:
             parts.append(f"{family}: left alone in {sum(group)} of {len(group)}")
     return "; ".join(parts) + "."
-
-
-def markdown(head, body):
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *body])
 
 
 # --- run ---------------------------------------------------------------------------------------------------

@@ -54,6 +54,8 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
     if labelled and (kind not in ("covariate", "label") or (kind == "label" and report.task == "regression")):
         reason = f"{report.n_labelled} target labels say how p(y|x) differs; it corrects no more than they show."
         advice.append(Recommendation("PriorCentered", reason, LABELLED))
+        reason = "The same labels weigh source, target-only and corrected models; it can follow any change they show."
+        advice.append(Recommendation("TransferStack", reason, LABELLED))
     if kind == "covariate" and covers(report):
         share = report.overlap.ess_fraction
         reason = (
@@ -65,9 +67,7 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
         reason = "The classes have other frequencies: the model's probabilities can be moved to them without a refit."
         advice.append(Recommendation("PriorCorrection", reason, LABEL))
     if kind == "label" and report.task == "regression":
-        reason = (
-            "The values have another distribution: source rows can be weighted by how often theirs occurs there."
-        )
+        reason = "The values have another distribution: source rows can be weighted by how often theirs occurs there."
         advice.append(Recommendation("TargetShiftWeighting", reason, LABEL))
     if kind in ("conditional", "support") or (kind == "covariate" and not covers(report)):
         advice += _alignments(report, estimator)
@@ -119,7 +119,7 @@ def _able(name: str, report: ShiftReport, estimator: Any) -> bool:
         )
     if name in ("ImportanceWeighting", "TargetShiftWeighting"):
         return not is_frozen(estimator)
-    if name == "PriorCentered":
+    if name in ("PriorCentered", "TransferStack"):
         return not is_deep(estimator)
     if name.startswith(("FeatureAlignment", "DeepAdapter")):
         last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator

@@ -1,8 +1,9 @@
-"""Use a few target labels."""
+"""Use a few target labels, and choose the rows to label."""
 
 from ._feature_augmentation import FeatureAugmentation
 from ._offset_boosting import OffsetBoosting
 from ._prior_centered import PriorCentered
+from ._rows_to_label import RowsToLabel, rows_to_label
 from ._tradaboost import TrAdaBoost
 from ._tradaboost_r2 import TrAdaBoostR2
 from ._transfer_stack import TransferStack
@@ -11,7 +12,9 @@ __all__ = [
     "FeatureAugmentation",
     "OffsetBoosting",
     "PriorCentered",
+    "RowsToLabel",
     "TrAdaBoost",
     "TrAdaBoostR2",
     "TransferStack",
+    "rows_to_label",
 ]

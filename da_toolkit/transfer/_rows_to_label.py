@@ -31,6 +31,12 @@ class RowsToLabel:
         How probable it was that each of them would be drawn.
     size : ndarray of shape (n_target,)
         Inclusion probability of every target row; 0 of those that have a label already.
+
+    Examples
+    --------
+    >>> drawn = RowsToLabel(np.array([0, 3]), np.array([0.5, 0.25]), np.array([0.5, 0.5, 0.25, 0.25, 0.5]))
+    >>> drawn.sample_weight.round(2)
+    array([0.67, 1.33])
     """
 
     rows: np.ndarray
