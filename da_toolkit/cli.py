@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -193,7 +194,7 @@ def list_methods(options: argparse.Namespace) -> int:
     from shift_detectors._base import BaseDetector
 
     adapters = [
-        (row.name, _words(row.addresses), _words(row.tasks), str(row.target_labels), str(row.extra or ""))
+        (row.name, row.slot or "", _words(row.addresses), _words(row.tasks), row.target_labels, row.extra or "")
         for row in ADAPTERS
     ]
     public = [getattr(shift_detectors, name) for name in sorted(shift_detectors.__all__)]
@@ -203,7 +204,12 @@ def list_methods(options: argparse.Namespace) -> int:
         if isinstance(detector, type) and issubclass(detector, BaseDetector) and detector is not BaseDetector
     ]
     if options.what != "tests":
-        _rows("Adapters", ("name", "addresses", "tasks", "target labels", "extra"), adapters)
+        header = ("name", "passed as", "addresses", "tasks", "target labels", "extra")
+        if sys.stdout.isatty():  # method objects below the adapter that takes them
+            named = (("  " if slot else "") + name for name, slot, *_ in adapters)
+            adapters = [(name, *rest) for name, (_, _, *rest) in zip(named, adapters, strict=True)]
+            header = (header[0], *header[2:])
+        _rows("Adapters", header, adapters)
     if options.what != "adapters":
         _rows("Tests", ("name", "quantity", "needs", "question"), tests)
     return OK
@@ -409,11 +415,11 @@ def _rows(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> N
     if not sys.stdout.isatty():
         sys.stdout.write("\n".join("\t".join(row) for row in (header, *rows)) + "\n")
         return
-    table = Table(title=title, title_justify="left")
-    for name in header:
-        table.add_column(name, overflow="fold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column, name in enumerate(header):
+        table.add_column(name, overflow="fold", no_wrap=column == 0)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(value.replace("classification, regression", "both") for value in row))
     Console().print(table)
 
 

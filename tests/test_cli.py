@@ -284,6 +284,7 @@ def test_list(capsys, monkeypatch):
         tasks=("regression",),
         target_labels="unused",
         extra=None,
+        slot="Wrapper.aligner",
     )
     registry = types.ModuleType("da_toolkit._registry")
     registry.ADAPTERS = (row,)
@@ -292,7 +293,8 @@ def test_list(capsys, monkeypatch):
     monkeypatch.setitem(vars(shift_detectors), "__all__", ["Seen"])
     code, out, _ = run(capsys, "list")
     assert code == 0
-    assert "Aligner\tcovariate, label\tregression\tunused\t\n" in out and "Seen\tp(x)\ty_source\tIs it seen?\n" in out
+    assert "Aligner\tWrapper.aligner\tcovariate, label\tregression\tunused\t\n" in out
+    assert "Seen\tp(x)\ty_source\tIs it seen?\n" in out
     assert "Aligner" not in run(capsys, "list tests")[1] and "Seen" not in run(capsys, "list adapters")[1]
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert "Adapters" in run(capsys, "list")[1]
