@@ -13,18 +13,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
-import json
-import os
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from _cells import CACHE, interpreter, markdown, write_section
+from _cells import CACHE, markdown, write_section
+from _peers import Records, find_libraries, in_threads
 from scenarios import IDENTITIES, SCENARIOS, SIMULATED, Problem, scenario, simulated
 from sklearn.decomposition import TruncatedSVD
 from sklearn.model_selection import train_test_split
@@ -33,9 +28,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler, normalize
 from da_toolkit import datasets
 from shift_detectors._errors import InputError
 
-HERE = Path(__file__).parent
 STORE = CACHE / "alignment_problems"
-RESULTS = CACHE / "alignment.jsonl"
 ENVIRONMENTS = {"da_toolkit": None, "skada": "skada", "POT": "skada", "adapt": "adapt"}
 # Average over the 12 tasks, full source: table collected in jindongwang/transferlearning, data/benchmark.md
 OFFICE = {"source only": 31.4, "TCA": 46.2, "GFK": 43.1, "JDA": 46.8, "CORAL": 48.8}
@@ -214,23 +207,11 @@ class Bench:
     def __init__(self, args):
         self.args = args
         STORE.mkdir(parents=True, exist_ok=True)
-        lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
-        self.results = {record["key"]: record for record in map(json.loads, lines)}
-        self.lock = threading.Lock()
-        self.commands, self.methods, self.notes = {}, {}, []
-        for library, environment in ENVIRONMENTS.items():
-            python = Path(sys.executable) if environment is None else interpreter(environment)
-            if python is None:
-                self.notes.append(f"{library}: not run, its environment is absent (see benchmarks/peers/README.md)")
-                continue
-            self.commands[library] = [str(python), str(HERE / "peers" / "alignment_peers.py"), library]
-            listed = subprocess.run([*self.commands[library], "--list"], capture_output=True, text=True)
-            if listed.returncode:
-                self.notes.append(f"{library}: not run, {listed.stderr.strip().splitlines()[-1]}")
-                continue
-            wanted = set(args.methods.split(",")) | {"source only"} if args.methods else None
-            self.methods[library] = [m for m in json.loads(listed.stdout) if wanted is None or m in wanted]
-            self.notes += [line for line in listed.stderr.splitlines() if line.startswith("da_toolkit has no")]
+        self.results = Records("alignment.jsonl")
+        self.commands, self.methods, self.notes = find_libraries("alignment_peers.py", ENVIRONMENTS)
+        if args.methods:
+            wanted = set(args.methods.split(",")) | {"source only"}
+            self.methods = {name: [m for m in known if m in wanted] for name, known in self.methods.items()}
 
     def run(self, cells: list[Cell], deadline: float, libraries, n_jobs: int, skip=lambda *job: False) -> int:
         """Measure what is missing; the number of measurements that the deadline left out.
@@ -246,27 +227,7 @@ class Bench:
             and not self._known(library, cell, method)
             and not skip(library, cell, method)
         ]
-        waiting = iter(jobs)
-
-        def work():
-            processes = {}
-            while time.time() < deadline:
-                with self.lock:
-                    job = next(waiting, None)
-                    if job is not None and not store(job[1]).exists():
-                        np.savez(store(job[1]), **job[1].make()._asdict())
-                if job is None:
-                    break
-                self._measure(processes, *job)
-            for process in processes.values():
-                process.stdin.close()
-                process.wait()
-
-        threads = [threading.Thread(target=work) for _ in range(n_jobs)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(jobs, self._measure, self.commands, n_jobs, deadline)
         for cell in cells:
             store(cell).unlink(missing_ok=True)  # made again from its seed when it is needed again
         return sum(not self._known(*job) for job in jobs)
@@ -276,31 +237,13 @@ class Bench:
         record = self.results.get(key(library, cell, method))
         return record is not None and not (record.get("error", "").startswith("> ") and record["cap"] < self.args.cap)
 
-    def _measure(self, processes, library, cell, method):
-        if library not in processes:
-            threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
-            processes[library] = subprocess.Popen(
-                self.commands[library],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env=os.environ | threads,
-            )
-        process = processes[library]
-        job = {"key": key(library, cell, method), "problem": str(store(cell)), "method": method}
-        job |= {"cap": self.args.cap, "rows": cell.rows}
-        try:
-            process.stdin.write(json.dumps(job) + "\n")
-            process.stdin.flush()
-            record = json.loads(process.stdout.readline())
-        except (BrokenPipeError, json.JSONDecodeError):  # the harness itself ended
-            processes.pop(library).wait()
-            record = {"key": job["key"], "error": "the harness died"}
-        with self.lock:
-            self.results[record["key"]] = record | {"cap": self.args.cap}
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(self.results[record["key"]]) + "\n")
+    def _measure(self, processes, job):
+        library, cell, method = job
+        with self.results.lock:
+            if not store(cell).exists():
+                np.savez(store(cell), **cell.make()._asdict())
+        asked = {"key": key(*job), "problem": str(store(cell)), "method": method, "rows": cell.rows}
+        self.results.add(processes.ask(library, asked | {"cap": self.args.cap}) | {"cap": self.args.cap})
 
     def complete(self, cell, libraries):
         """Whether every method had its turn."""

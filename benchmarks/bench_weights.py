@@ -16,19 +16,12 @@ weights.jsonl; delete it after a change of the code. Writes RESULTS.md.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
-import threading
 import time
-from pathlib import Path
 
 import numpy as np
-from _cells import CACHE, interpreter, markdown, write_section
+from _cells import markdown, write_section
+from _peers import Records, find_libraries, in_threads
 
-HERE = Path(__file__).parent
-RESULTS = CACHE / "weights.jsonl"
 ENVIRONMENTS = {"da_toolkit": None, "skada": "skada", "adapt": "adapt", "densratio": "densratio"}
 DEFAULT = "ClassifierRatio (default)"
 BOUNDS = ("source only", "true weights", "target-trained")
@@ -68,23 +61,9 @@ class Bench:
 
     def __init__(self, args):
         self.args = args
-        CACHE.mkdir(exist_ok=True)
-        lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
-        self.results = {record["key"]: record for record in map(json.loads, lines)}
-        self.lock = threading.Lock()
-        self.commands, self.methods, self.notes = {}, {}, []
-        for library in args.libraries.split(","):
-            environment = ENVIRONMENTS[library]
-            python = Path(sys.executable) if environment is None else interpreter(environment)
-            if python is None:
-                self.notes.append(f"{library}: not run, its environment is absent (see benchmarks/peers/README.md).")
-                continue
-            command = [str(python), str(HERE / "peers" / "weight_peers.py"), library]
-            listed = subprocess.run([*command, "--list"], capture_output=True, text=True)
-            if listed.returncode:
-                self.notes.append(f"{library}: not run, {listed.stderr.strip().splitlines()[-1]}.")
-                continue
-            self.commands[library], self.methods[library] = command, json.loads(listed.stdout)
+        self.results = Records("weights.jsonl")
+        wanted = {library: ENVIRONMENTS[library] for library in args.libraries.split(",")}
+        self.commands, self.methods, self.notes = find_libraries("weight_peers.py", wanted)
 
     def run(self, problems, deadline, skip, n_jobs) -> int:
         """Measure what is missing, problem by problem; the number of cells that the deadline left out."""
@@ -95,51 +74,13 @@ class Bench:
             for method in methods
             if key(library, method, problem) not in self.results and not skip(library, method, problem)
         ]
-        waiting = iter(jobs)
-
-        def work():
-            processes = {}
-            while time.time() < deadline:
-                with self.lock:
-                    job = next(waiting, None)
-                if job is None:
-                    break
-                self._measure(processes, *job)
-            for process in processes.values():
-                process.stdin.close()
-                process.wait()
-
-        threads = [threading.Thread(target=work) for _ in range(n_jobs)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(jobs, self._measure, self.commands, n_jobs, deadline)
         return sum(key(*job) not in self.results for job in jobs)
 
-    def _measure(self, processes, library, method, problem):
-        if library not in processes:
-            one_thread = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
-            processes[library] = subprocess.Popen(
-                self.commands[library],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env=os.environ | one_thread,
-            )
-        process = processes[library]
-        job = {"key": key(library, method, problem), "method": method, "problem": problem, "cap": self.args.cap}
-        try:
-            process.stdin.write(json.dumps(job) + "\n")
-            process.stdin.flush()
-            record = json.loads(process.stdout.readline())
-        except (BrokenPipeError, json.JSONDecodeError):  # the harness itself ended
-            processes.pop(library).wait()
-            record = {"key": job["key"], "error": "the harness died"}
-        with self.lock:
-            self.results[record["key"]] = record
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+    def _measure(self, processes, job):
+        library, method, problem = job
+        asked = {"key": key(*job), "method": method, "problem": problem, "cap": self.args.cap}
+        self.results.add(processes.ask(library, asked))
 
     def values(self, library, method, problems, field):
         """The measured values of some problems, NaN where there is none."""
@@ -334,7 +275,7 @@ def main():
             left = bench.run(problems, deadline, skip, args.n_jobs)
         if left:
             sentence += f" Not run for lack of time: {left} cells."
-        body = " ".join([sentence, *bench.notes]) + "\n\n" + table(bench, problems)
+        body = " ".join([sentence, *(f"{note}." for note in bench.notes)]) + "\n\n" + table(bench, problems)
         print(f"\n## {title}\n\n{body}", flush=True)
         if not args.no_write:
             write_section(title, "python benchmarks/bench_weights.py" + (" --quick" if args.quick else ""), body)

@@ -10,16 +10,17 @@ calibration and through pi), turned into a Wilson interval with the effective nu
 quantiles, the degrees of freedom those of the rows of each source class (Welch, Satterthwaite).
 Correction: if g is right, s(x) = (g(x) / pi) / sum_k q_k g_k(x) / pi_k (or any other function) has the same
 mean over source rows weighted by q_y / pi_y, the label, as weighted by sum_k q_k g_k(x) / pi_k, the prediction.
-One Newton step with the difference makes the estimate consistent without a right calibration, at the price of
-variance. It is taken as far as there is evidence for it, lambda = max(0, 1 - c / T) with T the Wald statistic
-of "no difference" and c two standard deviations above its mean df, and the covariance is the same mixture of
-the two estimates' own.
+One Newton step delta with the difference makes the estimate consistent without a right calibration, at the
+price of variance. It is taken as far as it is no noise, as James and Stein do: q + lambda * delta with
+lambda = max(0, 1 - tr V / |delta|^2), V the covariance of delta. The covariance reported is that of a draw that
+takes the corrected estimate with probability lambda and else the likelihood's,
+(1 - lambda) C + lambda C' + lambda (1 - lambda) delta delta^T.
 Assumption: label shift, p(x|y) is the same in source and target, and every target class occurs in the source.
 Fails when: p(x|y) changed (look at the label-shift fit test), the classes overlap almost completely (the
 interval becomes wide), or the source rows are no independent draws (copies make any calibration too sure).
 Reference: Saerens, Latinne, Decaestecker (Neural Computation 2002); Alexandari, Kundaje, Shrikumar
 (ICML 2020); Garg, Wu, Balakrishnan, Lipton (NeurIPS 2020); solver after Kim, Carbonetto, Stephens (2020);
-the two variances add up after Hausman (Econometrica 1978).
+the weight of the correction after Green, Strawderman (Journal of the American Statistical Association 1991).
 """
 
 from __future__ import annotations
@@ -171,14 +172,14 @@ def estimate_prior(
     on_source, on_target, blind = _influence(
         q, pi, ratio, labelled, g_source, log_source, log_target, moved, w_source, w_target
     )
-    corrected, instead = 0.0, on_source
+    corrected, step, instead = 0.0, np.zeros(len(q)), on_source
     if calibration is not None:
         step, instead = _correction(q, pi, g_source, y, w_source, ratio, labelled, w_target)
-        corrected = _evidence(step, instead - on_source, y)
+        corrected = _signal(step, instead - on_source)
         q = np.maximum(q + corrected * step, 0)
         q /= q.sum()
     covariance, degrees = sandwich(on_target, [(1 - corrected, on_source), (corrected, instead)], y)
-    covariance = covariance + blind
+    covariance = covariance + corrected * (1 - corrected) * np.outer(step, step) + blind
     n_effective = float(len(w_target) ** 2 / (w_target @ w_target))
     ci = np.array(
         [
@@ -189,7 +190,8 @@ def estimate_prior(
     statistic, pvalue = _no_change(g_source, np.where(labelled[:, None], ratio, g_target), labelled, w_source, w_target)
     weight = 1.0
     if shrink:
-        doubt = _doubt(len(classes) - 1)
+        df = len(classes) - 1
+        doubt = df + 2 * np.sqrt(2 * df)
         weight = float(1 - (doubt / max(statistic, doubt)) ** 2)
     return PriorFit(
         classes,
@@ -394,23 +396,10 @@ def centred_by_class(values: np.ndarray, y: np.ndarray, weight: np.ndarray) -> n
     return (values - means[y]) * (counts / np.maximum(counts - 1, 1))[y, None]
 
 
-def _evidence(step: np.ndarray, influence: np.ndarray, y: np.ndarray) -> float:
-    """Weight of a correction: max(0, 1 - c / T), T its Wald statistic, c what chance seldom exceeds."""
-    values, vectors = np.linalg.eigh(influence.T @ influence / len(y) ** 2)
-    keep = values > 1e-8 * values.max()
-    keep[0] = False  # frequencies keep their sum
-    df = int(keep.sum())
-    parts = np.bincount(y, weights=(influence**2).sum(axis=1)) ** 2 / np.maximum(np.bincount(y) - 1, 1)
-    degrees = (influence**2).sum() ** 2 / max(parts.sum(), 1e-300)  # Welch, Satterthwaite
-    if df == 0 or degrees <= df or values.max() < 1e-14:
-        return 0.0
-    statistic = float(((vectors[:, keep].T @ step) ** 2 / values[keep]).sum()) * (degrees - df + 1) / degrees
-    return float(1 - _doubt(df) / max(statistic, _doubt(df)))
-
-
-def _doubt(df: int) -> float:
-    """Two standard deviations above the mean of a chi-squared: what chance alone seldom exceeds."""
-    return df + 2 * np.sqrt(2 * df)
+def _signal(step: np.ndarray, influence: np.ndarray) -> float:
+    """Share of the squared length of a step that is no noise, max(0, 1 - tr V / |step|^2), from its influences."""
+    length, noise = step @ step, (influence**2).sum() / len(influence) ** 2
+    return float(1 - noise / length) if length > noise else 0.0
 
 
 def sandwich(on_target: np.ndarray, on_source: list, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

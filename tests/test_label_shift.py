@@ -83,6 +83,27 @@ def test_ten_digits_gain_as_the_true_prior():
     assert gain > 0 and gain > best - 0.01 and error < 0.13
 
 
+@pytest.mark.parametrize("share", [0.9, 0.1])  # nine of ten target rows are of one class; all alike
+def test_weights_are_as_good_as_the_likelihoods_on_digits(share):
+    """The correction for a wrong calibration must not cost what the likelihood gains under extreme shifts."""
+    X, y = load_digits(return_X_y=True)
+    train, held, pool = np.split(np.random.default_rng(0).permutation(len(y)), [450, 1120])
+    proba = LogisticRegression(max_iter=1000).fit(X[train] / 16, y[train]).predict_proba(X / 16)
+    errors = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        prior = np.full(10, (1 - share) / 9)
+        prior[rng.integers(10)] = share
+        target = np.concatenate([rng.choice(pool[y[pool] == k], m) for k, m in enumerate(rng.multinomial(2000, prior))])
+        fit = MLLS().fit(proba[held], y[held], proba[target])
+        g, g_target = fit.result_.calibration(proba[held]), fit.result_.calibration(proba[target])
+        plain = MLLS(None).fit(g, y[held], g_target)
+        true = np.bincount(y[target], minlength=10) / np.bincount(y[held]) * len(held) / len(target)
+        errors.append([np.mean((f.prior_ / f.source_prior_ - true) ** 2) for f in (fit, plain)])
+    worse = np.diff(errors, axis=1)[:, 0] * -1
+    assert worse.mean() < 2 * worse.std(ddof=1) / np.sqrt(20)
+
+
 def test_calibration_rescues_a_forest():
     X, y, X_target, _, prior = digits(0, 700)
     forest = RandomForestClassifier(30, random_state=0)
@@ -133,12 +154,21 @@ def test_refit_and_posterior_correction_agree():
     assert model.score(X_target, y_target) > np.mean(model.predict_source(X_target) == y_target)
 
 
-def test_predict_proba_is_calibrated_under_the_target_prior(fitted):
-    X_new, y_new = two_classes(7, 20000, 0.9)
-    proba = fitted.predict_proba(X_new)[:, 1]
-    for low, high in ((0.3, 0.6), (0.6, 0.8), (0.8, 0.95), (0.95, 1)):
-        rows = (proba >= low) & (proba < high)
-        assert y_new[rows].mean() == pytest.approx(proba[rows].mean(), abs=0.07)
+def test_predict_proba_is_calibrated_under_the_target_prior():
+    cuts, excess = (0.3, 0.6, 0.8, 0.95), []
+    for seed in range(8):
+        X, y = two_classes(seed, 1000, 0.5)
+        X_new, y_new = two_classes(seed + 100, 20000, 0.9)
+        model = PriorCorrection(LogisticRegression(), random_state=0).fit(X, y, X_new[:1000])
+        proba = model.predict_proba(X_new)[:, 1]
+        between = np.digitize(proba, cuts)
+        excess.append([np.mean(y_new[between == k] - proba[between == k]) for k in range(1, 5)])
+    # a standard error of .014 of the prior moves a probability of .5 by .04 and the mean of eight by .014
+    assert np.mean(excess, axis=0) == pytest.approx(0, abs=3 * 0.014)
+
+
+def test_scores_agree_with_predictions(fitted):
+    X_new, _ = two_classes(7, 20000, 0.9)
     assert np.array_equal(fitted.decision_function(X_new) > 0, fitted.predict(X_new) == 1)
     assert fitted.predict_proba_source(X_new) == pytest.approx(fitted.head_.predict_proba(X_new))
 

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from shift_detectors._calibration import RIDGE, Calibration, fit_calibration
 from shift_detectors._errors import InputError
-from shift_detectors._prior import correct_proba, estimate_prior, proportion_interval
+from shift_detectors._prior import _signal, correct_proba, estimate_prior, proportion_interval
 
 CENTRES = {
     2: np.array([[1.0, 0.0], [-1.0, 0.0]]),
@@ -207,6 +207,12 @@ def beyond_calibration(rng, n, prior):
     return posterior(x, 3, bias=0), y
 
 
+def with_and_without_correction(proba, y, proba_target):
+    fit = estimate_prior(proba, y, proba_target, np.arange(proba.shape[1]))
+    g, g_target = fit.calibration(proba), fit.calibration(proba_target)
+    return fit, estimate_prior(g, y, g_target, fit.classes, calibration=None)
+
+
 def test_the_correction_repairs_what_calibration_cannot():
     error, covered, taken = [], [], []
     target = np.array([0.15, 0.7, 0.15])
@@ -214,19 +220,35 @@ def test_the_correction_repairs_what_calibration_cannot():
         rng = np.random.default_rng(seed)
         proba, y = beyond_calibration(rng, 3000, np.full(3, 1 / 3))
         proba_target, _ = beyond_calibration(rng, 3000, target)
-        fit = estimate_prior(proba, y, proba_target, np.arange(3))
-        plain = estimate_prior(fit.calibration(proba), y, fit.calibration(proba_target), np.arange(3), calibration=None)
+        fit, plain = with_and_without_correction(proba, y, proba_target)
         error.append([np.abs(f.prior - target).sum() for f in (fit, plain)])
-        covered.append((fit.ci[:, 0] <= target) & (target <= fit.ci[:, 1]))
+        covered.append([(f.ci[:, 0] <= target) & (target <= f.ci[:, 1]) for f in (fit, plain)])
         taken.append(fit.corrected)
-    assert np.mean(taken) > 0.5
+    assert np.mean(taken) > 0.9
     assert np.mean(error, axis=0)[0] < 0.6 * np.mean(error, axis=0)[1]
-    assert np.mean(covered) > 0.8
+    assert np.mean(covered, axis=(0, 2))[0] > 0.85 > 0.65 > np.mean(covered, axis=(0, 2))[1]
 
 
 def test_the_correction_leaves_a_right_calibration_alone():
-    taken = [estimate_prior(*draw(s, 3, 1000, [0.6, 0.3, 0.1])[:3], [0, 1, 2]).corrected for s in range(40)]
-    assert np.mean(np.array(taken) > 0) < 0.25 and np.mean(taken) < 0.1
+    error, taken, target = [], [], np.array([0.6, 0.3, 0.1])
+    for seed in range(40):
+        fit, plain = with_and_without_correction(*draw(seed, 3, 1000, target)[:3])
+        error.append([np.abs(f.prior - target).sum() for f in (fit, plain)])
+        taken.append(fit.corrected)
+    assert np.mean(taken) < 0.15
+    assert np.mean(error, axis=0)[0] < 1.02 * np.mean(error, axis=0)[1]
+
+
+def test_a_correction_counts_by_what_is_no_noise_in_it():
+    rng = np.random.default_rng(0)
+    influence = rng.normal(size=(400, 3)) * [1.0, 2.0, 3.0]
+    noise = np.trace(influence.T @ influence) / 400**2
+    assert _signal(np.array([np.sqrt(4 * noise), 0, 0]), influence) == pytest.approx(0.75)
+    assert _signal(np.full(3, np.sqrt(noise / 4)), influence) == 0
+    assert _signal(np.zeros(3), np.zeros((400, 3))) == 0
+    # a step that is noise and nothing else is hardly ever taken far
+    draws = [_signal(influence.T @ rng.normal(size=400) / 400, influence) for _ in range(300)]
+    assert np.mean(draws) < 0.2
 
 
 def test_shrinkage_needs_evidence():

@@ -14,9 +14,10 @@ class MLLS(BaseEstimator):
     """Estimate the class prior of the target by maximum likelihood under label shift.
 
     q maximises the mean over target rows of log sum_y q_y g_y(x) / pi_y, where g are calibrated source
-    posteriors and pi is their mean over held-out source rows. Assumes that p(x|y) is the same in source and
-    target. Works for any number of classes, also when some are absent from the target. Fails when p(x|y)
-    changed, or when calibration cannot repair the classifier. See `shift_detectors._prior`.
+    posteriors and pi is their mean over held-out source rows. What the calibration could not repair is estimated
+    from the held-out labels and taken back as far as it is more than noise. Assumes that p(x|y) is the same in
+    source and target. Works for any number of classes, also when some are absent from the target. Fails when
+    p(x|y) changed. See `shift_detectors._prior`.
 
     Parameters
     ----------

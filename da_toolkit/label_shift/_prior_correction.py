@@ -95,7 +95,7 @@ class PriorCorrection(BaseAdapter):
     >>> model.prior_.round(2)
     array([0.1, 0.9])
     >>> float(np.mean(model.predict_source(X_target) == y_target)), model.score(X_target, y_target)
-    (0.7575, 0.907)
+    (0.7575, 0.90675)
     """
 
     def __init__(
