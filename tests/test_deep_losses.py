@@ -21,6 +21,7 @@ from da_toolkit.deep import (  # noqa: E402
     CDAN,
     DAN,
     DANN,
+    DSN,
     JAN,
     MCC,
     MDD,
@@ -31,11 +32,25 @@ from da_toolkit.deep import (  # noqa: E402
     DomainBatch,
     WeightedSum,
 )
+from da_toolkit.deep._critic import Critic, value_and_slope  # noqa: E402
 from da_toolkit.deep._deep_jdot import coupling, label_cost  # noqa: E402
 from shift_detectors._errors import InputError  # noqa: E402
 
 pytestmark = pytest.mark.torch
-LOSSES = [DANN(), CDAN(), DeepCORAL(), DAN(), JAN(), MCC(), MDD(), WDGRL(), AFN(), DeepJDOT(), DeepCORAL() + MCC()]
+LOSSES = [
+    DANN(),
+    CDAN(),
+    DeepCORAL(),
+    DAN(),
+    JAN(),
+    MCC(),
+    MDD(),
+    WDGRL(),
+    AFN(),
+    DeepJDOT(),
+    DSN(),
+    DeepCORAL() + MCC(),
+]
 CLASSES_ONLY = (CDAN, JAN, MCC, MDD)
 
 
@@ -121,6 +136,21 @@ def test_cdan_projects_large_products_so_that_inner_products_agree():
     p = torch.softmax(logits, dim=1)
     exact = (p @ p.T) * (z @ z.T)
     assert torch.corrcoef(torch.stack([(seen @ seen.T).flatten(), exact.flatten()]))[0, 1] > 0.95
+
+
+def test_the_critic_knows_its_slope_and_the_gradient_of_its_square():
+    """Against automatic differentiation, twice."""
+    torch.manual_seed(0)
+    critic, z = Critic(3, (8, 5)).double(), torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
+    value, slope = value_and_slope(critic, z)
+    same, expected = value_and_slope(lambda rows: critic(rows), z)
+    torch.testing.assert_close(value, same)
+    torch.testing.assert_close(slope, expected)
+    weights = [layer.weight for layer in critic.layers]
+    twice = (torch.autograd.grad(s.square().sum(), weights, retain_graph=True) for s in (slope, expected))
+    for got, wanted in zip(*twice, strict=True):
+        torch.testing.assert_close(got, wanted)
+    assert torch.autograd.grad(slope.sum(), z, allow_unused=True) == (None,)
 
 
 def test_dan_and_jan_equal_their_formulas():
@@ -214,6 +244,27 @@ def test_deep_jdot_equals_its_formula_with_the_cheapest_coupling():
     rows, columns = linear_sum_assignment(cost)
     expected = cost[rows, columns].mean()
     assert DeepJDOT(alpha=2.0, beta=3.0)(source, target, 1.0).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_dsn_equals_its_formula():
+    source, target = batches()
+    private, decoder = nn.Linear(3, 3).double(), nn.Linear(3, 3).double()
+    loss = DSN(DAN(), private=private, decoder=decoder, reconstruction=0.7, difference=0.4)
+    expected = DAN()(source, target, 0.5).item()
+    for batch in (source, target):
+        z, x = array(batch.features), array(batch.inputs)
+        h = array(private(batch.inputs))
+        rows = [(v - v.mean(axis=0)) / np.linalg.norm(v - v.mean(axis=0), axis=1, keepdims=True) for v in (z, h)]
+        e = (z + h) @ array(decoder.weight).T + array(decoder.bias) - x
+        expected += 0.4 * ((rows[0].T @ rows[1] / len(z)) ** 2).sum()
+        expected += 0.7 * ((e**2).sum(axis=1) / 3 - e.sum(axis=1) ** 2 / 9).mean()
+    assert loss(source, target, 0.5).item() == pytest.approx(expected)
+    assert len(list(loss.private_.parameters())) == 4  # one encoder per domain
+    with pytest.raises(InputError, match="private encoder gives shape"):
+        DSN(DAN(), private=nn.Linear(3, 2).double(), decoder=decoder)(source, target, 0.5)
+    tokens = DomainBatch(torch.zeros(2, 3, dtype=torch.long), torch.zeros(2, 3), torch.zeros(2, 4))
+    with pytest.raises(InputError, match="whole numbers"):
+        DSN()(tokens, tokens, 0.5)
 
 
 def test_zero_on_equal_batches():

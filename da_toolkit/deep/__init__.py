@@ -11,6 +11,7 @@ try:
 except ImportError as error:
     raise MissingDependencyError(error.name or "torch", "deep") from error
 
+from ._adabn import AdaBN
 from ._adapter import DeepAdapter
 from ._afn import AFN
 from ._batch import AlignmentLoss, DomainBatch
@@ -20,11 +21,15 @@ from ._dan import DAN
 from ._dann import DANN
 from ._deep_coral import DeepCORAL
 from ._deep_jdot import DeepJDOT
+from ._dsn import DSN
 from ._frozen_module import frozen_module
 from ._jan import JAN
 from ._mcc import MCC
 from ._mdd import MDD
 from ._network import MLP
+from ._shot import SHOT
+from ._source_free import SourceFree, SourceFreeMethod
+from ._tent import TENT
 from ._wdgrl import WDGRL
 
 __all__ = [
@@ -32,16 +37,22 @@ __all__ = [
     "CDAN",
     "DAN",
     "DANN",
+    "DSN",
     "JAN",
     "MCC",
     "MDD",
     "MLP",
+    "SHOT",
+    "TENT",
     "WDGRL",
+    "AdaBN",
     "AlignmentLoss",
     "DeepAdapter",
     "DeepCORAL",
     "DeepJDOT",
     "DomainBatch",
+    "SourceFree",
+    "SourceFreeMethod",
     "WeightedSum",
     "frozen_module",
 ]

@@ -5,23 +5,41 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy import sparse
 from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import GradientNormClipping
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
-from da_toolkit._base import BaseAdapter, Target, check_columns, column_names
+from da_toolkit._base import BaseAdapter, Target, column_names
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 
+from ._early_stopping import BestEpoch
 from ._network import MLP
-from ._trainer import EpochBar, Objective, PairedBatches, Rows, Trainer, find_layer, run_module
+from ._rows import DatasetRows, float_type, plain, read_rows, read_source, same_rows, to_device
+from ._trainer import (
+    Annealing,
+    Checkpoint,
+    ClassPrior,
+    EpochBar,
+    Objective,
+    PairedBatches,
+    Rows,
+    Trainer,
+    find_layer,
+    predict_logits,
+    rows_are_independent,
+    run_module,
+)
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, fused=True),
@@ -45,9 +63,10 @@ class DeepAdapter(BaseEstimator):
     :math:`A` such as `DANN` or `DeepCORAL` on the features :math:`z`, the flattened output of a layer.
     ``loss=None`` leaves out the second part: training on the source with the same budget, the baseline.
 
-    Source and target batches pass through the module separately. Batch normalisation keeps its running
-    statistics per domain: `predict` uses those of the target, `predict_source` those of the source. Without
-    an alignment loss and without target labels there is one path, the source's.
+    Batch normalisation, and whatever else looks across a batch, sees one domain at a time and keeps its running
+    statistics per domain: `predict` uses those of the target, `predict_source` those of the source. (A module
+    without such layers gets both domains in one pass; that this makes no difference is checked.) Without an
+    alignment loss and without target labels there is one path, the source's.
 
     Each epoch is one pass over the source; as many target rows are drawn, all of them before one is repeated.
     The data are held on the device as a whole.
@@ -65,8 +84,13 @@ class DeepAdapter(BaseEstimator):
         linear layer.
     loss : AlignmentLoss or nn.Module, optional
         Alignment loss, called as ``loss(source, target, progress)`` with two `DomainBatch`. It is cloned.
-    weight : float, optional
-        Of the alignment loss. None: what the loss itself proposes, 1 for `DANN`, 100 for `DeepCORAL`.
+    weight : float or callable, optional
+        Of the alignment loss, or a function from the progress of the training (0 to 1) to it. None: what the loss
+        itself proposes, 1 for `DANN`, 100 for `DeepCORAL`, without a schedule: the adversarial losses have theirs.
+    target_prior : None, "estimate" or array-like of shape (n_classes,)
+        Class frequencies of the target. The alignment then sees the source with these instead of its own, so that
+        under label shift rows are not forced into wrong classes; the task loss keeps the source's.
+        ``"estimate"``: from the predictions, by EM, before every epoch.
     task : {"auto", "classification", "regression"}
         ``"auto"``: text, booleans and up to 20 whole numbers are classes.
     max_epochs, batch_size : int
@@ -75,6 +99,22 @@ class DeepAdapter(BaseEstimator):
         Learning rate.
     optimizer : {"adam", "adamw", "sgd"} or callable
         SGD has momentum .9. A callable is given the parameters and ``lr``.
+    lr_schedule : {"constant", "annealed"}
+        ``"annealed"``: ``lr / (1 + 10 p) ** .75`` at progress p, as DANN, CDAN and MDD were published (with SGD).
+        Others: a skorch ``LRScheduler`` among the callbacks.
+    max_grad_norm : float, optional
+        Gradients are clipped to this norm.
+    patience : int, optional
+        Early stopping (classification): keep the epoch with the best `unsupervised_score` on the target, stop
+        when this many epochs brought no better one. Networks whose predictions collapsed into few classes, or that
+        forgot the source, are never kept. None: train for `max_epochs`, keep the last.
+    validation_fraction : float
+        Share of the source held out to judge by when there is `patience`, whole `groups` together.
+    checkpoint : str or Path, optional
+        File that is written after every epoch. When it exists, `fit` goes on from it and ends as it would have
+        without the interruption. The callbacks' own state is not in it.
+    mixed_precision : bool
+        Run the module in bfloat16 where torch thinks it safe; losses and predictions stay in full precision.
     device : str
         ``"auto"``: a CUDA device when there is one, else the CPU.
     warm_start : bool
@@ -83,8 +123,8 @@ class DeepAdapter(BaseEstimator):
         Regression: learn standardised values and scale the predictions back. Switch it off for a trained
         module that predicts in the units of `y`.
     callbacks : sequence of skorch callbacks, optional
-        Learning rate schedules, gradient clipping, checkpoints, early stopping on ``"train_loss"``,
-        ``"task_loss"`` or ``"alignment_loss"``. They are copied.
+        Learning rate schedules, logging, stopping on ``"train_loss"``, ``"task_loss"`` or ``"alignment_loss"``. They
+        are copied.
     random_state : int, RandomState or None
         Of new weights, batches and dropout. The global seeds of torch are left alone.
     progress : bool
@@ -97,7 +137,10 @@ class DeepAdapter(BaseEstimator):
     loss_ : nn.Module or None
         Alignment loss with what it learnt.
     history_ : list of dict
-        Per epoch: ``train_loss``, ``task_loss``, ``alignment_loss`` (NaN without one), ``seconds``.
+        Per epoch: ``train_loss``, ``task_loss``, ``alignment_loss`` (NaN without one), ``seconds``; with `patience`
+        also ``target_score``, ``target_entropy``, ``source_accuracy``, ``vetoed``.
+    target_prior_ : ndarray of shape (n_classes,)
+        Class frequencies that the alignment gave the source, when `target_prior` asked for it.
     task_ : str
     classes_ : ndarray of shape (n_classes,)
         Classification only.
@@ -115,7 +158,9 @@ class DeepAdapter(BaseEstimator):
     Known target labels join the task loss whatever the alignment loss is, one row counting as one source row.
     Source rows of weight zero are left out.
     There is no early stopping by default: the source's validation loss says nothing about the target, and it
-    would stop before an alignment that is switched on gradually.
+    would stop before an alignment that is switched on gradually. No score without target labels is reliable.
+
+    A trained module is fine-tuned by passing the instance; mind a smaller `lr`, and `scale_y`.
 
     Examples
     --------
@@ -136,12 +181,19 @@ class DeepAdapter(BaseEstimator):
         layer: str | None = None,
         loss: nn.Module | None = None,
         *,
-        weight: float | None = None,
+        weight: float | Callable[[float], float] | None = None,
+        target_prior: Any = None,
         task: str = "auto",
         max_epochs: int = 30,
         batch_size: int = 64,
         lr: float = 1e-3,
         optimizer: str | Callable[..., torch.optim.Optimizer] = "adam",
+        lr_schedule: str = "constant",
+        max_grad_norm: float | None = None,
+        patience: int | None = None,
+        validation_fraction: float = 0.1,
+        checkpoint: str | Path | None = None,
+        mixed_precision: bool = False,
         device: str = "auto",
         warm_start: bool = False,
         scale_y: bool = True,
@@ -153,11 +205,18 @@ class DeepAdapter(BaseEstimator):
         self.layer = layer
         self.loss = loss
         self.weight = weight
+        self.target_prior = target_prior
         self.task = task
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
         self.optimizer = optimizer
+        self.lr_schedule = lr_schedule
+        self.max_grad_norm = max_grad_norm
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.checkpoint = checkpoint
+        self.mixed_precision = mixed_precision
         self.device = device
         self.warm_start = warm_start
         self.scale_y = scale_y
@@ -173,22 +232,29 @@ class DeepAdapter(BaseEstimator):
         y_target: Any = None,
         *,
         sample_weight: Any = None,
+        groups: Any = None,
+        source_domain: Any = None,
     ) -> DeepAdapter:
         """Train a copy of the module.
 
         Parameters
         ----------
-        X : array, tensor or DataFrame of shape (n_source, ...)
+        X : array, tensor, DataFrame, torch Dataset or DataLoader, of shape (n_source, ...)
             Source rows, numeric, none missing. Tensors of whole numbers stay as they are (token numbers);
-            everything else takes the floating type of the module.
+            everything else takes the floating type of the module. The rows of a data set are read when they are
+            needed, one batch at a time; of a loader its data set is taken.
         y : array-like of shape (n_source,)
-            Source labels or values, none missing.
-        X_target : array, tensor, DataFrame or Target, of shape (n_target, ...)
-            Target rows. Required.
+            Source labels or values, none missing. None: the second parts of a data set.
+        X_target : array, tensor, DataFrame, Dataset, DataLoader or Target, of shape (n_target, ...)
+            Target rows. Required. Labels in a target data set are not looked at.
         y_target : array-like of shape (n_target,), optional
             Target labels; a missing value (None, NaN, pd.NA) means "unlabelled".
         sample_weight : array-like of shape (n_source,), optional
             Weights of the source rows, in the task loss and in the alignment.
+        groups : array-like of shape (n_source,), optional
+            Source rows that belong together are held out together.
+        source_domain : array-like of shape (n_source,), optional
+            Accepted when it names one source only.
 
         Returns
         -------
@@ -207,6 +273,12 @@ class DeepAdapter(BaseEstimator):
                 "fit(X, y, X_target)",
                 "Pass the target rows: without them nothing would be adapted.",
             )
+        if source_domain is not None and len(np.unique(np.asarray(source_domain))) > 1:
+            raise InputError(
+                "source_domain names several sources",
+                "one source",
+                "Leave it out to train on all of them alike, or balance them by sample_weight.",
+            )
         device = torch.device(self._device())
         cuda = [device] if device.type == "cuda" else []
         seed = check_random_state(self.random_state).randint(2**31 - 1)
@@ -215,14 +287,16 @@ class DeepAdapter(BaseEstimator):
             if cuda:
                 with torch.cuda.device(device):
                     torch.cuda.manual_seed(seed)
-            self._fit(X, y, X_target, y_target, sample_weight, device)
+            self._fit(X, y, X_target, y_target, sample_weight, groups, device)
         return self
 
-    def _fit(self, X: Any, y: Any, X_target: Any, y_target: Any, sample_weight: Any, device: torch.device):
+    def _fit(
+        self, X: Any, y: Any, X_target: Any, y_target: Any, sample_weight: Any, groups: Any, device: torch.device
+    ) -> None:
         names = column_names(X)
-        source_x, target_x = read_rows(X, "X"), read_rows(X_target, "X_target")
-        _same_rows(target_x, X_target, "X_target", source_x.shape[1:], names)
-        labels = read_labels(_plain(y), _plain(y_target), len(source_x), len(target_x), self.task)
+        (source_x, y), target_x = read_source(X, y), read_rows(X_target, "X_target")
+        same_rows(target_x, X_target, "X_target", source_x.shape[1:], names)
+        labels = read_labels(plain(y), plain(y_target), len(source_x), len(target_x), self.task)
         if labels.new_classes:
             raise InputError(
                 f"y_target has the classes {list(labels.new_classes)}, which y has not",
@@ -253,13 +327,19 @@ class DeepAdapter(BaseEstimator):
         to = partial(torch.as_tensor, device=device)
         dtype = float_type(module)
         weight = _read_weight(sample_weight, len(source_x))
+        held_out = self._held_out(labels, groups)
         source = Rows(
             to_device(source_x, dtype, device),
             to(self._encode(labels.y_source, dtype)),
             None if weight is None else to(weight).to(dtype),
         )
-        if weight is not None and not weight.all():
-            source = source.take(to(np.flatnonzero(weight)))  # a batch of zero weights has no mean
+        keep = np.ones(len(source_x), bool) if weight is None else weight > 0  # a batch of zero weights has no mean
+        validation = None
+        if held_out is not None:
+            validation = subset(source, to(np.flatnonzero(held_out & keep)))
+            keep &= ~held_out
+        if not keep.all():
+            source = subset(source, to(np.flatnonzero(keep)))
         target = Rows(to_device(target_x, dtype, device))
         if labels.y_target is not None:
             codes = np.full(len(target_x), labels.y_source[0], dtype=labels.y_target.dtype)
@@ -267,6 +347,8 @@ class DeepAdapter(BaseEstimator):
             target = Rows(target.inputs, to(self._encode(codes, dtype)), None, to(labels.labelled))
 
         loss: Any = clone(self.loss, safe=False)
+        if self.target_prior is not None and labels.task == "regression":
+            raise InputError("target_prior with a regression", "a classification", "Leave it out.")
         layer = None if loss is None else find_layer(module, self.layer)
         with_target = loss is not None or labels.y_target is not None
         default = getattr(loss, "default_weight", 1.0)
@@ -277,16 +359,46 @@ class DeepAdapter(BaseEstimator):
             layer,
             n_outputs,
             two_paths=with_target,
+            mixed_precision=self.mixed_precision,
         )
         _try_out(objective, source, target if with_target else None, self.batch_size)
-        self._train(objective.to(device), source, target if with_target else None)
+        self._train(objective.to(device), source, target, with_target, validation)
         self.module_ = objective.target_path
         self.source_module_ = objective.source_path
         self.loss_ = loss
 
-    def _train(self, objective: Objective, source: Rows, target: Rows | None) -> None:
-        batches = PairedBatches(source, target, self.batch_size, self.max_epochs)
+    def _train(
+        self, objective: Objective, source: Rows, target: Rows, with_target: bool, validation: Rows | None
+    ) -> None:
+        batches = PairedBatches(source, target if with_target else None, self.batch_size, self.max_epochs)
         callbacks = list(copy.deepcopy(self.callbacks) or [])
+        if self.lr_schedule == "annealed":
+            callbacks.append(("annealing", Annealing()))
+        if self.max_grad_norm is not None:
+            callbacks.append(("clipping", GradientNormClipping(self.max_grad_norm)))
+        prior = None
+        if self.target_prior is not None and objective.alignment is not None:
+            prior = ClassPrior(batches, self._n_outputs, self._known_prior(source.inputs.device))
+            callbacks.append(("class_prior", prior))
+        best = checkpoint = None
+        if validation is not None:
+            labels: Any = source.y
+            shares = np.bincount(labels.cpu(), minlength=self._n_outputs) / len(labels)
+
+            def evaluate():
+                proba = predict_logits(objective, target).softmax(dim=1).cpu().numpy()
+                right = predict_logits(objective, validation, "source").argmax(dim=1) == validation.y
+                expected = shares
+                if objective.class_weight is not None:
+                    expected = expected * objective.class_weight.cpu().numpy()
+                return proba, expected / expected.sum(), float(right.float().mean())
+
+            best = BestEpoch(evaluate, self.patience or 1)
+            callbacks.append(("best", best))
+        if self.checkpoint is not None:
+            sizes = {"rows": (len(source.inputs), len(target.inputs)), "shape": self.input_shape_}
+            checkpoint = Checkpoint(self.checkpoint, batches, {**sizes, **self._settings()}, best)
+            callbacks.append(("checkpoint", checkpoint))
         options: dict[str, Any] = {
             "criterion": nn.Identity,  # the objective holds the losses
             "optimizer": OPTIMIZERS[self.optimizer] if isinstance(self.optimizer, str) else self.optimizer,
@@ -301,11 +413,56 @@ class DeepAdapter(BaseEstimator):
             "callbacks__print_log": None,
         }
         trainer = Trainer(objective, **options)
-        trainer.run(batches)
+        trainer.run(batches, best, checkpoint)
         objective.eval()
         objective.zero_grad()
         losses = ("train_loss", "task_loss", "alignment_loss")
-        self.history_ = [{**{k: row[k] for k in losses}, "seconds": row["dur"]} for row in trainer.history]
+        judged = ("target_score", "target_entropy", "source_accuracy", "vetoed") if best else ()
+        self.history_ = [{**{k: row[k] for k in (*losses, *judged)}, "seconds": row["dur"]} for row in trainer.history]
+        if hasattr(self, "target_prior_"):
+            del self.target_prior_
+        if prior is not None and objective.class_weight is not None:
+            self.target_prior_ = (objective.class_weight * prior.source_prior).cpu().numpy()
+
+    def _held_out(self, labels: Any, groups: Any) -> np.ndarray | None:
+        """Mask of the source rows that only judge; None without early stopping."""
+        groups = None if groups is None else np.asarray(plain(groups))
+        n = len(labels.y_source)
+        if groups is not None and groups.shape != (n,):
+            raise InputError(f"groups of shape {groups.shape}", f"shape ({n},)", "Pass one group per source row.")
+        if self.patience is None:
+            return None
+        if labels.task == "regression":
+            raise InputError(
+                "patience with a regression",
+                "a classification",
+                "No score without target labels is known for it: leave patience out, or stop by a callback.",
+            )
+        seed = int(torch.randint(2**31 - 1, (1,)))
+        options = {"n_splits": 1, "test_size": self.validation_fraction, "random_state": seed}
+        split = ShuffleSplit(**options) if groups is None else GroupShuffleSplit(**options)
+        if groups is None and np.unique(labels.y_source, return_counts=True)[1].min() >= 2 / self.validation_fraction:
+            split = StratifiedShuffleSplit(**options)
+        mask = np.zeros(n, bool)
+        mask[next(split.split(mask[:, None], labels.y_source, groups))[1]] = True
+        return mask
+
+    def _known_prior(self, device: torch.device) -> Tensor | None:
+        if isinstance(self.target_prior, str):
+            return None
+        prior = np.asarray(self.target_prior, dtype=np.float32)
+        if prior.shape != (self._n_outputs,) or not (prior >= 0).all() or prior.sum() <= 0:
+            raise InputError(
+                f"target_prior of shape {prior.shape}, or with negative or missing values",
+                f'one share for each of {self._n_outputs} classes, or "estimate"',
+                "Order them as in classes_.",
+            )
+        return torch.as_tensor(prior / prior.sum(), device=device)
+
+    def _settings(self) -> dict[str, str]:
+        """Parameters that a checkpoint has to agree with."""
+        other = {"module", "checkpoint", "progress", "device", "callbacks", "warm_start"}
+        return {name: repr(value) for name, value in self.get_params(deep=False).items() if name not in other}
 
     # --- predictions ---------------------------------------------------------------------------------------
 
@@ -342,12 +499,12 @@ class DeepAdapter(BaseEstimator):
         module = self.module_ if domain == "target" else self.source_module_
         layer = find_layer(module, self.layer) if features else None
         rows = read_rows(X, "X")
-        _same_rows(rows, X, "X", self.input_shape_, getattr(self, "feature_names_in_", None), "fit")
+        same_rows(rows, X, "X", self.input_shape_, getattr(self, "feature_names_in_", None), "fit")
         parameter = next(module.parameters(), torch.empty(0))
         parts = []
         with torch.no_grad():
-            for part in rows.split(4 * self.batch_size):
-                inputs = to_device(part, float_type(module), parameter.device)
+            for part in torch.arange(len(rows)).split(4 * self.batch_size):
+                inputs = to_device(rows[part], float_type(module), parameter.device)
                 batch = run_module(module, Rows(inputs), self._n_outputs, layer)
                 parts.append((batch.features if features else batch.logits).cpu())
         return torch.cat(parts).numpy()
@@ -380,7 +537,7 @@ class DeepAdapter(BaseEstimator):
                     "Return the module from it.",
                 )
             return module
-        if X.ndim != 2:
+        if X.ndim != 2 or not isinstance(X, Tensor):
             raise InputError(
                 f"module=None and rows of shape {tuple(X.shape[1:])}",
                 "a table for the default network",
@@ -414,7 +571,19 @@ class DeepAdapter(BaseEstimator):
             value = getattr(self, name)
             if not isinstance(value, (int, np.integer)) or value < low:
                 raise InputError(f"{name}={value!r}", f"a whole number of at least {low}", "Change it.")
-        if self.lr <= 0 or (self.weight is not None and self.weight < 0):
+        if self.lr_schedule not in ("constant", "annealed"):
+            raise InputError(f"lr_schedule={self.lr_schedule!r}", '"constant" or "annealed"', "Pass one of them.")
+        if isinstance(self.target_prior, str) and self.target_prior != "estimate":
+            raise InputError(f"target_prior={self.target_prior!r}", '"estimate", class shares or None', "Pass one.")
+        if self.patience is not None and (self.patience < 1 or not 0 < self.validation_fraction < 1):
+            raise InputError(
+                f"patience={self.patience}, validation_fraction={self.validation_fraction}",
+                "patience of at least 1 and a fraction between 0 and 1",
+                "Change it.",
+            )
+        if self.max_grad_norm is not None and self.max_grad_norm <= 0:
+            raise InputError(f"max_grad_norm={self.max_grad_norm}", "a number above 0, or None", "Change it.")
+        if self.lr <= 0 or (isinstance(self.weight, (int, float)) and self.weight < 0):
             raise InputError(f"lr={self.lr}, weight={self.weight}", "lr > 0 and weight >= 0", "Change it.")
 
     def _check_again(self, labels: Any, shape: tuple[int, ...]) -> None:
@@ -451,88 +620,19 @@ class DeepAdapter(BaseEstimator):
         return state
 
 
-def read_rows(X: Any, name: str) -> Tensor:
-    """Rows as a new CPU or device tensor of shape (n, ...), checked to be finite; the caller's data stay."""
-    if sparse.issparse(X):
-        raise InputError(f"{name} is sparse", "a dense array, tensor or frame", f"Pass {name}.toarray().")
-    if isinstance(X, Tensor):
-        rows = X.detach()
-    else:
-        rows = torch.from_numpy(_numbers(X, name))
-    if rows.ndim < 2 or 0 in rows.shape:
-        raise InputError(
-            f"{name} has shape {tuple(rows.shape)}",
-            "shape (n_rows, n_features) or (n_rows, ...)",
-            "Pass rows.",
-        )
-    if rows.is_floating_point():
-        bad = int((~rows.isfinite()).flatten(1).any(dim=1).sum())
-        if bad:
-            raise InputError(
-                f"{name} has missing or infinite values in {bad} of {len(rows)} rows",
-                "finite numbers",
-                "Impute or drop them, in the same way in both domains.",
-            )
-    return rows
-
-
-def _numbers(X: Any, name: str) -> np.ndarray:
-    """A new float array of a table or array; text is refused."""
-    columns = column_names(X)
-    try:
-        if columns is not None and hasattr(X, "iloc"):
-            text = [c for c, t in X.dtypes.items() if getattr(t, "kind", "O") not in "biuf"]
-            if not text:
-                return np.array(X.to_numpy(dtype=float, na_value=np.nan), order="C")
-        elif columns is not None:
-            text = [c for c in columns if not (X.schema[c].is_numeric() or str(X.schema[c]) == "Boolean")]
-            if not text:
-                return X.to_numpy().astype(float, order="C")
-        else:
-            array = np.asarray(X)
-            text = [] if array.dtype.kind in "biufO" else [array.dtype]
-            if not text:
-                return array.astype(np.float32 if array.dtype == np.float32 else float, order="C")
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} has values that are not numbers ({error})", "numbers", "Encode it first.") from error
-    raise InputError(
-        f"{name} has columns or values of type text, category or date: {', '.join(map(str, text))}",
-        "numbers",
-        "Encode them first, in the same way in both domains.",
-    )
-
-
-def to_device(rows: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A copy on the device; floating numbers in the type of the module."""
-    return rows.to(device, dtype if rows.is_floating_point() else rows.dtype, copy=True)
-
-
-def float_type(module: nn.Module) -> torch.dtype:
-    """Floating type of the module's parameters."""
-    types = (p.dtype for p in module.parameters() if p.is_floating_point())
-    return next(types, torch.float32)
-
-
-def _plain(y: Any) -> Any:
-    return y.detach().cpu().numpy() if isinstance(y, Tensor) else y
-
-
-def _same_rows(rows: Tensor, X: Any, name: str, shape: Any, names: Any, other: str = "X") -> None:
-    if column_names(X) is not None or (rows.ndim == 2 and len(shape) == 1):
-        check_columns(rows if column_names(X) is None else X, name, shape[0], names, other)
-    elif tuple(rows.shape[1:]) != tuple(shape):
-        raise InputError(
-            f"{name} has rows of shape {tuple(rows.shape[1:])}",
-            f"shape {tuple(shape)}, as in {other}",
-            "Pass both domains through the same preprocessing.",
-        )
+def subset(rows: Rows, which: Tensor) -> Rows:
+    """Some of the rows; those of a data set stay where they are."""
+    if isinstance(rows.inputs, DatasetRows):
+        chosen = DatasetRows(Subset(rows.inputs.dataset, which.tolist())).to(rows.inputs.device, rows.inputs.dtype)
+        return Rows(chosen, *(None if part is None else part[which] for part in rows[1:]))
+    return rows.take(which)
 
 
 def _read_weight(sample_weight: Any, n: int) -> np.ndarray | None:
     """Weights of the source rows, those above zero with mean 1."""
     if sample_weight is None:
         return None
-    weight = np.asarray(_plain(sample_weight), dtype=float)
+    weight = np.asarray(plain(sample_weight), dtype=float)
     if weight.shape != (n,) or not np.isfinite(weight).all() or (weight < 0).any() or weight.sum() == 0:
         raise InputError(
             f"sample_weight of shape {weight.shape}, or with negative, missing or only zero values",
@@ -565,8 +665,12 @@ def _try_out(objective: Objective, source: Rows, target: Rows | None, batch_size
         raise InputError(
             "the module gives probabilities", "logits", "Leave out the softmax at its end; it is added here."
         )
+    if target is None:
+        return
+    first_target = torch.arange(min(batch_size, len(target.inputs)), device=target.inputs.device)
+    a, b = source.take(first), target.take(first_target)
+    if len(b.inputs) > 1 and len(a.inputs) > 1:
+        objective.in_one_pass = rows_are_independent(objective.target_path, a.inputs, b.inputs)
     initialize = getattr(objective.alignment, "initialize", None)
-    if target is not None and initialize is not None:
-        first = torch.arange(min(batch_size, len(target.inputs)), device=target.inputs.device)
-        t = run_module(objective.target_path, target.take(first), objective.n_outputs, objective.layer)
-        initialize(s, t)
+    if initialize is not None:
+        initialize(s, run_module(objective.target_path, b, objective.n_outputs, objective.layer))

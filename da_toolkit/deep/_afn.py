@@ -48,7 +48,7 @@ class AFN(AlignmentLoss):
     (0.04, tensor([[-0.0240, -0.0320]]))
     """
 
-    default_weight: ClassVar[float] = 0.01
+    default_weight: ClassVar[float] = 0.001
 
     def __init__(self, step: float = 0.1):
         super().__init__()

@@ -3,7 +3,6 @@ r"""DANN: features from which a discriminator cannot tell the domains apart."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._batch import AlignmentLoss, DomainBatch, row_share, unit_features
+from ._critic import Critic, value_and_slope
 
 
 class DANN(AlignmentLoss):
@@ -72,9 +72,7 @@ class DANN(AlignmentLoss):
         """Build the default discriminator for the width of what it sees."""
         if self.discriminator_ is None:
             seen = self.represent(source, source.features)
-            self.discriminator_ = nn.Sequential(
-                nn.Linear(seen.shape[1], 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)
-            ).to(seen)
+            self.discriminator_ = Critic(seen.shape[1]).to(seen)
 
     def represent(self, batch: DomainBatch, features: Tensor) -> Tensor:
         """What the discriminator sees: the features, shape (n, d)."""
@@ -89,20 +87,11 @@ class DANN(AlignmentLoss):
         self.initialize(source, target)
         zs, zt = unit_features(source, target)
         seen = torch.cat([self.represent(source, zs), self.represent(target, zt)])
-        logit = self.discriminator_(reverse_gradient(seen, ramp(progress))).flatten()
+        logit, slope = value_and_slope(self.discriminator_, reverse_gradient(seen, ramp(progress)))
         n = len(source.features)
         on_source, on_target = F.softplus(logit[:n]), F.softplus(-logit[n:])
         loss = 0.5 * (self.row_share(source) @ on_source + self.row_share(target) @ on_target)
-        if self.gradient_penalty:
-            loss = loss + self.gradient_penalty * squared_slope(self.discriminator_, seen)
-        return loss
-
-
-def squared_slope(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
-    """Mean squared norm of a function's gradient at rows that are held constant."""
-    z = z.detach().requires_grad_(True)
-    (slope,) = torch.autograd.grad(function(z).sum(), z, create_graph=True)
-    return slope.square().sum(dim=1).mean()
+        return loss + self.gradient_penalty * slope.square().sum(dim=1).mean()
 
 
 def ramp(progress: float) -> float:

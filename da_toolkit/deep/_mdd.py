@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._batch import AlignmentLoss, DomainBatch, class_logits, row_share, unit_features
-from ._dann import ramp, reverse_gradient, squared_slope
+from ._critic import value_and_slope
+from ._dann import ramp, reverse_gradient
 
 
 class MDD(AlignmentLoss):
@@ -57,7 +58,7 @@ class MDD(AlignmentLoss):
     2.0
     """
 
-    default_weight: ClassVar[float] = 0.1
+    default_weight: ClassVar[float] = 0.03
 
     def __init__(self, margin: float = 4.0, adversary: nn.Module | None = None, *, gradient_penalty: float = 5.0):
         super().__init__()
@@ -86,9 +87,7 @@ class MDD(AlignmentLoss):
             others = logits.scatter(1, chosen, -torch.inf)
             return torch.logsumexp(others, dim=1) - logits.gather(1, chosen).squeeze(1)
 
-        odds = against(reverse_gradient(z, ramp(progress)))
+        odds, slope = value_and_slope(against, reverse_gradient(z, ramp(progress)))
         n = len(source.features)
         loss = self.margin * (row_share(source) @ F.softplus(odds[:n])) + row_share(target) @ F.softplus(-odds[n:])
-        if self.gradient_penalty:
-            loss = loss + self.gradient_penalty * squared_slope(against, z)
-        return loss
+        return loss + self.gradient_penalty * slope.square().sum(dim=1).mean()

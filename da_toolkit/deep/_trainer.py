@@ -10,24 +10,29 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
+from skorch.history import History
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shift_detectors._errors import InputError
 
 from ._batch import AlignmentLoss, DomainBatch
+from ._early_stopping import BestEpoch
 
 
 class Rows(NamedTuple):
-    """Rows of one domain; the fields are those of `DomainBatch`."""
+    """Rows of one domain; the fields are those of `DomainBatch`. Inputs may be `DatasetRows` until they are taken."""
 
-    inputs: Tensor
+    inputs: Any
     y: Tensor | None = None
     weight: Tensor | None = None
     labelled: Tensor | None = None
@@ -151,10 +156,11 @@ class Objective(nn.Module):
         self,
         module: nn.Module,
         alignment: AlignmentLoss | nn.Module | None,
-        weight: float,
+        weight: float | Callable[[float], float],
         layer: Layer | None,
         n_outputs: int,
         two_paths: bool,
+        mixed_precision: bool = False,
     ):
         super().__init__()
         self.target_path = module
@@ -166,15 +172,48 @@ class Objective(nn.Module):
         self.weight = weight
         self.layer = layer
         self.n_outputs = n_outputs
+        self.mixed_precision = mixed_precision
+        self.in_one_pass = False
+        self.class_weight: Tensor | None
+        self.register_buffer("class_weight", None)
 
     def forward(self, source: Rows, target: Rows | None, progress: float) -> tuple[Tensor, Tensor | None]:
         """Task loss and alignment loss of a pair of batches."""
-        s = run_module(self.source_path, source, self.n_outputs, self.layer)
         if target is None:
-            return self.task_loss(s), None
-        t = run_module(self.target_path, target, self.n_outputs, self.layer)
-        alignment = None if self.alignment is None else self.alignment(s, t, progress)
+            return self.task_loss(self.run(self.source_path, source)), None
+        s, t = self.run_both(source, target)
+        alignment = None if self.alignment is None else self.alignment(self.reweighted(s), t, progress)
         return self.task_loss(s, t), alignment
+
+    def run(self, path: nn.Module, rows: Rows) -> DomainBatch:
+        """One domain's rows through its path; mixed precision ends here, losses are computed in full."""
+        if not self.mixed_precision:
+            return run_module(path, rows, self.n_outputs, self.layer)
+        with torch.autocast(rows.inputs.device.type, dtype=torch.bfloat16):
+            batch = run_module(path, rows, self.n_outputs, self.layer)
+        return replace(batch, features=batch.features.float(), logits=batch.logits.float())
+
+    def run_both(self, source: Rows, target: Rows) -> tuple[DomainBatch, DomainBatch]:
+        """Both domains on their paths; in one pass where that makes no difference, because it is faster."""
+        if not self.in_one_pass:
+            return self.run(self.source_path, source), self.run(self.target_path, target)
+        both = self.run(self.target_path, Rows(torch.cat([source.inputs, target.inputs])))
+        n = len(source.inputs)
+        return (
+            DomainBatch(source.inputs, both.features[:n], both.logits[:n], *source[1:]),
+            DomainBatch(target.inputs, both.features[n:], both.logits[n:], *target[1:]),
+        )
+
+    def reweighted(self, source: DomainBatch) -> DomainBatch:
+        """The source batch with the class frequencies of the target, as far as they are known."""
+        if self.class_weight is None:
+            return source
+        weight = self.class_weight[source.y]
+        return replace(source, weight=weight if source.weight is None else weight * source.weight)
+
+    def alignment_weight(self, progress: float) -> float:
+        """Weight of the alignment loss at this point of the training."""
+        return self.weight(progress) if callable(self.weight) else self.weight
 
     def task_loss(self, *batches: DomainBatch) -> Tensor:
         """Weighted mean loss over the labelled rows of all batches."""
@@ -190,6 +229,25 @@ class Objective(nn.Module):
             else:
                 total, count = total + each[batch.labelled].sum(), count + batch.labelled.sum()
         return total / count  # type: ignore[return-value]
+
+
+def rows_are_independent(module: nn.Module, source: Tensor, target: Tensor) -> bool:
+    """Whether a training pass of both domains together gives what two passes give, and leaves no trace.
+
+    Not so with batch normalisation or anything else that looks across the batch or keeps statistics. Dropout, which
+    never agrees between two passes, is switched off for the comparison.
+    """
+    module = copy.deepcopy(module).train()
+    for part in module.modules():
+        if isinstance(part, nn.modules.dropout._DropoutNd):
+            part.eval()
+    before = copy.deepcopy(dict(module.named_buffers()))
+    with torch.no_grad():
+        together = module(torch.cat([source, target]))
+        apart = torch.cat([module(source), module(target)])
+    return torch.allclose(together, apart, rtol=1e-3, atol=1e-4) and all(
+        torch.equal(now, before[name]) for name, now in module.named_buffers()
+    )
 
 
 class Trainer(NeuralNet):
@@ -223,27 +281,154 @@ class Trainer(NeuralNet):
     def train_step_single(self, batch, **fit_params):
         """Losses of a pair of batches and their gradients."""
         task, alignment = self.module_(*batch)
-        loss = task if alignment is None else task + self.module_.weight * alignment
+        loss = task if alignment is None else task + self.module_.alignment_weight(batch[2]) * alignment
         loss.backward()
         if alignment is None:
             alignment = torch.full_like(task, math.nan)
         return {"loss": loss, "losses": (loss.detach(), task.detach(), alignment.detach())}
 
-    def run(self, batches: PairedBatches) -> None:
-        """Train for `max_epochs`, or until a callback stops the training.
+    def run(self, batches: PairedBatches, best: BestEpoch | None = None, checkpoint: Checkpoint | None = None) -> None:
+        """Train for `max_epochs`, until no better epoch comes, or until a callback stops the training.
 
         skorch's early stopping raises KeyboardInterrupt at the end of an epoch; one in the middle of an epoch
         comes from the user and is passed on.
         """
         self.initialize()
         self.notify("on_train_begin", X=batches, y=None)
+        if checkpoint is not None:
+            checkpoint.resume(self)
         try:
-            self.fit_loop(batches)
+            while len(self.history) < self.max_epochs and not (best and best.exhausted(len(self.history))):
+                self.fit_loop(batches, epochs=1)
         except KeyboardInterrupt:
             epoch: Any = self.history[-1]
             if "train_loss" not in epoch:
                 raise
         self.notify("on_train_end", X=batches, y=None)
+
+
+class Annealing(Callback):
+    r"""Learning rate :math:`\eta_0 / (1 + 10 p)^{3/4}` at progress :math:`p`, the schedule of DANN's authors."""
+
+    def on_batch_begin(self, net, batch: Any = None, training=None, **kwargs):
+        """Set the rate of the step."""
+        for group in net.optimizer_.param_groups:
+            group["lr"] = net.lr / (1 + 10 * batch[2]) ** 0.75
+
+
+class ClassPrior(Callback):
+    """Before each epoch, estimate the target's class frequencies and give the source's the same in the alignment.
+
+    The estimate maximises the likelihood of the target rows under the network's own class probabilities (EM,
+    Saerens et al. 2002), and moves half of the way from epoch to epoch. In the first half of the training it is
+    mixed with the source's frequencies, because the network knows little yet. No class falls below a tenth of
+    its share in the source.
+    """
+
+    def __init__(self, batches: PairedBatches, n_classes: int, known: Tensor | None = None):
+        self.batches = batches
+        y: Any = batches.source.y
+        counts = torch.bincount(y, batches.source.weight, minlength=n_classes)
+        self.source_prior = counts / counts.sum()
+        self.known = known
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Estimate and set the weights of the classes."""
+        before = net.module_.class_weight
+        prior = self.source_prior if before is None else before * self.source_prior
+        if self.known is None:
+            trust = min(1.0, 2 * self.batches.step / self.batches.n_steps)
+            new = trust * self._estimate(net.module_) + (1 - trust) * self.source_prior
+            prior = (prior + new) / 2
+        else:
+            prior = self.known
+        prior = torch.maximum(prior, self.source_prior / 10)
+        net.module_.class_weight = (prior / prior.sum() / self.source_prior).to(prior)
+
+    def _estimate(self, objective: Objective) -> Tensor:
+        target: Any = self.batches.target
+        proba = predict_logits(objective, target).softmax(dim=1)
+        if target.labelled is not None:
+            proba[target.labelled] = F.one_hot(target.y[target.labelled], proba.shape[1]).to(proba)
+        prior = self.source_prior
+        for _ in range(50):
+            joint = proba * (prior / self.source_prior)
+            prior = (joint / joint.sum(dim=1, keepdim=True)).mean(dim=0)
+        return prior
+
+
+def predict_logits(objective: Objective, rows: Rows, domain: str = "target", batch_size: int = 1024) -> Tensor:
+    """Outputs of all rows in evaluation mode; the objective is left in training mode."""
+    path = objective.target_path if domain == "target" else objective.source_path
+    objective.eval()
+    with torch.no_grad():
+        parts = [
+            run_module(path, rows.take(part), objective.n_outputs, None).logits
+            for part in torch.arange(len(rows.inputs), device=rows.inputs.device).split(batch_size)
+        ]
+    objective.train()
+    return torch.cat(parts)
+
+
+class Checkpoint(Callback):
+    """Write everything that the training needs to go on, after every epoch, and take it up again.
+
+    Parameters
+    ----------
+    path : str or Path
+    batches : PairedBatches
+    settings : dict
+        What must be the same when the training goes on.
+    best : BestEpoch, optional
+    """
+
+    def __init__(self, path: str | Path, batches: PairedBatches, settings: dict, best: BestEpoch | None):
+        self.path = Path(path)
+        self.batches = batches
+        self.settings = settings
+        self.best = best
+
+    def on_epoch_end(self, net, **kwargs):
+        """Write the file, never half of it."""
+        cuda = self.batches.source.inputs.device.type == "cuda"
+        state = {
+            "settings": self.settings,
+            "objective": net.module_.state_dict(),
+            "optimizer": net.optimizer_.state_dict(),
+            "history": net.history.to_list(),
+            "batches": (self.batches.step, self.batches._waiting),
+            "random": (torch.get_rng_state(), torch.cuda.get_rng_state() if cuda else None),
+            "best": None if self.best is None else self.best.best,
+        }
+        partial = self.path.with_name(self.path.name + ".partial")
+        torch.save(state, partial)
+        os.replace(partial, self.path)
+
+    def resume(self, net: Trainer) -> None:
+        """Take up the training that the file holds, if there is one."""
+        if not self.path.exists():
+            return
+        state = torch.load(self.path, map_location=self.batches.source.inputs.device, weights_only=False)
+        changed = [k for k, v in self.settings.items() if state["settings"].get(k) != v]
+        if changed:
+            raise InputError(
+                f"the checkpoint {self.path} is of another training: {', '.join(changed)} differ",
+                "the same data and parameters",
+                "Delete the file, or name another one.",
+            )
+        weights = state["objective"]
+        if "class_weight" in weights:
+            net.module_.class_weight = weights["class_weight"].clone()
+        net.module_.load_state_dict(weights)
+        net.optimizer_.load_state_dict(state["optimizer"])
+        net.history = History(state["history"])
+        self.batches.step, waiting = state["batches"]
+        self.batches._waiting = waiting.cpu()
+        torch.set_rng_state(state["random"][0].cpu())
+        if state["random"][1] is not None:
+            torch.cuda.set_rng_state(state["random"][1].cpu())
+        if self.best is not None:
+            self.best.best = state["best"]
 
 
 class EpochBar(Callback):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ._batch import AlignmentLoss, DomainBatch, row_share, unit_features
+from ._critic import Critic, value_and_slope
 
 
 class WDGRL(AlignmentLoss):
@@ -70,7 +71,7 @@ class WDGRL(AlignmentLoss):
         """Build the default critic for the width of the features."""
         if self.critic_ is None:
             z = source.features
-            self.critic_ = nn.Sequential(nn.Linear(z.shape[1], 64), nn.ReLU(), nn.Linear(64, 1)).to(z)
+            self.critic_ = Critic(z.shape[1], (64,)).to(z)
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         """Estimated distance; its gradient reaches the features alone, the critic learns by itself."""
@@ -90,8 +91,7 @@ class WDGRL(AlignmentLoss):
         n = min(len(zs), len(zt))
         for _ in range(self.critic_steps):
             u = torch.rand(n, 1, dtype=zs.dtype, device=zs.device)
-            between = (u * zs[:n] + (1 - u) * zt[:n]).requires_grad_(True)
-            (slope,) = torch.autograd.grad(self.critic_(between).sum(), between, create_graph=True)
+            _, slope = value_and_slope(self.critic_, u * zs[:n] + (1 - u) * zt[:n])
             norm = (slope.square().sum(dim=1) + 1e-12).sqrt()
             distance = a @ self.critic_(zs).flatten() - b @ self.critic_(zt).flatten()
             loss = self.gradient_penalty * (norm - 1).square().mean() - distance

@@ -324,6 +324,8 @@ def _unfit(row: _registry.Row, estimator: Any, report: ShiftReport) -> str:
         return f"It is not for {report.task}."
     if row.target_labels == "required" and report.n_labelled == 0:
         return "It needs target labels."
+    if "SourceFree" in (row.name, (row.slot or "").partition(".")[0]):
+        return "It works without the source: da_toolkit.deep.SourceFree(module, ...).fit(X_target)."
     deep_row = row.name == "DeepAdapter" or (row.slot or "").startswith("DeepAdapter")
     if deep_row and not is_deep(estimator):
         return "It needs a torch module: pass DeepAdapter(module, layer=...) as estimator."

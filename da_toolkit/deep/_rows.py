@@ -1,0 +1,154 @@
+"""The caller's rows as tensors: arrays, frames and tensors at once, torch data sets row by row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+
+from da_toolkit._base import check_columns, column_names
+from shift_detectors._errors import InputError
+
+
+class DatasetRows:
+    """The first part of every element of a torch data set, read when it is asked for.
+
+    Indexing with a tensor of row numbers gives their batch on the device; everything else about it looks like
+    a tensor of shape (n, ...).
+    """
+
+    def __init__(self, dataset: Any):
+        self.dataset = dataset
+        self.device, self.dtype = torch.device("cpu"), torch.float32
+        first = self[torch.tensor([0])]
+        self.shape, self.ndim = (len(dataset), *first.shape[1:]), first.ndim
+        self.is_floating = first.is_floating_point()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Batch of those rows."""
+        read = getattr(self.dataset, "__getitems__", None)
+        chosen = rows.tolist()
+        elements = read(chosen) if read else [self.dataset[i] for i in chosen]
+        parts = [element[0] if isinstance(element, (tuple, list)) else element for element in elements]
+        batch = default_collate(parts)
+        if not isinstance(batch, Tensor):
+            raise InputError(
+                f"the data set gives {type(parts[0]).__name__}",
+                "a tensor or array, alone or before the label",
+                "Convert images to tensors in the data set's transform.",
+            )
+        return batch.to(self.device, self.dtype if batch.is_floating_point() else batch.dtype)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> DatasetRows:
+        """The same rows, given in that type on that device."""
+        moved = DatasetRows(self.dataset)
+        moved.device, moved.dtype = device, dtype
+        return moved
+
+    def labels(self) -> Any:
+        """The second part of every element."""
+        targets = getattr(self.dataset, "targets", None)
+        if targets is None:
+            elements = (self.dataset[i] for i in range(len(self)))
+            targets = [element[1] for element in elements if isinstance(element, (tuple, list)) and len(element) > 1]
+        if len(targets) != len(self):
+            raise InputError("a data set without labels", "(row, label) elements, or y", "Pass y.")
+        return torch.as_tensor(targets).numpy() if isinstance(targets[0], Tensor) else np.asarray(targets)
+
+
+def read_source(X: Any, y: Any) -> tuple[Any, Any]:
+    """Source rows and labels; the labels of a data set are its second parts unless `y` is given."""
+    rows = read_rows(X, "X")
+    return rows, rows.labels() if y is None and isinstance(rows, DatasetRows) else y
+
+
+def read_rows(X: Any, name: str) -> Any:
+    """Rows as a tensor of shape (n, ...), checked to be finite, or as `DatasetRows`; the caller's data stay."""
+    if isinstance(X, DataLoader):
+        X = X.dataset
+    if isinstance(X, IterableDataset):
+        raise InputError(f"{name} is an iterable data set", "one with len() and rows by number", "Collect its rows.")
+    if isinstance(X, Dataset):
+        return DatasetRows(X)
+    if sparse.issparse(X):
+        raise InputError(f"{name} is sparse", "a dense array, tensor or frame", f"Pass {name}.toarray().")
+    if isinstance(X, Tensor):
+        rows = X.detach()
+    else:
+        rows = torch.from_numpy(_numbers(X, name))
+    if rows.ndim < 2 or 0 in rows.shape:
+        raise InputError(
+            f"{name} has shape {tuple(rows.shape)}",
+            "shape (n_rows, n_features) or (n_rows, ...)",
+            "Pass rows.",
+        )
+    if rows.is_floating_point():
+        bad = int((~rows.isfinite()).flatten(1).any(dim=1).sum())
+        if bad:
+            raise InputError(
+                f"{name} has missing or infinite values in {bad} of {len(rows)} rows",
+                "finite numbers",
+                "Impute or drop them, in the same way in both domains.",
+            )
+    return rows
+
+
+def _numbers(X: Any, name: str) -> np.ndarray:
+    """A new float array of a table or array; text is refused."""
+    columns = column_names(X)
+    try:
+        if columns is not None and hasattr(X, "iloc"):
+            text = [c for c, t in X.dtypes.items() if getattr(t, "kind", "O") not in "biuf"]
+            if not text:
+                return np.array(X.to_numpy(dtype=float, na_value=np.nan), order="C")
+        elif columns is not None:
+            text = [c for c in columns if not (X.schema[c].is_numeric() or str(X.schema[c]) == "Boolean")]
+            if not text:
+                return X.to_numpy().astype(float, order="C")
+        else:
+            array = np.asarray(X)
+            text = [] if array.dtype.kind in "biufO" else [array.dtype]
+            if not text:
+                return array.astype(np.float32 if array.dtype == np.float32 else float, order="C")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} has values that are not numbers ({error})", "numbers", "Encode it first.") from error
+    raise InputError(
+        f"{name} has columns or values of type text, category or date: {', '.join(map(str, text))}",
+        "numbers",
+        "Encode them first, in the same way in both domains.",
+    )
+
+
+def to_device(rows: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    """A copy on the device; floating numbers in the type of the module."""
+    if isinstance(rows, DatasetRows):
+        return rows.to(device, dtype)
+    return rows.to(device, dtype if rows.is_floating_point() else rows.dtype, copy=True)
+
+
+def float_type(module: torch.nn.Module) -> torch.dtype:
+    """Floating type of the module's parameters."""
+    types = (p.dtype for p in module.parameters() if p.is_floating_point())
+    return next(types, torch.float32)
+
+
+def plain(y: Any) -> Any:
+    return y.detach().cpu().numpy() if isinstance(y, Tensor) else y
+
+
+def same_rows(rows: Any, X: Any, name: str, shape: Any, names: Any, other: str = "X") -> None:
+    if column_names(X) is not None or (rows.ndim == 2 and len(shape) == 1):
+        check_columns(rows if column_names(X) is None else X, name, shape[0], names, other)
+    elif tuple(rows.shape[1:]) != tuple(shape):
+        raise InputError(
+            f"{name} has rows of shape {tuple(rows.shape[1:])}",
+            f"shape {tuple(shape)}, as in {other}",
+            "Pass both domains through the same preprocessing.",
+        )

@@ -1,0 +1,348 @@
+"""How DeepAdapter trains: early stopping, schedules, checkpoints, precision, data sets, class frequencies."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [deep] extra is not installed")
+pytest.importorskip("skorch", reason="the [deep] extra is not installed")
+
+from skorch.callbacks import Callback  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset  # noqa: E402
+
+from da_toolkit.deep import CDAN, DAN, DANN, WDGRL, AlignmentLoss, DeepAdapter, DeepCORAL  # noqa: E402
+from da_toolkit.deep._early_stopping import collapsed, effective_classes, unsupervised_score  # noqa: E402
+from da_toolkit.deep._trainer import PairedBatches, rows_are_independent  # noqa: E402
+from shift_detectors._errors import InputError, ShiftWarning  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def problem(n=300, n_target=240, shift=0.5, seed=0):
+    """Three classes by the largest of the first three of four columns."""
+    rng = np.random.default_rng(seed)
+    X, X_target = rng.normal(size=(n, 4)), rng.normal(size=(n_target, 4)) + shift
+    return X, X[:, :3].argmax(axis=1), X_target, X_target[:, :3].argmax(axis=1)
+
+
+def quick(loss=None, **options):
+    return DeepAdapter(loss=loss, **{"max_epochs": 4, "random_state": 0, "device": "cpu", **options})
+
+
+# --- early stopping -----------------------------------------------------------------------------------------
+
+
+class Collapse(AlignmentLoss):
+    """In the second half of the training, certainty at any price: every target row into the first class."""
+
+    def forward(self, source, target, progress):
+        """Cross entropy of the target rows with the first class."""
+        first = torch.zeros(len(target.logits), dtype=torch.long, device=target.logits.device)
+        return (50.0 if progress > 0.5 else 0.0) * F.cross_entropy(target.logits, first)
+
+
+def test_score_equals_its_formula_and_is_zero_at_best():
+    proba = np.array([[0.7, 0.3], [0.2, 0.8]])
+    mean, prior = proba.mean(axis=0), np.array([0.4, 0.6])
+    expected = (proba * np.log(proba)).sum(axis=1).mean() - (mean * np.log(mean / prior)).sum()
+    assert unsupervised_score(proba, prior) == pytest.approx(expected)
+    assert unsupervised_score(np.eye(2), np.array([0.5, 0.5])) == pytest.approx(0)
+    assert effective_classes(np.full(4, 0.25)) == pytest.approx(4)
+
+
+def test_score_and_veto_refuse_what_entropy_would_take():
+    uniform = np.full(4, 0.25)
+    one_class = np.tile([1.0, 0, 0, 0], (40, 1))
+    uncertain = 0.6 * np.eye(4)[np.arange(40) % 4] + 0.1
+    assert unsupervised_score(one_class, uniform) < unsupervised_score(uncertain, uniform)
+    assert collapsed(one_class, uniform) and not collapsed(uncertain, uniform)
+    assert not collapsed(one_class, np.array([0.97, 0.01, 0.01, 0.01]))  # such a target was announced
+
+
+def test_early_stopping_keeps_a_sound_epoch_where_plain_entropy_would_keep_a_collapsed_one():
+    X, y, X_target, truth = problem(n=600)
+    adapter = quick(Collapse(), max_epochs=30, patience=30).fit(X, y, X_target)
+    entropy = [row["target_entropy"] for row in adapter.history_]
+    by_entropy = int(np.argmin(entropy))
+    assert by_entropy >= 15 and adapter.history_[by_entropy]["vetoed"]
+    assert not any(row["vetoed"] for row in adapter.history_[5:15])
+    assert adapter.score(X_target, truth) > 0.75
+    last = quick(Collapse(), max_epochs=30).fit(X, y, X_target)
+    assert last.score(X_target, truth) < 0.5
+    stopped = quick(Collapse(), max_epochs=30, patience=3).fit(X, y, X_target)
+    assert len(stopped.history_) < 25
+
+
+def test_early_stopping_warns_when_every_epoch_is_vetoed():
+    class Always(Collapse):
+        def forward(self, source, target, progress):
+            return super().forward(source, target, 1.0)
+
+    X, y, X_target, _ = problem()
+    with pytest.warns(ShiftWarning, match="vetoed every epoch"):
+        quick(Always(), patience=2, lr=1e-2).fit(X, y, X_target)
+
+
+def test_early_stopping_does_not_look_at_target_labels_and_holds_groups_out_together(monkeypatch):
+    X, y, X_target, truth = problem()
+    seen = []
+    original = PairedBatches.__init__
+    monkeypatch.setattr(PairedBatches, "__init__", lambda self, *args: (seen.append(args), original(self, *args))[1])
+    groups = np.arange(len(X)) // 10
+    quick(DANN(), patience=2, validation_fraction=0.3).fit(X, y, X_target, groups=groups)
+    trained = seen[-1][0].inputs.numpy()
+    inside = np.isin(X[:, 0].astype(np.float32), trained[:, 0])
+    assert 0.6 < inside.mean() < 0.8
+    assert all(len(set(inside[groups == g])) == 1 for g in np.unique(groups))
+    with pytest.raises(InputError, match="patience with a regression"):
+        quick(patience=2).fit(X, X[:, 0], X_target)
+    with pytest.raises(InputError, match="groups of shape"):
+        quick(patience=2).fit(X, y, X_target, groups=groups[1:])
+
+
+# --- schedules, clipping, precision -------------------------------------------------------------------------
+
+
+class Watch(Callback):
+    """Learning rates and gradient norms of all steps."""
+
+    seen: list = []
+
+    def on_train_begin(self, net, **kwargs):
+        """Start a new list."""
+        Watch.seen = []
+
+    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        """Record."""
+        norm = torch.stack([p.grad.norm() for p in net.module_.parameters() if p.grad is not None]).norm()
+        Watch.seen.append((batch[2], net.optimizer_.param_groups[0]["lr"], norm.item()))
+
+
+def test_learning_rate_weight_and_clipping_follow_their_formulas():
+    X, y, X_target, _ = problem()
+    weights = []
+
+    def ramp(progress):
+        weights.append(progress)
+        return 2 * progress
+
+    options = {"weight": ramp, "lr_schedule": "annealed", "max_grad_norm": 0.05, "callbacks": [("watch", Watch())]}
+    adapter = quick(DeepCORAL(), lr=0.01, **options).fit(X, y, X_target)
+    steps = np.array(Watch.seen)
+    assert len(steps) == 4 * 5
+    np.testing.assert_allclose(steps[:, 1], 0.01 / (1 + 10 * steps[:, 0]) ** 0.75)
+    assert steps[:, 2].max() <= 0.05 + 1e-6 and steps[:, 2].max() > 0.04
+    np.testing.assert_allclose(weights, steps[:, 0])
+    assert adapter.history_[0]["train_loss"] < adapter.history_[0]["task_loss"] + 2 * 0.2 * 10
+
+
+def test_mixed_precision_agrees_roughly_and_predicts_in_full_precision():
+    X, y, X_target, truth = problem(n=600)
+    for loss in (DANN(), DAN()):
+        full, mixed = (
+            quick(loss, max_epochs=15, mixed_precision=flag).fit(X, y, X_target).predict_proba(X_target)
+            for flag in (False, True)
+        )
+        assert mixed.dtype == np.float32
+        assert np.abs(full - mixed).mean() < 0.03
+        assert not np.array_equal(full, mixed)
+        assert (mixed.argmax(axis=1) == truth).mean() > 0.8
+
+
+class Centring(nn.Module):
+    """A layer of the user's own that looks across the batch."""
+
+    def forward(self, x):
+        """Rows about their mean."""
+        return x - x.mean(dim=0)
+
+
+class Counting(nn.Linear):
+    """A layer that keeps a statistic."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        """Count the rows."""
+        self.seen += len(x)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    "layer, expected",
+    [
+        (nn.Dropout(0.5), True),
+        (nn.LayerNorm(8), True),
+        (nn.BatchNorm1d(8), False),
+        (Centring(), False),
+        (Counting(8, 8), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_domains_share_a_pass_only_where_that_makes_no_difference(layer, expected):
+    module = nn.Sequential(nn.Linear(4, 8), layer, nn.Linear(8, 3))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    X, _, X_target, _ = problem(40, 30)
+    domains = torch.tensor(X).float(), torch.tensor(X_target).float()
+    assert rows_are_independent(module, *domains) is expected
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_one_pass_and_two_passes_train_alike(monkeypatch):
+    X, y, X_target, _ = problem()
+    one = quick(DANN()).fit(X, y, X_target).predict_proba(X_target)
+    monkeypatch.setattr("da_toolkit.deep._adapter.rows_are_independent", lambda *args: False)
+    two = quick(DANN()).fit(X, y, X_target).predict_proba(X_target)
+    np.testing.assert_allclose(one, two, atol=1e-4)
+
+
+# --- checkpoints --------------------------------------------------------------------------------------------
+
+
+class Interrupt(Callback):
+    """Stands for a machine that goes down in the third epoch."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Fail."""
+        if len(net.history) == 3:
+            raise RuntimeError("gone")
+
+
+@pytest.mark.parametrize("loss", [CDAN(), WDGRL(critic_steps=2)], ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("extra", [{}, {"patience": 3, "target_prior": "estimate"}], ids=["plain", "early stopping"])
+def test_a_resumed_training_ends_as_if_never_interrupted(tmp_path, loss, extra):
+    X, y, X_target, _ = problem()
+    module = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3))
+    options = {"module": module, "max_epochs": 6, **extra}
+    straight = quick(loss, **options).fit(X, y, X_target)
+    file = tmp_path / "training.pt"
+    with pytest.raises(RuntimeError, match="gone"):
+        quick(loss, checkpoint=file, callbacks=[("stop", Interrupt())], **options).fit(X, y, X_target)
+    resumed = quick(loss, checkpoint=file, **options).fit(X, y, X_target)
+    assert len(resumed.history_) == len(straight.history_)
+    np.testing.assert_array_equal(resumed.predict_proba(X_target), straight.predict_proba(X_target))
+    np.testing.assert_array_equal(resumed.predict_source(X), straight.predict_source(X))
+    again = quick(loss, checkpoint=file, **options).fit(X, y, X_target)  # nothing left to do
+    np.testing.assert_array_equal(again.predict_proba(X_target), straight.predict_proba(X_target))
+    with pytest.raises(InputError, match="another training: lr"):
+        quick(loss, checkpoint=file, lr=0.5, **options).fit(X, y, X_target)
+    assert [path.name for path in tmp_path.iterdir()] == ["training.pt"]
+
+
+# --- data sets ----------------------------------------------------------------------------------------------
+
+
+class Images(Dataset):
+    """Rows that are made when they are asked for."""
+
+    def __init__(self, X, y=None):
+        self.X, self.y, self.read = X, y, 0
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        self.read += 1
+        row = torch.tensor(self.X[i])
+        return row if self.y is None else (row, int(self.y[i]))
+
+
+@pytest.mark.parametrize("extra", [{}, {"patience": 4}], ids=["plain", "early stopping"])
+def test_data_sets_and_loaders_train_as_arrays_do(extra):
+    X, y, X_target, _ = problem()
+    module = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
+    torch.nn.init.constant_(module[0].bias, 0.1)
+    fit = lambda *data: quick(DANN(), module=module, **extra).fit(*data)  # noqa: E731
+    expected = fit(X, y, X_target).predict_proba(X_target)
+    tensors = TensorDataset(torch.tensor(X), torch.tensor(y))
+    for source, target in (
+        (Images(X, y), Images(X_target)),
+        (tensors, TensorDataset(torch.tensor(X_target))),
+        (
+            DataLoader(tensors, batch_size=7),
+            DataLoader(Images(X_target, np.zeros(len(X_target)))),
+        ),
+    ):
+        adapter = fit(source, None, target)
+        np.testing.assert_allclose(adapter.predict_proba(target), expected, atol=1e-6)
+    np.testing.assert_allclose(fit(Images(X), y, X_target).predict_proba(X_target), expected, atol=1e-6)
+
+
+def test_data_sets_that_cannot_be_used_are_refused():
+    class Endless(IterableDataset):
+        def __iter__(self):
+            yield from ()
+
+    X, y, X_target, _ = problem()
+    with pytest.raises(InputError, match="iterable data set"):
+        quick().fit(Endless(), y, X_target)
+    with pytest.raises(InputError, match="data set without labels"):
+        quick().fit(Images(X), None, X_target)
+    with pytest.raises(InputError, match="module=None"):
+        quick().fit(Images(X, y), None, X_target)
+    with pytest.raises(InputError, match="several sources"):
+        quick().fit(X, y, X_target, source_domain=np.arange(len(X)) % 2)
+    quick(max_epochs=1).fit(X, y, X_target, source_domain=np.zeros(len(X)))
+
+
+# --- class frequencies --------------------------------------------------------------------------------------
+
+
+def label_shift(seed, shares=(0.8, 0.1, 0.1), move=1.0, n=600):
+    """Three Gaussian classes in the plane; the target has other class frequencies and is moved."""
+    rng = np.random.default_rng(seed)
+    centres = 2.5 * np.array([[math.cos(a), math.sin(a)] for a in (0.0, 2.1, 4.2)])
+    y, truth = rng.integers(0, 3, n), rng.choice(3, n, p=shares)
+    draw = lambda labels: centres[labels] + 0.7 * rng.normal(size=(n, 2))  # noqa: E731
+    return draw(y), y, draw(truth) + move * np.array([0.6, 0.8]), truth
+
+
+@pytest.mark.parametrize("loss", [DANN(), DAN(), WDGRL(critic_steps=2)], ids=lambda loss: type(loss).__name__)
+def test_estimated_class_frequencies_repair_alignment_under_label_shift(loss):
+    X, y, X_target, truth = label_shift(0)
+    plain, estimated, known = (
+        quick(loss, max_epochs=15, target_prior=prior).fit(X, y, X_target)
+        for prior in (None, "estimate", (0.8, 0.1, 0.1))
+    )
+    assert known.score(X_target, truth) > 0.98
+    assert estimated.score(X_target, truth) > max(0.98, plain.score(X_target, truth) - 0.005)
+    assert np.abs(estimated.target_prior_ - np.bincount(truth) / len(truth)).sum() < 0.15
+
+
+def test_estimated_class_frequencies_do_no_harm_without_label_shift():
+    X, y, X_target, truth = label_shift(0, shares=(1 / 3, 1 / 3, 1 / 3))
+    plain, estimated = (
+        quick(DANN(), max_epochs=15, target_prior=prior).fit(X, y, X_target) for prior in (None, "estimate")
+    )
+    assert np.abs(estimated.target_prior_ - 1 / 3).sum() < 0.1
+    assert estimated.score(X_target, truth) > plain.score(X_target, truth) - 0.01
+
+
+def test_known_target_labels_enter_the_estimated_frequencies():
+    X, y, X_target, truth = label_shift(0)
+    adapter = quick(DAN(), max_epochs=15, target_prior="estimate").fit(X, y, X_target, truth)
+    np.testing.assert_allclose(adapter.target_prior_, np.bincount(truth) / len(truth), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"lr_schedule": "cosine"}, "lr_schedule='cosine'"),
+        ({"target_prior": "guess"}, "target_prior='guess'"),
+        ({"target_prior": [0.5, 0.5]}, r"target_prior of shape \(2,\)"),
+        ({"patience": 0}, "patience=0"),
+        ({"patience": 2, "validation_fraction": 1.5}, "validation_fraction=1.5"),
+        ({"max_grad_norm": -1.0}, "max_grad_norm=-1"),
+    ],
+)
+def test_bad_options_are_explained(options, message):
+    X, y, X_target, _ = problem()
+    with pytest.raises(InputError, match=message):
+        quick(DANN(), **options).fit(X, y, X_target)
