@@ -10,13 +10,13 @@ from sklearn.base import is_classifier
 
 from shift_detectors._errors import InputError
 
-from .._base import Domains, NumericColumns, fit_weighted, take_rows
+from .._base import Domains, NumericColumns, fit_weighted, take_rows, weight_parameter
 from ._base import as_matrix
 from ._feature_alignment import stack
 from ._mass import Rows, choose_prior, measure_parts, source_similarity
 
 FAINT = 1e-3  # least weight of a source row: keeps every class known
-MINOR = 0.01  # parts of a label below this are left out of the fit
+MINOR = 0.02  # parts of a label below this are left out of the fit
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class Labelling:
         ----------
         head : estimator
         labels : ndarray of shape (n_target, k)
-            Of a classifier: parts of classes; a row enters once for every class of more than 1 %.
+            Of a classifier: parts of classes; a row enters once for every class of more than 2 %, or under the
+            largest alone when the model takes no weights.
         rng : RandomState
         share : float, optional
             Mean weight of the source rows; that of the task by default, a thousandth at least.
@@ -84,6 +85,8 @@ class Labelling:
             row = np.flatnonzero(weight)
             y, weight = labels[row, 0], weight[row]
         else:
+            if weight_parameter(head) is None:  # drawing rows by weight would draw labels at random
+                labels = labels.sum(axis=1, keepdims=True) * np.eye(len(self.classes))[labels.argmax(axis=1)]
             row, column = np.nonzero((labels > MINOR) & (weight > 0)[:, None])
             y, weight = self.classes[column], labels[row, column] * weight[row]
         source = np.flatnonzero(source_weight)
