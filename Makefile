@@ -9,11 +9,11 @@ PYTEST_FLAGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # small arrays and two processes: one thread each (waiting OpenMP threads cost minutes on a busy machine)
-BENCHES := bench-verdict bench-adapt bench-weights bench-labels bench-alignment bench-transfer bench-selection
+BENCHES := bench-verdict bench-adapt bench-weights bench-labels bench-alignment bench-transfer bench-deep bench-selection
 demo test test-fast $(BENCHES): export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format types bench $(BENCHES) build clean distclean
+.PHONY: help demo test test-fast lint format types bench $(BENCHES) docs build clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -30,7 +30,7 @@ test-fast: $(VENV)/ready-test ## the same without the slow ones
 lint: $(VENV)/ready-lint ## style, format, spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell shift_detectors da_toolkit datasets tests benchmarks notebooks *.md
+	$(BIN)/codespell shift_detectors da_toolkit datasets tests benchmarks notebooks docs/*.md docs/adapters docs/_ext *.md
 
 format: $(VENV)/ready-lint ## repair style and format
 	$(BIN)/ruff check --fix .
@@ -56,18 +56,25 @@ bench-weights: $(VENV)/ready-core ## density ratios beside their peers and the t
 bench-transfer: $(VENV)/ready-core ## learning curves over few target labels
 	$(BIN)/python benchmarks/bench_transfer.py $(BENCH_FLAGS)
 
+bench-deep: $(VENV)/ready-test ## deep losses beside their peers: accuracy, throughput, memory
+	$(BIN)/python benchmarks/bench_deep.py $(BENCH_FLAGS)
+
 bench-selection: $(VENV)/ready-core ## which policy chooses adapters best?
 	$(BIN)/python benchmarks/bench_selection.py $(BENCH_FLAGS)
 
 bench-alignment: $(VENV)/ready-core ## aligners beside their peers (environments: benchmarks/peers/README.md)
 	$(BIN)/python benchmarks/bench_alignment.py $(BENCH_FLAGS)
 
+docs: $(VENV)/ready-docs ## the documentation, in docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -j auto docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 build: $(VENV)/ready-build ## source archive and wheel, in dist/
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 
 clean: ## remove what was built and written, keep the environment
-	rm -rf build dist demo-output *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist demo-output docs/_build docs/_generated docs/api docs/notebooks *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean ## the environment, too
@@ -79,6 +86,7 @@ $(VENV)/ready-core: EXTRAS =
 $(VENV)/ready-test: EXTRAS = [deep,parquet,test]
 $(VENV)/ready-lint: EXTRAS = [lint]
 $(VENV)/ready-types: EXTRAS = [types]
+$(VENV)/ready-docs: EXTRAS = [deep,docs]
 $(VENV)/ready-build: EXTRAS = [build]
 
 $(VENV)/ready-%: $(VENV)/ready setup.cfg pyproject.toml constraints.txt shift_detectors/_version.py
