@@ -361,7 +361,7 @@ def _require(name: str, table: pd.DataFrame, path: str) -> None:
     if name not in table.columns:
         columns = [str(column) for column in table.columns]
         near = difflib.get_close_matches(name, columns, n=3)
-        more = ", ..." if len(columns) > 12 else ""
+        more = f" and {len(columns) - 12} more" if len(columns) > 12 else ""
         raise InputError(
             f"{path} has no column {name!r}",
             ", ".join(columns[:12]) + more,

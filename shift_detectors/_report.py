@@ -21,7 +21,7 @@ from ._results import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ShiftReport:
     """What `diagnose` found.
 
@@ -141,6 +141,13 @@ class ShiftReport:
         from ._plot import plot_report
 
         return plot_report(self)
+
+    def __repr__(self) -> str:
+        found = ", ".join(sorted(self.shifts)) or "nothing"
+        return (
+            f"ShiftReport({self.verdict.kind!r}, {self.verdict.strength!r}, differs: {found}; "
+            f"n_source={self.n_source}, n_target={self.n_target}, n_labelled={self.n_labelled})"
+        )
 
     def __str__(self) -> str:
         from ._text import report_to_text

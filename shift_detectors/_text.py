@@ -159,6 +159,7 @@ def budget_sentence(report: ShiftReport) -> str:
     return (
         f"About {budget.labels:,} randomly chosen target rows with labels would reveal a change of p(y|x) by "
         f"{size} (power {share(budget.power)})."
+        + (f" There are {report.n_target:,}." if report.n_target < budget.labels else "")
     )
 
 

@@ -413,3 +413,8 @@ def test_as_a_process(files):
     command = [sys.executable, "-m", "da_toolkit.cli", "diagnose", "nowhere.csv", "target.csv"]
     got = subprocess.run(command, capture_output=True, text=True)
     assert got.returncode == 2 and got.stdout == "" and got.stderr.count("\n") == 1
+
+
+def test_the_package_runs_as_a_program():
+    done = subprocess.run([sys.executable, "-m", "da_toolkit", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("da-toolkit ")

@@ -422,3 +422,9 @@ def test_domain_map_of_one_column_and_of_none():
     constant = domain_map(numeric_table(np.ones(4), np.ones(3)))
     assert constant.explained == (0.0, 0.0)
     assert constant.target.shape == (3, 2)
+
+
+def test_objects_are_short_at_the_prompt():
+    report = examples.example_report("covariate")
+    assert repr(report).startswith("ShiftReport('covariate', ") and len(repr(report)) < 200
+    assert repr(report) in repr(examples.example_result(report)) and len(repr(examples.example_result(report))) < 300

@@ -255,7 +255,7 @@ class PriorCorrection(BaseAdapter):
             warnings.warn(
                 f"the frozen model scores {own.mean():.3f} on (X, y), a model of the same kind that has not "
                 f"seen the row {held_out.mean():.3f}: (X, y) look like its training rows. The prior "
-                "will be off; pass labelled source rows that were held out.",
+                "may be off; pass labelled source rows that were held out.",
                 ShiftWarning,
                 stacklevel=4,
             )

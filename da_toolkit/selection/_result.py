@@ -61,7 +61,7 @@ class Candidate:
     method: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AdaptationResult:
     """The model to use on the target, what was tried, and how sure we are.
 
@@ -144,6 +144,11 @@ class AdaptationResult:
         from da_toolkit.report._plot import plot_result
 
         return plot_result(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"AdaptationResult({self.adapter!r}, {self.status!r}, {len(self.candidates)} candidates, {self.report!r})"
+        )
 
     def __str__(self) -> str:
         from da_toolkit.report._text import result_to_text
