@@ -25,7 +25,7 @@ from selection_problems import build, generated, models, real
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import train_test_split
 
-from da_toolkit import SourceOnly, adapt
+from da_toolkit import ClassifierRatio, SourceOnly, adapt
 from da_toolkit._registry import find
 from da_toolkit.validation import CircularScore, DEVScore, EntropyScore, ImportanceWeightedScore
 from shift_detectors._errors import InputError
@@ -90,9 +90,10 @@ def _fixed(model, sample, task, seed):
     stratify = y if task == "classification" and np.unique(y, return_counts=True)[1].min() > 1 else None
     train, held = train_test_split(np.arange(len(y)), test_size=0.2, stratify=stratify, random_state=seed)
     X_train, X_held = _rows(X, train), _rows(X, held)
+    ratio = ClassifierRatio(random_state=seed).fit(X_train, X_target)  # once for all policies
     scorers = {
         "circular validation": CircularScore(X_target),
-        "importance weighting": ImportanceWeightedScore(X_target, random_state=seed),
+        "importance weighting": ImportanceWeightedScore(X_target, ratio),
         "DEV": DEVScore(X_target, seed),
         "entropy": EntropyScore(X_target),
     }
