@@ -13,23 +13,17 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
-from _cells import CACHE, write_section
+from _cells import CACHE, markdown, write_section
+from _peers import Processes, Records, find_libraries
 from scenarios import Problem, scenario
 
 from da_toolkit import datasets
 from shift_detectors._errors import InputError
 
-HERE = Path(__file__).parent
 STORE = CACHE / "deep_problems"
-RESULTS = CACHE / "deep.jsonl"
 ENVIRONMENTS = {"da_toolkit": None, "bare loop": None, "skada": "skada"}
 EPOCHS = 30
 HARM = -0.01  # accuracy that a default may lose against the source on average, beyond chance
@@ -84,32 +78,12 @@ class Bench:
     """The libraries' processes and what they answered."""
 
     def __init__(self, methods, deadline):
-        CACHE.mkdir(exist_ok=True)
-        STORE.mkdir(exist_ok=True)
-        lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
-        self.records = {record["key"]: record for record in map(json.loads, lines)}
-        self.deadline, self.skipped, self.notes = deadline, 0, []
-        self.processes, self.methods = {}, {}
-        for library, environment in ENVIRONMENTS.items():
-            python = sys.executable if environment is None else interpreter(environment)
-            if python is None:
-                self.notes.append(f"{library}: not run (no environment, see benchmarks/peers/README.md)")
-                continue
-            command = [str(python), str(HERE / "peers" / "deep_peers.py"), library]
-            listed = subprocess.run([*command, "--list"], capture_output=True, text=True)
-            if listed.returncode:
-                self.notes.append(f"{library}: not run ({listed.stderr.strip().splitlines()[-1]})")
-                continue
-            every = json.loads(listed.stdout.splitlines()[-1])
-            self.methods[library] = [m for m in every if not methods or m in methods or m == "source only"]
-            self.processes[library] = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env=os.environ | {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")},
-            )
+        STORE.mkdir(parents=True, exist_ok=True)
+        self.records, self.deadline, self.skipped = Records("deep.jsonl"), deadline, 0
+        commands, every, self.notes = find_libraries("deep_peers.py", ENVIRONMENTS)
+        wanted = {"source only", *(methods or ())}
+        self.methods = {name: [m for m in known if not methods or m in wanted] for name, known in every.items()}
+        self.processes = Processes(commands)
 
     def run(self, library, task, make, method, seed, epochs=EPOCHS):
         """The record of one cell, measured now unless it is known; None when there is no time left."""
@@ -123,33 +97,14 @@ class Bench:
         if not path.exists():
             np.savez(path, **{k: v for k, v in make(seed)._asdict().items() if k != "head"})
         job = {"key": key, "problem": str(path), "method": method, "seed": seed, "epochs": epochs}
-        process = self.processes[library]
-        try:
-            process.stdin.write(json.dumps(job) + "\n")
-            process.stdin.flush()
-            record = json.loads(process.stdout.readline())
-        except (BrokenPipeError, json.JSONDecodeError):
-            record = {"key": key, "error": "the harness died"}
-        self.records[key] = record
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(record) + "\n")
-        return record
+        self.records.add(self.processes.ask(library, job))
+        return self.records[key]
 
     def close(self):
         """End the processes; the problems are made again from their seeds when they are needed again."""
-        for process in self.processes.values():
-            process.stdin.close()
-            process.wait()
+        self.processes.close()
         for path in STORE.glob("*.npz"):
             path.unlink()
-
-
-def interpreter(environment):
-    """Python of a peer's environment, or None."""
-    home = os.environ.get("DA_TOOLKIT_PEERS")
-    folder = Path(home) / environment if home else HERE / f".venv-{environment}"
-    python = folder / "bin" / "python"
-    return python if python.exists() else None
 
 
 # --- tables -------------------------------------------------------------------------------------------------
@@ -224,10 +179,6 @@ def throughput_table(bench, repeats):
         body.append([*line, f"{grown[method]:.1f}" if grown.get(method) is not None else ""])
     head = ["method", "da_toolkit", "bare loop", "ours / bare", "skada", "ours / skada", "MB in 197 epochs"]
     return markdown(head, body)
-
-
-def markdown(head, body):
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *body])
 
 
 SECTIONS = {

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from shift_detectors._errors import InputError
 from shift_detectors._learners import make_folds
 
-from ._base import Domains
+from ._base import Domains, take_rows
 
 FOLDS = 5
 
@@ -39,19 +39,27 @@ def split(
     return source, target
 
 
-def fit(adapter: Any, X: Any, y: Any, X_target: Any, y_target: Any, **options: Any) -> Any:
-    """Fit a clone; of the options it gets those that are set, and an error says which it cannot take."""
+def fit(
+    adapter: Any, domains: Domains, in_source: np.ndarray | None = None, in_target: np.ndarray | None = None
+) -> Any:
+    """A clone fitted on both domains, or on the rows of two masks.
+
+    It gets the weights, groups and sources that there are; an error says when it cannot take weights.
+    """
     model = clone(adapter)
     taken = inspect.signature(model.fit).parameters
-    given = {name: value for name, value in options.items() if value is not None}
-    if "sample_weight" in given and "sample_weight" not in taken:
+    if domains.sample_weight is not None and "sample_weight" not in taken:
         raise InputError(f"{type(model).__name__}.fit takes no sample_weight", "an adapter that does")
+    X = domains.X if in_source is None else take_rows(domains.X, np.flatnonzero(in_source))
+    X_target = domains.X_target if in_target is None else take_rows(domains.X_target, np.flatnonzero(in_target))
+    source, target = (slice(None) if mask is None else mask for mask in (in_source, in_target))
     # groups and source_domain steer folds and several sources inside; without a use for them nothing is lost
-    given = {name: value for name, value in given.items() if name in taken}
-    return model.fit(X, y, X_target, y_target, **given)
+    options = {name: getattr(domains, name) for name in ("sample_weight", "groups", "source_domain")}
+    given = {name: values[source] for name, values in options.items() if values is not None and name in taken}
+    return model.fit(X, domains.y[source], X_target, _labels(domains, target), **given)
 
 
-def labels(domains: Domains, rows: np.ndarray) -> np.ndarray | None:
+def _labels(domains: Domains, rows: np.ndarray | slice) -> np.ndarray | None:
     """Target labels of some rows, None where unknown; None when there are none at all."""
     known = domains.labelled[rows]
     if domains.y_target is None or not known.any():

@@ -19,7 +19,7 @@ from shift_detectors._results import PerformanceEstimate
 
 from .. import _registry
 from .._base import BaseAdapter, Domains, NumericColumns, Target, is_frozen, read_domains
-from .._folds import FOLDS, fit, labels, split
+from .._folds import FOLDS, fit, split
 from .._source_only import SourceOnly
 from . import _guard as guarding
 from ._crossfit import Trial, attempt, gather, run_fold
@@ -189,7 +189,7 @@ def adapt(
         before = after = _before(case, evidence, nothing_to_do)
         model = _source_model(baseline, estimator, domains)
     else:
-        model = _fit_all(next(t.adapter for t in able if t.name == name), domains)
+        model = fit(next(t.adapter for t in able if t.name == name), domains)
         after = None if evidence is None else evidence.findings[name].after
         before = None if after is None else evidence.before  # type: ignore[union-attr]
     return AdaptationResult(
@@ -463,11 +463,11 @@ def _distances(adapter: Any, case: Case) -> tuple[float, float] | None:
     if not _moves_features(adapter):
         return None
     if hasattr(adapter, "transform_source"):
-        plain, model = (_fit_all(a, case.domains) for a in (case.baseline.adapter, adapter))
+        plain, model = (fit(a, case.domains) for a in (case.baseline.adapter, adapter))
         before = plain.transform_source(X), plain.transform(X_target)
         behind = model.transform_source(X), model.transform(X_target)
     else:
-        model = _fit_all(adapter, case.domains)
+        model = fit(adapter, case.domains)
         Z, Z_target = (rows if model.front_ is None else model.front_.transform(rows) for rows in (X, X_target))
         extract = NumericColumns(Z).extract
         before = extract(Z), extract(Z_target)
@@ -488,24 +488,11 @@ def _choose(case: Case, evidence: Evidence | None, guard: bool) -> tuple[str, st
     return best, "unverified"
 
 
-def _fit_all(adapter: Any, domains: Domains) -> Any:
-    return fit(
-        adapter,
-        domains.X,
-        domains.y,
-        domains.X_target,
-        labels(domains, np.ones(len(domains.labelled), bool)),
-        sample_weight=domains.sample_weight,
-        groups=domains.groups,
-        source_domain=domains.source_domain,
-    )
-
-
 def _source_model(baseline: Any, estimator: Any, domains: Domains) -> Any:
     """The user's model, fitted on the source; a frozen one is returned as the object it is."""
     if is_frozen(estimator):
         return estimator
-    model = _fit_all(baseline, domains)
+    model = fit(baseline, domains)
     return model.estimator_ if isinstance(model, SourceOnly) else model
 
 

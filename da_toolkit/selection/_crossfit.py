@@ -12,7 +12,7 @@ import numpy as np
 from shift_detectors._errors import InputError, MissingDependencyError
 
 from .._base import Domains, take_rows
-from .._folds import fit, labels
+from .._folds import fit
 from ..validation._circular import reverse_model
 
 
@@ -55,22 +55,12 @@ class Trial:
 
 def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular: bool) -> dict[str, Any]:
     """Fit on the rows of `source_rows` and `target_rows` (masks) and answer the others."""
-    train, test = np.flatnonzero(source_rows), np.flatnonzero(~source_rows)
-    X_train, X_test = take_rows(domains.X, train), take_rows(domains.X, test)
-    T_train, T_test = (take_rows(domains.X_target, np.flatnonzero(m)) for m in (target_rows, ~target_rows))
+    test = np.flatnonzero(~source_rows)
+    X_test, T_test = take_rows(domains.X, test), take_rows(domains.X_target, np.flatnonzero(~target_rows))
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = fit(
-            adapter,
-            X_train,
-            domains.y[train],
-            T_train,
-            labels(domains, target_rows),
-            sample_weight=None if domains.sample_weight is None else domains.sample_weight[train],
-            groups=None if domains.groups is None else domains.groups[train],
-            source_domain=None if domains.source_domain is None else domains.source_domain[train],
-        )
+        model = fit(adapter, domains, source_rows, target_rows)
         answers: dict[str, Any] = {
             "on_source": model.predict(X_test),
             "own_source": model.predict_source(X_test),
@@ -81,6 +71,10 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
             answers["source_proba"] = _full(model.predict_proba_source(X_test), model.classes_, classes)
             answers["target_proba"] = _full(model.predict_proba(T_test), model.classes_, classes)
         if circular:
+            X_train, T_train = (
+                take_rows(rows, np.flatnonzero(mask))
+                for rows, mask in ((domains.X, source_rows), (domains.X_target, target_rows))
+            )
             reverse = reverse_model(model, T_train, X_train)
             # a collapsed model predicts one class, and so does what is trained on it
             answers["circular"] = (

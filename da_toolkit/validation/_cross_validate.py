@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from shift_detectors._errors import InputError
 
 from .._base import Domains, Target, read_domains, take_rows
-from .._folds import FOLDS, fit, labels, split
+from .._folds import FOLDS, fit, split
 from .._source_only import SourceOnly
 from ._base import TargetScore
 from ._importance_weighted import ImportanceWeightedScore
@@ -113,24 +113,9 @@ def cross_validate(
 
 def _one_fold(adapter: Any, scorers: dict, domains: Domains, in_source: np.ndarray, in_target: np.ndarray) -> dict:
     """Fit on the rows of the two masks, score on the others."""
-    train, test = np.flatnonzero(in_source), np.flatnonzero(~in_source)
-    target_train, target_test = np.flatnonzero(in_target), np.flatnonzero(~in_target)
+    test, target_test = np.flatnonzero(~in_source), np.flatnonzero(~in_target)
     started = time.perf_counter()
-    model = fit(
-        adapter,
-        take_rows(domains.X, train),
-        domains.y[train],
-        take_rows(domains.X_target, target_train),
-        labels(domains, in_target),
-        **{
-            name: None if values is None else values[train]
-            for name, values in (
-                ("sample_weight", domains.sample_weight),
-                ("groups", domains.groups),
-                ("source_domain", domains.source_domain),
-            )
-        },
-    )
+    model = fit(adapter, domains, in_source, in_target)
     found = {"fit_time": time.perf_counter() - started}
     started = time.perf_counter()
     X_test, X_target = take_rows(domains.X, test), take_rows(domains.X_target, target_test)
