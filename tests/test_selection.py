@@ -395,6 +395,16 @@ def test_weights_are_not_used_where_they_have_no_overlap():
     assert result.adapter == "SourceOnly"
 
 
+def test_a_time_budget_drops_what_is_not_begun_and_says_so():
+    pair = make_label_shift(random_state=0)
+    result = adapt(linear(), *pair.seen, time_budget=1e-3, random_state=0)
+    assert result.adapter == "SourceOnly" and result.status == "unchanged"
+    assert "time budget" in result.candidates[1].reason and result.settings["time_budget"] == 1e-3
+    assert adapt(linear(), *pair.seen, time_budget=600, random_state=0).adapter == "PriorCorrection"
+    with pytest.raises(InputError, match="time_budget=0"):
+        adapt(linear(), *pair.seen, time_budget=0)
+
+
 def test_same_seed_same_answer_and_nothing_is_modified():
     pair = make_label_shift(400, 400, strength=2.0, random_state=0)
     model = linear()

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ def adapt(
     source_domain: Any = None,
     representation: Any = None,
     exclude: Any = (),
+    time_budget: float | None = None,
     random_state: Any = None,
     n_jobs: int | None = None,
     progress: bool = False,
@@ -81,6 +83,9 @@ def adapt(
     groups_target, sample_weight_target : array-like of shape (n_target,), optional
     representation, exclude
         What the diagnosis sees, as in `diagnose`.
+    time_budget : float, optional
+        Seconds, diagnosis included, after which no further fit of a candidate is begun; candidates that are not
+        complete by then are dropped, and say so. What has begun is finished, as is the fit of the chosen one.
     random_state : int, RandomState or None
         The same seed gives the same answer.
     n_jobs : int, optional
@@ -115,6 +120,8 @@ def adapt(
     """
     started = time.perf_counter()
     _check_model(estimator)
+    if time_budget is not None and not (isinstance(time_budget, (int, float)) and time_budget > 0):
+        raise InputError(f"time_budget={time_budget!r}", "seconds above zero, or None for no limit")
     if isinstance(X_target, Target):
         if y_target is not None and X_target.y is not None:
             raise InputError("target labels both in Target(X, y) and in y_target", "one of them", "Leave y_target out.")
@@ -171,7 +178,9 @@ def adapt(
     n_folds = 2 * FOLDS if way == "prior" and len(domains.y) <= FEW_ROWS else FOLDS
     source_fold, target_fold = split(domains, groups_target, task == "classification", seed, n_folds)
     circular = bool(tried) and "heuristics" in way and task == "classification" and not is_frozen(estimator)
-    trials = _run({SOURCE_ONLY: baseline, **tried}, domains, source_fold, target_fold, circular, n_jobs, progress)
+    deadline = None if time_budget is None else time.time() + time_budget - (time.perf_counter() - started)
+    racing = {SOURCE_ONLY: baseline, **tried}
+    trials = _run(racing, domains, source_fold, target_fold, circular, deadline, n_jobs, progress)
     able = tuple(t for t in trials[1:] if t.answers is not None)
     refused += [t for t in trials[1:] if t.answers is None]
     case = Case(
@@ -205,7 +214,13 @@ def adapt(
         recommendations=recommendations,
         report=report,
         seconds=time.perf_counter() - started,
-        settings={"guard": guard, "random_state": seed, "folds": int(source_fold.max()) + 1, "level": guarding.LEVEL},
+        settings={
+            "guard": guard,
+            "random_state": seed,
+            "folds": int(source_fold.max()) + 1,
+            "level": guarding.LEVEL,
+            "time_budget": time_budget,
+        },
     )
 
 
@@ -368,13 +383,14 @@ def _run(
     source_fold: np.ndarray,
     target_fold: np.ndarray,
     circular: bool,
+    deadline: float | None,
     n_jobs: int | None,
     progress: bool,
 ) -> list[Trial]:
     """Cross-fitted answers of every adapter; the first one is the model as it is, whose errors are the caller's."""
     n_folds = int(source_fold.max()) + 1
     jobs = [
-        delayed(run_fold if name == SOURCE_ONLY else attempt)(
+        delayed(run_fold if name == SOURCE_ONLY else partial(attempt, deadline))(
             adapter,
             domains,
             source_fold != k,

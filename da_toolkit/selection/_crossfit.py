@@ -84,8 +84,13 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
     return {"answers": answers, "warnings": seen, "seconds": time.perf_counter() - started}
 
 
-def attempt(adapter: Any, *arguments) -> dict[str, Any]:
-    """`run_fold`, where an adapter that cannot take these data says why instead of ending the comparison."""
+def attempt(deadline: float | None, adapter: Any, *arguments) -> dict[str, Any]:
+    """`run_fold`, where an adapter that cannot take these data says why instead of ending the comparison.
+
+    Nothing is begun after `deadline` (as of `time.time`, which processes share).
+    """
+    if deadline is not None and time.time() > deadline:
+        return {"failure": "The time budget was used up before it was complete."}
     try:
         return run_fold(adapter, *arguments)
     except (InputError, MissingDependencyError, ValueError, np.linalg.LinAlgError) as error:
