@@ -571,3 +571,16 @@ def find(name: str) -> Row:
         ", ".join(row.name for row in ADAPTERS),
         "`da-toolkit list` says what each of them is for.",
     )
+
+
+def of_method(candidate: Any) -> Row | None:
+    """Row of a method object, by its class; None for anything else.
+
+    Examples
+    --------
+    >>> from da_toolkit import CORAL
+    >>> of_method(CORAL()).label
+    'FeatureAlignment(CORAL)'
+    """
+    name = type(candidate).__name__
+    return next((row for row in ADAPTERS if row.slot is not None and row.name == name), None)

@@ -34,6 +34,7 @@ from da_toolkit import (
     CORAL,
     FeatureAlignment,
     ImportanceWeighting,
+    RuLSIF,
     SourceOnly,
     _registry,
     adapt,
@@ -517,10 +518,18 @@ def test_bad_candidates_are_refused():
     pair = make_no_shift(50, 50, random_state=0)
     with pytest.raises(InputError, match="no adapter is called 'Coral'"):
         adapt(LogisticRegression(), *pair.seen, candidates=["Coral"])
-    with pytest.raises(InputError, match="Method objects go into their adapter"):
-        adapt(LogisticRegression(), *pair.seen, candidates=[CORAL()])
+    with pytest.raises(InputError, match="a method object such as CORAL"):
+        adapt(LogisticRegression(), *pair.seen, candidates=[LogisticRegression()])
     with pytest.raises(InputError, match="X_target is None"):
         adapt(LogisticRegression(), pair.X_source, pair.y_source, None)
+
+
+def test_a_method_object_is_put_into_its_adapter():
+    pair = make_label_shift(random_state=0)
+    result = adapt(LogisticRegression(), *pair.seen, candidates=[CORAL(shrinkage=0.2)], guard=False, random_state=0)
+    assert result.adapter == "FeatureAlignment(CORAL)" and result.estimator.aligner.shrinkage == 0.2
+    weighted = adapt(LogisticRegression(), *pair.seen, candidates=[RuLSIF()], random_state=0).candidates[1]
+    assert weighted.name == "ImportanceWeighting(RuLSIF)"
 
 
 @pytest.mark.torch

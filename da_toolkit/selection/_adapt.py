@@ -74,8 +74,9 @@ def adapt(
     report : ShiftReport, optional
         From `diagnose` on the same data.
     candidates : "auto" or sequence of str or adapters
-        What to try: what `recommend` says, names of adapters ("PriorCorrection", "CORAL"), or adapters
-        themselves (their ``estimator`` is what they wrap).
+        What to try: what `recommend` says, names of adapters ("PriorCorrection", "CORAL"), method objects
+        (``CORAL(alpha=0.1)``, for a torch model ``DANN()``), or adapters themselves (their ``estimator`` is what
+        they wrap).
     guard : bool
         False deploys the best candidate even where no gain can be shown (status "unverified").
     groups, sample_weight, source_domain : array-like of shape (n_source,), optional
@@ -304,14 +305,14 @@ def _candidates(
     tried: dict[str, Any] = {}
     refused: list[Trial] = []
     for candidate in candidates:
-        if isinstance(candidate, str):
-            row = _registry.find(candidate)
+        row = _registry.find(candidate) if isinstance(candidate, str) else _registry.of_method(candidate)
+        if row is not None:
             if row.name == SOURCE_ONLY:
                 continue  # always in the race
             name = row.label
             problem = _unfit(row, estimator, report)
             try:
-                adapter = None if problem else _make(row, estimator, report.task)
+                adapter = None if problem else _make(row, estimator, report.task, candidate)
             except MissingDependencyError as error:
                 adapter, problem = None, str(error)
             if adapter is None:
@@ -322,8 +323,8 @@ def _candidates(
         else:
             raise InputError(
                 f"the candidate {candidate!r}",
-                "a name from `da-toolkit list`, or an adapter such as FeatureAlignment(estimator)",
-                "Method objects go into their adapter: FeatureAlignment(estimator, CORAL()).",
+                "a name from `da-toolkit list`, a method object such as CORAL(), or an adapter around the model",
+                "For more control pass the adapter: FeatureAlignment(estimator, CORAL()).",
             )
         if name in tried:
             name = f"{name} #{sum(key.partition(' #')[0] == name for key in tried) + 1}"
@@ -349,15 +350,19 @@ def _unfit(row: _registry.Row, estimator: Any, report: ShiftReport) -> str:
     return ""
 
 
-def _make(row: _registry.Row, estimator: Any, task: str | None) -> Any:
-    """The adapter of a row around the model, with its defaults."""
+def _make(row: _registry.Row, estimator: Any, task: str | None, candidate: Any) -> Any:
+    """The adapter of a row around the model: with defaults, or with the method object that was passed."""
+
+    def method() -> Any:
+        return row.load()() if isinstance(candidate, str) else candidate
+
     if is_deep(estimator):
         adapter = clone(estimator).set_params(task=task)
         if row.slot is not None:
-            return adapter.set_params(loss=row.load()())
+            return adapter.set_params(loss=method())
         return adapter if adapter.loss is not None else adapter.set_params(loss=_registry.find("DANN").load()())
     adapter, slot = (row.name, None) if row.slot is None else row.slot.split(".")
-    options = {} if slot is None else {slot: row.load()()}
+    options = {} if slot is None else {slot: method()}
     made = _registry.find(adapter).load()(estimator, **options)
     if adapter == "FeatureAlignment" and is_frozen(estimator):
         made.set_params(direction="target_to_source")
