@@ -552,6 +552,15 @@ ADAPTERS = (
         False,
         "The same for regression in two stages: first how much source, then which models.",
     ),
+    Row(
+        "FeatureExtraction",
+        "da_toolkit.transfer:FeatureExtraction",
+        ("concept", "mixed", "conditional"),
+        BOTH,
+        "optional",
+        False,
+        "A layer of a trained network as features for a model of your choice.",
+    ),
 )
 
 

@@ -530,6 +530,8 @@ def test_a_method_object_is_put_into_its_adapter():
     assert result.adapter == "FeatureAlignment(CORAL)" and result.estimator.aligner.shrinkage == 0.2
     weighted = adapt(LogisticRegression(), *pair.seen, candidates=[RuLSIF()], random_state=0).candidates[1]
     assert weighted.name == "ImportanceWeighting(RuLSIF)"
+    asked = adapt(LogisticRegression(), *pair.seen, candidates=["FeatureExtraction"], random_state=0).candidates[1]
+    assert "built with module and layer" in asked.reason
 
 
 @pytest.mark.torch

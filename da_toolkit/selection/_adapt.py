@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -310,8 +311,8 @@ def _candidates(
             if row.name == SOURCE_ONLY:
                 continue  # always in the race
             name = row.label
-            problem = _unfit(row, estimator, report)
             try:
+                problem = _unfit(row, estimator, report)
                 adapter = None if problem else _make(row, estimator, report.task, candidate)
             except MissingDependencyError as error:
                 adapter, problem = None, str(error)
@@ -347,7 +348,17 @@ def _unfit(row: _registry.Row, estimator: Any, report: ShiftReport) -> str:
         return "It needs a torch module: pass DeepAdapter(module, layer=...) as estimator."
     if is_deep(estimator) and not deep_row:
         return "It does not wrap torch modules; the losses of da_toolkit.deep do."
+    wants = [name for name in _required(row) if name != "estimator"]
+    if wants:
+        return f"It is built with {' and '.join(wants)}: pass {row.name}(...) itself in candidates."
     return ""
+
+
+def _required(row: _registry.Row) -> list[str]:
+    """Parameters without a default of the adapter that a row stands for, or is put into."""
+    adapter = row if row.slot is None else _registry.find(row.slot.partition(".")[0])
+    parameters = inspect.signature(adapter.load()).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
 def _make(row: _registry.Row, estimator: Any, task: str | None, candidate: Any) -> Any:

@@ -1,6 +1,8 @@
 """Use a few target labels, and choose the rows to label."""
 
+from ._embedding import Embedding
 from ._feature_augmentation import FeatureAugmentation
+from ._feature_extraction import FeatureExtraction
 from ._offset_boosting import OffsetBoosting
 from ._prior_centered import PriorCentered
 from ._rows_to_label import RowsToLabel, rows_to_label
@@ -9,7 +11,9 @@ from ._tradaboost_r2 import TrAdaBoostR2
 from ._transfer_stack import TransferStack
 
 __all__ = [
+    "Embedding",
     "FeatureAugmentation",
+    "FeatureExtraction",
     "OffsetBoosting",
     "PriorCentered",
     "RowsToLabel",
