@@ -1,0 +1,122 @@
+"""What the torch methods of this folder share: rows and labels as tensors, seeds, the module of the user."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from torch import Tensor, nn
+
+from shift_detectors._errors import InputError
+
+from .._base import column_names
+from ..deep._network import MLP
+from ..deep._rows import DatasetRows, float_type, read_rows, to_device
+from ..deep._trainer import read_outputs
+
+
+@contextmanager
+def seeded(random_state: Any, device: torch.device) -> Iterator[np.random.RandomState]:
+    """Torch seeded by `random_state` inside the block, its global generators as before after it."""
+    random = check_random_state(random_state)
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(random.randint(2**31 - 1))
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(random.randint(2**31 - 1))
+        yield random
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; of ``"auto"`` a CUDA device where there is one."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def whole_rows(X: Any, name: str) -> Tensor:
+    """All rows as one tensor, those of a data set collected."""
+    rows = read_rows(X, name)
+    return rows[torch.arange(len(rows))] if isinstance(rows, DatasetRows) else rows
+
+
+def remember_columns(estimator: Any, X: Any, rows: Tensor) -> None:
+    """Shape and names of the columns, as attributes of the estimator."""
+    estimator.input_shape_ = tuple(rows.shape[1:])
+    estimator.n_features_in_ = rows.shape[1]
+    names = column_names(X)
+    if names is not None and all(isinstance(name, str) for name in names):
+        estimator.feature_names_in_ = np.asarray(names, object)
+    elif hasattr(estimator, "feature_names_in_"):
+        del estimator.feature_names_in_  # a refit on an array after a fit on a frame
+
+
+def column_units(X: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Means and deviations of the columns of a table, constant columns with deviation 1."""
+    if X.ndim != 2:
+        raise InputError(
+            f"module=None and rows of shape {tuple(X.shape[1:])}",
+            "a table for the default network",
+            "Pass a module for such rows.",
+        )
+    columns = X.double().cpu().numpy()
+    scale = columns.std(axis=0)
+    return columns.mean(axis=0), np.where(scale > 0, scale, 1.0)
+
+
+def new_module(module: nn.Module | Callable[[], nn.Module] | None, X: Tensor, n_outputs: int) -> nn.Module:
+    """A copy of the user's module, what the user's function makes, or an `MLP` on standardised columns."""
+    if isinstance(module, nn.Module):
+        return copy.deepcopy(module)
+    if module is None:
+        center, scale = column_units(X)
+        return MLP(X.shape[1], n_outputs, center=center, scale=scale)
+    made = module() if callable(module) else module
+    if not isinstance(made, nn.Module):
+        raise InputError(
+            f"module gives {type(made).__name__}" if callable(module) else f"module is of type {type(made).__name__}",
+            "a torch nn.Module, or a class or function that makes one",
+            "Estimators of scikit-learn are adapted by TransferStack.",
+        )
+    return made
+
+
+def run_rows(module: nn.Module, X: Tensor, n_outputs: int, device: torch.device, batch_size: int = 1024) -> Tensor:
+    """Outputs of all rows in evaluation mode, on the CPU."""
+    module = module.eval() if device.type == "cpu" else copy.deepcopy(module).to(device).eval()
+    with torch.no_grad():
+        parts = [
+            read_outputs(module(to_device(X[rows], float_type(module), device)), n_outputs).cpu()
+            for rows in torch.arange(len(X)).split(batch_size)
+        ]
+    return torch.cat(parts)
+
+
+def check_whole(estimator: Any, **least: int) -> None:
+    """Complain about parameters that are not whole numbers of at least that."""
+    for name, low in least.items():
+        value = getattr(estimator, name)
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < low:
+            raise InputError(f"{name}={value!r}", f"a whole number of at least {low}", "Change it.")
+
+
+def check_positive(estimator: Any, *names: str) -> None:
+    """Complain about parameters that are not numbers above zero."""
+    for name in names:
+        value = getattr(estimator, name)
+        if not isinstance(value, (int, float, np.number)) or not 0 < value < np.inf:
+            raise InputError(f"{name}={value!r}", "a number above 0", "Change it.")
+
+
+def per_row(values: Any, name: str, n: int) -> np.ndarray | None:
+    """One value per source row, none missing; None stays None."""
+    if values is None:
+        return None
+    array = np.asarray(values)
+    if array.shape != (n,):
+        raise InputError(f"{name} of shape {array.shape}", f"shape ({n},), one value per row", "Check the rows.")
+    return np.array(array.tolist()) if array.dtype == object else array
