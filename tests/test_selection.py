@@ -95,6 +95,8 @@ def public_methods(package):
     "package", ["da_toolkit", "da_toolkit.weighting", "da_toolkit.alignment", "da_toolkit.transfer"]
 )
 def test_every_adapter_and_method_has_a_row(package):
+    if package.endswith("transfer"):
+        pytest.importorskip("torch")
     assert public_methods(package) <= {row.name for row in _registry.ADAPTERS}
 
 
