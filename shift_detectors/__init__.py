@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from ._label_shift_fit import LabelShiftFitTest
     from ._label_tests import LabelTest, StratifiedTest
     from ._multivariate import EnergyTest, JointTest, MMDTest, MomentTest
+    from ._plot import (
+        DomainMapDisplay,
+        EffectsDisplay,
+        FeatureDisplay,
+        ImpactDisplay,
+        LabelBudgetDisplay,
+        LossSplitDisplay,
+        OverlapDisplay,
+        PriorDisplay,
+        WeightsDisplay,
+    )
     from ._report import ShiftReport
     from ._results import Effect, FeatureShift, ShiftTestResult, Verdict
     from ._score_test import ConditionalScoreTest
@@ -40,6 +51,15 @@ _HOME = {
     "StratifiedTest": "_label_tests",
     "ConditionalScoreTest": "_score_test",
     "LabelShiftFitTest": "_label_shift_fit",
+    "DomainMapDisplay": "_plot",
+    "EffectsDisplay": "_plot",
+    "FeatureDisplay": "_plot",
+    "ImpactDisplay": "_plot",
+    "LabelBudgetDisplay": "_plot",
+    "LossSplitDisplay": "_plot",
+    "OverlapDisplay": "_plot",
+    "PriorDisplay": "_plot",
+    "WeightsDisplay": "_plot",
     "InputError": "_errors",
     "MissingDependencyError": "_errors",
     "ShiftWarning": "_errors",
@@ -48,22 +68,31 @@ _HOME = {
 __all__ = [
     "ConditionalScoreTest",
     "DomainClassifierTest",
+    "DomainMapDisplay",
     "Effect",
+    "EffectsDisplay",
     "EnergyTest",
+    "FeatureDisplay",
     "FeatureShift",
     "FeatureTest",
+    "ImpactDisplay",
     "InputError",
     "JointTest",
+    "LabelBudgetDisplay",
     "LabelShiftFitTest",
     "LabelTest",
+    "LossSplitDisplay",
     "MMDTest",
     "MissingDependencyError",
     "MomentTest",
+    "OverlapDisplay",
+    "PriorDisplay",
     "ShiftReport",
     "ShiftTestResult",
     "ShiftWarning",
     "StratifiedTest",
     "Verdict",
+    "WeightsDisplay",
     "__version__",
     "diagnose",
 ]

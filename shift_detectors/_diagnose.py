@@ -180,7 +180,7 @@ def diagnose(
             label_variance=found["label_variance"],
         )
         budget = None if problem.task is None else report.label_budget().labels
-        report = replace(report, next_steps=next_steps(report.verdict, budget, problem.task))
+        report = replace(report, next_steps=next_steps(report.verdict, budget, problem.task, report.n_target))
         if estimator is not None and problem.task is not None:
             step("measuring the impact on the model")
             report = replace(report, impact=_impact(estimator, X_source, X_target, problem, found))

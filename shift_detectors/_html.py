@@ -7,27 +7,31 @@ pictures, through the XML writer; the page has no script and loads nothing.
 from __future__ import annotations
 
 import io
+import platform
 import re
 import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
-from functools import cache
+from functools import cache, reduce
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import _plot as plot
 from . import _text as words
-from ._style import FAINT, INK, style
+from ._display import Display
+from ._style import FAINT, INK, SOURCE, TARGET, style
 
 if TYPE_CHECKING:
     from ._report import ShiftReport
-    from ._results import FeatureShift, FeatureSummary, ShiftTestResult
+    from ._results import ShiftTestResult
 
 TOP_FEATURES = 12
+WIDTH = 4.0  # inches of a picture at most: scaled to a phone's width its text can still be read
+RASTER_DPI = 200  # of the points on maps; everything else is drawn as lines
+VARIABLES = {INK: "var(--ink)", FAINT: "var(--faint)", SOURCE.lower(): "var(--source)", TARGET.lower(): "var(--target)"}
 
 
 def report_to_html(report: ShiftReport) -> str:
@@ -87,7 +91,7 @@ def report_context(report: ShiftReport) -> dict[str, Any]:
     drawable = plot.drawable_features(report)[:TOP_FEATURES]
     drawn = {shift.feature for shift, _ in drawable}
     cards = [
-        {"shift": shift, "summary": summary, "picture": _feature_picture(k, shift, summary)}
+        {"shift": shift, "summary": summary, "picture": picture(f"feature{k}", plot.FeatureDisplay(summary, shift))}
         for k, (shift, summary) in enumerate(drawable)
     ]
     return {
@@ -99,11 +103,13 @@ def report_context(report: ShiftReport) -> dict[str, Any]:
         "cards": cards,
         "other_features": [f for f in report.features if f.feature not in drawn],
         "overlap_sentence": words.overlap_sentence(report),
-        "prior_sentence": words.prior_sentence(report),
-        "impact_sentences": words.impact_sentences(report),
+        "prior_sentence": "" if report.prior is None else words.prior_sentence(report.prior),
+        "impact_sentences": () if report.impact is None else words.impact_sentences(report.impact),
         "budget_sentence": words.budget_sentence(report),
         "headlines": words.HEADLINES,
-        "pictures": _pictures(report),
+        "pictures": {name: picture(name, display) for name, display in plot.report_displays(report).items()},
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("numpy", "scipy", "scikit-learn", "pandas")},
     }
 
 
@@ -112,56 +118,17 @@ def _row(report: ShiftReport, test: ShiftTestResult) -> dict[str, Any]:
     return {"test": test, "asks": asks, "outcome": words.outcome(report, test)}
 
 
-def _pictures(report: ShiftReport) -> dict[str, Markup]:
-    rows = len(words.decisive_tests(report)) + len(report.verdict.untestable)
-    pictures = {
-        "tests": picture(
-            "tests",
-            "Effect size per quantity; the numbers are in the list and the table.",
-            plot.draw_tests,
-            report,
-            size=(4.4, 0.75 + 0.45 * rows),
-        ),
-        "overlap": picture(
-            "overlap",
-            "Histograms of the probability of being a target row, for source and target rows. "
-            + words.overlap_sentence(report),
-            plot.draw_overlap,
-            report.overlap,
-        ),
-    }
-    if report.prior is not None:
-        classes = min(len(report.prior.classes), plot.MAX_CLASSES)
-        alt = words.prior_sentence(report)
-        pictures["prior"] = picture("prior", alt, plot.draw_prior, report.prior, size=(4.4, 0.8 + 0.36 * classes))
-    if report.impact is not None:
-        rows = 1 + (report.impact.target is not None) + len(report.impact.estimates)
-        alt = " ".join(words.impact_sentences(report))
-        pictures["impact"] = picture("impact", alt, plot.draw_impact, report.impact, size=(4.4, 0.8 + 0.36 * rows))
-    if report.domain_map is not None:
-        alt = "Rows of source and target on the first two principal components."
-        pictures["map"] = picture("map", alt, plot.draw_map, report.domain_map, size=(4.4, 3.2))
-    return pictures
-
-
-def _feature_picture(k: int, shift: FeatureShift, summary: FeatureSummary) -> Markup:
-    alt = f"Distribution of {words.clean(shift.feature)} in source and target: {words.feature_line(shift)}."
-    rows = len(summary.bins) if summary.kind == "categorical" else 0
-    return picture(f"feature{k}", alt, plot.draw_feature, summary, size=(3.1, max(1.75, 0.5 + 0.19 * rows)))
-
-
-def picture(
-    name: str, alt: str, draw: Callable[..., Axes], *arguments: Any, size: tuple[float, float] = (4.4, 2.4)
-) -> Markup:
-    """Draw on a figure of `size` inches and return it as inline SVG in the page's own colours."""
+def picture(name: str, display: Display) -> Markup:
+    """A display of one panel as inline SVG in the page's own colours; the page says what its title would."""
     with style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has the fonts for them
-        figure = Figure(figsize=size, layout="constrained")
+        width, height = display.size
+        figure = Figure(figsize=(min(width, WIDTH), height), layout="constrained")
         figure.patch.set_visible(False)
-        draw(figure.add_subplot(), *arguments)
+        display.plot(figure.add_subplot())
         svg = io.StringIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None})
-    return Markup(inline_svg(svg.getvalue(), name, alt))
+        figure.savefig(svg, format="svg", dpi=RASTER_DPI, metadata={"Date": None})
+    return Markup(inline_svg(svg.getvalue(), name, display.alt))
 
 
 def inline_svg(svg: str, name: str, alt: str) -> str:
@@ -194,7 +161,7 @@ def inline_svg(svg: str, name: str, alt: str) -> str:
             elif key in ("d", "x", "y"):
                 value = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", value)
             elif key == "style":
-                value = value.replace(INK, "var(--ink)").replace(FAINT, "var(--faint)")
+                value = reduce(lambda text, pair: text.replace(*pair), VARIABLES.items(), value)
                 value = re.sub(r"(fill|stroke): #ffffff", r"\1: var(--paper)", value)
                 value = re.sub(r"font: (?:bold |700 )?([\d.]+px)[^;]*", r"font-size: \1", value) + (
                     "; font-weight: 600" if "font: bold" in value or "font: 700" in value else ""

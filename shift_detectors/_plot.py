@@ -1,275 +1,688 @@
-"""Pictures of a report, each drawn by one small function on the axes it is given.
-
-Figures are made without pyplot: no backend is chosen, nothing is registered, no setting of matplotlib
-outlives the call. The source is always a filled blue shape, the target an orange outline, so that they can
-be told apart in grey, too.
-"""
+"""Pictures of a report, one display for each of its parts, and all of them on one figure."""
 
 from __future__ import annotations
 
-import io
-import math
 import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from . import _text as words
-from ._results import DomainMap, FeatureShift, FeatureSummary, Impact, Overlap, PriorEstimate
-from ._style import FAINT, INK, SOURCE, TARGET, style
+from ._display import (
+    Display,
+    Row,
+    as_number,
+    as_percent,
+    as_points,
+    draw_histogram,
+    draw_points,
+    draw_rows,
+    hide_counts,
+    name_rows,
+    need,
+)
+from ._errors import InputError
+from ._results import DomainMap, FeatureShift, FeatureSummary, Impact, Overlap, PriorEstimate, ShiftTestResult
+from ._style import FAINT, INK, SOURCE, TARGET
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from ._report import ShiftReport
 
 MAX_CLASSES = 12  # classes drawn, those that changed most
 MAX_CENTROIDS = 10  # classes whose centre is named on the map
+POWERS = (0.5, 0.8, 0.95)
+PROPENSITY_BINS = 30
 
 
-class ReportFigure(Figure):
-    """A matplotlib figure that a notebook shows without pyplot."""
+class EffectsDisplay(Display):
+    """What differs, and how much: the effect size of every quantity, with its interval.
 
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png")
-        return buffer.getvalue()
+    Filled where source and target differ. The grey band runs from "equal" to the smallest effect that matters. What
+    the data cannot say stands as a line of its own.
 
+    Parameters
+    ----------
+    report : ShiftReport
 
-@dataclass(frozen=True)
-class Row:
-    """One row of `draw_rows`: a value with its interval, filled when it counts, or a remark in its place."""
+    Attributes
+    ----------
+    tests : tuple of ShiftTestResult
+        The decisive test of every quantity.
+    ax_, figure_
+        See `plot`.
 
-    label: str
-    value: float | None
-    ci: tuple[float, float] | None = None
-    note: str = ""
-    color: str = INK
-    filled: bool = True
-    grey: tuple[float, float] | None = None
-    zero: float | None = None
-    remark: str = ""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One panel of a figure: ``draw(ax, *arguments)``, one or more columns wide."""
-
-    title: str
-    draw: Callable[..., Axes]
-    arguments: tuple
-    columns: int = 1
-
-
-def draw_rows(ax: Axes, rows: Sequence[Row], xlabel: str, limits: tuple[float, float] | None = None) -> Axes:
-    """Draw values with intervals, one row each: grey band where a value is negligible, note on the right."""
-    for k, row in enumerate(rows):
-        if row.grey is not None:
-            ax.barh(k, row.grey[1] - row.grey[0], left=row.grey[0], height=0.62, color=FAINT, alpha=0.28, lw=0)
-        if row.zero is not None:
-            ax.plot([row.zero] * 2, [k - 0.31, k + 0.31], color=FAINT, lw=1.2)
-        if row.value is not None and math.isfinite(row.value):
-            if row.ci is not None and np.isfinite(row.ci).all():
-                ax.plot(row.ci, [k, k], color=row.color, lw=2.2, solid_capstyle="round", zorder=2)
-            face = row.color if row.filled else "white"
-            ax.plot(row.value, k, "o", ms=6.5, mfc=face, mec=row.color, mew=1.4, zorder=3)
-        ax.text(0.01, k, row.remark, transform=ax.get_yaxis_transform(), va="center", fontsize=8, parse_math=False)
-        ax.text(1.02, k, row.note, transform=ax.get_yaxis_transform(), va="center", fontsize=8, parse_math=False)
-    ax.set_yticks(range(len(rows)), [row.label for row in rows], parse_math=False)
-    ax.set_ylim(max(len(rows), 1) - 0.45, -0.55)
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
-    ax.xaxis.set_major_locator(MaxNLocator(4))
-    if limits is not None:
-        low, high = ax.get_xlim()
-        ax.set_xlim(min(low, limits[0]), max(high, limits[1]))
-    ax.set_xlabel(xlabel)
-    return ax
-
-
-def draw_tests(ax: Axes, report: ShiftReport) -> Axes:
-    """Effect size per quantity with its interval; filled where a difference counts.
-
-    The grey band runs from "equal" to the smallest effect of interest.
+    Examples
+    --------
+    >>> from shift_detectors import diagnose
+    >>> rng = np.random.default_rng(0)
+    >>> report = diagnose(rng.normal(size=(100, 2)), None, rng.normal(size=(80, 2)) + 1, random_state=0)
+    >>> EffectsDisplay.from_report(report).ax_.get_xlabel()
+    'effect size (filled: differs, grey: too small to matter)'
     """
-    rows = []
-    for test in words.decisive_tests(report):
-        effect, note, outcome = test.effect, words.pvalue(test.pvalue), words.outcome(report, test)
-        if effect is None or test.quantity == "label-shift fit":  # a question of fit, not of size
-            rows.append(Row(test.quantity, None, note=note, remark=outcome))
-            continue
-        zero = words.NO_EFFECT.get(effect.name, 0.0)
-        least = report.min_effect.get(effect.name)
-        rows.append(
-            Row(
-                f"{test.quantity}\n{textwrap.fill(words.clean(effect.name), 24)}",
-                effect.value,
-                effect.ci,
-                note,
-                filled=outcome == "differs",
-                grey=None if least is None else (zero if effect.value >= zero else 2 * zero - least, least),
-                zero=zero,
+
+    title = "What differs, and how much"
+    domains: ClassVar[bool] = False
+
+    def __init__(self, report: ShiftReport):
+        self.report = report
+        self.tests: tuple[ShiftTestResult, ...] = words.decisive_tests(report)
+
+    @classmethod
+    def from_report(cls, report: ShiftReport, *, ax: Any = None) -> EffectsDisplay:
+        """Draw the tests of a report."""
+        return cls(report).plot(ax)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        return 4.4, 0.75 + 0.45 * (len(self.tests) + len(self.report.verdict.untestable))
+
+    @property
+    def alt(self) -> str:
+        found = [f"{t.quantity}: {words.outcome(self.report, t)} {words.effect_text(t.effect)}" for t in self.tests]
+        return f"Effect size of every quantity. {'; '.join(found)}."
+
+    def _draw(self, ax: Axes) -> None:
+        report, rows = self.report, []
+        for test in self.tests:
+            effect, note, outcome = test.effect, words.pvalue(test.pvalue), words.outcome(report, test)
+            if effect is None or test.quantity == "label-shift fit":  # a question of fit, not of size
+                rows.append(Row(test.quantity, None, note=note, remark=outcome))
+                continue
+            zero = words.NO_EFFECT.get(effect.name, 0.0)
+            least = report.min_effect.get(effect.name)
+            rows.append(
+                Row(
+                    f"{test.quantity}\n{textwrap.fill(words.clean(effect.name), 24)}",
+                    effect.value,
+                    effect.ci,
+                    note,
+                    filled=outcome == "differs",
+                    grey=None if least is None else (zero if effect.value >= zero else 2 * zero - least, least),
+                    zero=zero,
+                )
             )
-        )
-    rows += [Row(q, None, remark="cannot be seen in these data, cannot be excluded") for q in report.verdict.untestable]
-    return draw_rows(ax, rows, "effect size (filled: differs, grey: too small to matter)", (0, 1))
+        unknown = "cannot be seen in these data, cannot be excluded"
+        rows += [Row(quantity, None, remark=unknown) for quantity in report.verdict.untestable]
+        draw_rows(ax, rows, "effect size (filled: differs, grey: too small to matter)", (0, 1))
 
 
-def draw_feature(ax: Axes, summary: FeatureSummary, shift: FeatureShift | None = None) -> Axes:
-    """Distributions of one feature: source filled, target outlined; title and change above."""
-    if summary.kind == "categorical":
-        _paired_bars(ax, [words.clean(name, 18) for name in summary.bins], summary.source, summary.target)
-    else:
+class FeatureDisplay(Display):
+    """The distribution of one feature in source and target.
+
+    Parameters
+    ----------
+    summary : FeatureSummary
+    shift : FeatureShift, optional
+        What changed, for the line below the title.
+
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
+
+    Examples
+    --------
+    >>> from shift_detectors._results import FeatureSummary
+    >>> summary = FeatureSummary("ward", "categorical", ("a", "b"), np.array([0.5, 0.5]), np.array([0.2, 0.8]))
+    >>> [label.get_text() for label in FeatureDisplay(summary).plot().ax_.get_yticklabels()]
+    ['a', 'b']
+    """
+
+    def __init__(self, summary: FeatureSummary, shift: FeatureShift | None = None):
+        self.summary = summary
+        self.shift = shift
+
+    @classmethod
+    def from_report(cls, report: ShiftReport, feature: str | None = None, *, ax: Any = None) -> FeatureDisplay:
+        """Draw a feature of a report, without a name the most important one."""
+        drawable = drawable_features(report)
+        if not drawable:
+            raise InputError("a report without features", "one that compared features", "Draw OverlapDisplay.")
+        chosen = [pair for pair in drawable if feature is None or pair[0].feature == feature]
+        if not chosen:
+            names = ", ".join(repr(shift.feature) for shift, _ in drawable[:5])
+            raise InputError(f"feature={feature!r}", f"a feature of the report, such as {names}")
+        shift, summary = chosen[0]
+        return cls(summary, shift).plot(ax)
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        return words.squeeze(self.summary.feature, 34)
+
+    @property
+    def subtitle(self) -> str:  # type: ignore[override]
+        if self.shift is None:
+            return ""
+        return words.clean(self.shift.direction or words.effect_text(self.shift.effect), 46)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        rows = len(self.summary.bins) if self.summary.kind == "categorical" else 0
+        return 3.1, max(1.75, 0.5 + 0.19 * rows)
+
+    @property
+    def alt(self) -> str:
+        change = "" if self.shift is None else f": {words.feature_line(self.shift)}"
+        return f"Distribution of {words.clean(self.summary.feature)} in source and target{change}."
+
+    def _draw(self, ax: Axes) -> None:
+        summary = self.summary
+        if summary.kind == "categorical":
+            names = [words.squeeze(name, 20) for name in summary.bins]
+            rows = np.arange(len(names))
+            ax.barh(rows, summary.source, 0.72, color=SOURCE, alpha=0.4, lw=0)
+            ax.barh(rows, summary.target, 0.72, fill=False, edgecolor=TARGET, lw=1.7)
+            name_rows(ax, names, fontsize=8 if len(names) <= 8 else 7)
+            ax.locator_params(axis="x", nbins=4)
+            ax.xaxis.set_major_formatter(as_percent)
+            return
         edges = np.asarray(summary.bins, float)
-        ax.stairs(summary.source, edges, fill=True, color=SOURCE, alpha=0.4, lw=0)
-        ax.stairs(summary.source, edges, color=SOURCE, lw=0.8)
-        ax.stairs(summary.target, edges, color=TARGET, lw=1.7)
-        ax.set_yticks([])
-        ax.spines["left"].set_visible(False)
-        ax.set_ylim(bottom=0)
+        draw_histogram(ax, summary.source, edges, SOURCE, fill=True)
+        draw_histogram(ax, summary.target, edges, TARGET, fill=False)
+        hide_counts(ax)
         whole = bool(np.all(np.mod(edges, 1) == 0.5))  # bins of whole numbers
-        ax.xaxis.set_major_locator(MaxNLocator(3 if summary.kind == "datetime" else 4, integer=whole))
+        ax.locator_params(axis="x", nbins=3 if summary.kind == "datetime" else 4, integer=whole)
         if summary.kind == "datetime":
-            ax.xaxis.set_major_formatter(FuncFormatter(_date))
-    if shift is not None:
-        lines = [words.clean(summary.feature, 34)]
-        ax.set_title(lines[0], parse_math=False, pad=16, fontsize=9.5)
-        ax.annotate(
-            words.clean(shift.direction or words.effect_text(shift.effect), 46),
-            (0, 1),
-            (0, 4),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            fontsize=8,
-            parse_math=False,
-        )
-    return ax
+            ax.xaxis.set_major_formatter(_date)
 
 
-def _paired_bars(ax: Axes, names: list[str], source: np.ndarray, target: np.ndarray) -> None:
-    rows = np.arange(len(names))
-    ax.barh(rows, source, 0.72, color=SOURCE, alpha=0.4, lw=0)
-    ax.barh(rows, target, 0.72, fill=False, edgecolor=TARGET, lw=1.7)
-    ax.set_yticks(rows, names, parse_math=False, fontsize=8 if len(names) <= 8 else 7)
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.tick_params(axis="y", length=0)
-    ax.xaxis.set_major_locator(MaxNLocator(4))
-    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-
-
-def _date(seconds: float, _position: int) -> str:
+def _date(seconds: float, _position: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d")
 
 
-def draw_overlap(ax: Axes, overlap: Overlap) -> Axes:
-    """Histograms of the cross-fitted probability of being a target row, both sides."""
-    edges = np.linspace(0, 1, 31)
-    for values, color, fill in (
-        (overlap.propensity_source, SOURCE, True),
-        (overlap.propensity_target, TARGET, False),
-    ):
-        if len(values):
-            shares = np.histogram(values, edges)[0] / len(values)
-            if fill:
-                ax.stairs(shares, edges, fill=True, color=color, alpha=0.4, lw=0)
-            ax.stairs(shares, edges, color=color, lw=0.8 if fill else 1.7)
-    ax.set_xlim(0, 1)
-    ax.set_yticks([])
-    ax.spines["left"].set_visible(False)
-    ax.set_xlabel("probability of being a target row")
-    return ax
+class OverlapDisplay(Display):
+    """Do the domains overlap? Histograms of the cross-fitted probability of being a target row.
+
+    Parameters
+    ----------
+    overlap : Overlap
+
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
+
+    Examples
+    --------
+    >>> from shift_detectors._results import Effect, Overlap
+    >>> propensity = np.array([0.2, 0.3, 0.4]), np.array([0.6, 0.7])
+    >>> OverlapDisplay(Overlap(2.0, 0.67, Effect("domain AUC", 1.0), 0.0, 0.4, *propensity)).plot().ax_.get_xlabel()
+    'probability of being a target row'
+    """
+
+    title = "Overlap"
+
+    def __init__(self, overlap: Overlap):
+        self.overlap = overlap
+
+    @classmethod
+    def from_report(cls, report: ShiftReport, *, ax: Any = None) -> OverlapDisplay:
+        """Draw the overlap that a report found."""
+        return cls(report.overlap).plot(ax)
+
+    @property
+    def alt(self) -> str:
+        return (
+            "Histograms of the probability of being a target row, for source and target rows; "
+            f"{words.effect_text(self.overlap.domain_auc)}."
+        )
+
+    def _draw(self, ax: Axes) -> None:
+        edges = np.linspace(0, 1, PROPENSITY_BINS + 1)
+        sides = (self.overlap.propensity_source, SOURCE, True), (self.overlap.propensity_target, TARGET, False)
+        for values, color, fill in sides:
+            if len(values):
+                draw_histogram(ax, np.histogram(values, edges)[0] / len(values), edges, color, fill)
+        hide_counts(ax)
+        ax.set_xlim(0, 1)
+        ax.set_xlabel("probability of being a target row")
 
 
-def draw_prior(ax: Axes, prior: PriorEstimate) -> Axes:
-    """Class frequencies of source and target with the target's interval, the classes that changed most."""
-    order = np.argsort(-np.abs(prior.target - prior.source), kind="stable")[:MAX_CLASSES]
-    order = np.sort(order)
-    for k, c in enumerate(order):
-        ax.plot([prior.source[c], prior.target[c]], [k, k], color=FAINT, lw=1, zorder=1)
-        ax.plot(prior.source[c], k, "o", ms=7, color=SOURCE, alpha=0.75, mew=0, zorder=2)
-        if np.isfinite(prior.ci[c]).all():
-            ax.plot(prior.ci[c], [k, k], color=TARGET, lw=2.2, solid_capstyle="round", zorder=3)
-        ax.plot(prior.target[c], k, "D", ms=5.5, mfc="white", mec=TARGET, mew=1.6, zorder=4)
-    names = [words.clean(prior.classes[c], 18) for c in order]
-    ax.set_yticks(range(len(order)), names, parse_math=False)
-    ax.set_ylim(len(order) - 0.4, -0.6)
-    ax.set_xlim(left=min(0, ax.get_xlim()[0]))
-    ax.tick_params(axis="y", length=0)
-    ax.xaxis.set_major_locator(MaxNLocator(4))
-    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    left_out = len(prior.classes) - len(order)
-    ax.set_xlabel("share of rows" + (f" ({left_out} classes that changed less not drawn)" if left_out else ""))
-    return ax
+class WeightsDisplay(Display):
+    """What weighting would do to the source rows: how many of them get which weight, on a logarithmic scale.
+
+    Right of 1 are the rows that look like the target. Few rows far to the right: a weighted model rests on them.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_source,)
+        Non-negative; drawn in multiples of their mean.
+    subtitle : str, optional
+        The line below the title. None: what the weighted rows are worth.
+
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
+
+    Examples
+    --------
+    >>> WeightsDisplay(np.array([0.5, 0.5, 2.0])).plot().ax_.get_xscale()
+    'log'
+    """
+
+    title = "Weights of the source rows"
+    domains: ClassVar[bool] = False
+
+    def __init__(self, weights: np.ndarray, subtitle: str | None = None):
+        self.weights = np.asarray(weights, float) / np.mean(weights)
+        ess = self.weights.sum() ** 2 / (self.weights @ self.weights) / len(self.weights)
+        self.subtitle = (
+            f"They are worth {words.share(ess)} of as many unweighted rows" if subtitle is None else subtitle
+        )
+
+    @classmethod
+    def from_report(cls, report: ShiftReport, *, ax: Any = None) -> WeightsDisplay:
+        """Draw the weights that the report's propensities give the source rows."""
+        overlap = report.overlap
+        if not len(overlap.propensity_source):
+            raise InputError("a report without propensities", "a report of diagnose", "Call diagnose again.")
+        return cls(*_weights(overlap)).plot(ax)
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> WeightsDisplay:
+        """Draw the `weights_` of a fitted ratio or `ImportanceWeighting`."""
+        weights = getattr(estimator, "weights_", None)
+        if weights is None:
+            raise InputError(f"{type(estimator).__name__} has no weights_", "a fitted ratio or ImportanceWeighting")
+        return cls(weights).plot(ax)
+
+    @property
+    def alt(self) -> str:
+        low, middle, high = np.quantile(self.weights, [0, 0.5, 1])
+        return (
+            f"Histogram of the source rows' weights, from {words.number(low)} to {words.number(high)} times the mean, "
+            f"median {words.number(middle)}. {self.subtitle}."
+        )
+
+    def _draw(self, ax: Axes) -> None:
+        positive = self.weights[self.weights > 0]
+        low = max(positive.min(), 1e-3)  # what is lighter counts as that: it has no say
+        high = max(positive.max(), 1.01, low * 1.01)
+        edges = np.geomspace(min(low, 0.99), high, PROPENSITY_BINS + 1)
+        counts = np.histogram(np.clip(self.weights, edges[0], edges[-1]), edges)[0]
+        draw_histogram(ax, counts / len(self.weights), edges, SOURCE, fill=True)
+        ax.axvline(1, color=FAINT, lw=1.2)
+        ax.set_xscale("log")
+        ticks = [t for t in (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000) if low <= t <= high]
+        ax.set_xticks(ticks if len(ticks) <= 6 else [t for t in ticks if np.log10(t) % 1 == 0])
+        ax.set_xticks([], minor=True)
+        ax.xaxis.set_major_formatter(as_number)
+        hide_counts(ax)
+        ax.set_xlabel("weight, in multiples of the mean")
 
 
-def draw_impact(ax: Axes, impact: Impact) -> Axes:
-    """Performance of the model on the source and, observed or estimated, on the target."""
-    rows = [Row("source", impact.source.value, impact.source.ci, color=SOURCE)]
-    if impact.target is not None:
-        rows.append(Row("target, labelled rows", impact.target.value, impact.target.ci, color=TARGET))
-    rows += [Row(words.clean(e.method, 26), e.value, e.ci, color=TARGET, filled=False) for e in impact.estimates]
-    return draw_rows(ax, rows, words.clean(impact.metric))
+def _weights(overlap: Overlap) -> tuple[np.ndarray, str]:
+    """Weights of the drawn source rows, and what they are worth by all of them."""
+    from ._overlap import importance_weights
+
+    source = np.clip(overlap.propensity_source, 1e-9, 1 - 1e-9)
+    subtitle = (
+        f"They are worth {overlap.effective_sample_size:,.0f} unweighted rows ({words.share(overlap.ess_fraction)})"
+    )
+    return importance_weights(source, len(source)), subtitle
 
 
-def draw_map(ax: Axes, domain_map: DomainMap) -> Axes:
-    """Both samples on the first two principal components; centres of the source classes by name."""
-    source, target = domain_map.source, domain_map.target
-    look: dict[str, Any] = {"s": 11, "lw": 0.5, "rasterized": True}
-    ax.scatter(*source.T, color=SOURCE, alpha=0.45, **look)
-    ax.scatter(*target.T, facecolors="none", edgecolors=TARGET, alpha=0.7, **(look | {"lw": 0.8}))
-    for label, (x0, x1) in _centres(domain_map).items():
-        box = {"boxstyle": "round,pad=0.2", "fc": "white", "ec": SOURCE, "lw": 0.8, "alpha": 0.9}
-        ax.text(x0, x1, label, bbox=box, color=SOURCE, ha="center", va="center", fontsize=8, parse_math=False)
-    first, second = domain_map.explained
-    ax.set_xlabel(f"first component ({words.share(first)} of variance)")
-    ax.set_ylabel(f"second ({words.share(second)})")
-    ax.set_xticks([])
-    ax.set_yticks([])
-    return ax
+class PriorDisplay(Display):
+    """Class frequencies of source and target, with the target's interval; the classes that changed most.
+
+    Parameters
+    ----------
+    prior : PriorEstimate
+
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
+
+    Examples
+    --------
+    >>> from shift_detectors._results import PriorEstimate
+    >>> prior = PriorEstimate(("a", "b"), np.array([0.5, 0.5]), np.array([0.2, 0.8]), np.zeros((2, 2)), "MLLS")
+    >>> PriorDisplay(prior).plot().ax_.get_xlabel()
+    'share of rows'
+    """
+
+    def __init__(self, prior: PriorEstimate):
+        self.prior = prior
+
+    @classmethod
+    def from_report(cls, report: ShiftReport, *, ax: Any = None) -> PriorDisplay:
+        """Draw the class frequencies of a report."""
+        return cls(need(report, "prior", "Pass y_source with classes to diagnose.")).plot(ax)
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> PriorDisplay:
+        """Draw the `prior_` of a fitted `PriorCorrection`, `MLLS`, `BBSE` or `RLLS`."""
+        if not all(hasattr(estimator, name) for name in ("prior_", "source_prior_", "confidence_interval_")):
+            raise InputError(
+                f"{type(estimator).__name__} has no prior_", "a fitted PriorCorrection, MLLS, BBSE or RLLS"
+            )
+        method = getattr(estimator, "prior", estimator)
+        name = "MLLS" if method is None else type(method).__name__ if hasattr(method, "fit") else "given"
+        classes = tuple(np.asarray(estimator.classes_).tolist())
+        return cls(
+            PriorEstimate(classes, estimator.source_prior_, estimator.prior_, estimator.confidence_interval_, name)
+        ).plot(ax)
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        return f"Class frequencies ({self.prior.method})"
+
+    @property
+    def size(self) -> tuple[float, float]:
+        return 4.4, 0.8 + 0.36 * min(len(self.prior.classes), MAX_CLASSES)
+
+    @property
+    def alt(self) -> str:
+        return words.prior_sentence(self.prior)
+
+    def _draw(self, ax: Axes) -> None:
+        prior = self.prior
+        order = np.sort(np.argsort(-np.abs(prior.target - prior.source), kind="stable")[:MAX_CLASSES])
+        for k, c in enumerate(order):
+            ax.plot([prior.source[c], prior.target[c]], [k, k], color=FAINT, lw=1, zorder=1)
+            ax.plot(prior.source[c], k, "o", ms=7, color=SOURCE, alpha=0.75, mew=0, zorder=2)
+            if np.isfinite(prior.ci[c]).all():
+                ax.plot(prior.ci[c], [k, k], color=TARGET, lw=2.2, solid_capstyle="round", zorder=3)
+            ax.plot(prior.target[c], k, "D", ms=5.5, mfc="white", mec=TARGET, mew=1.6, zorder=4)
+        name_rows(ax, [words.squeeze(prior.classes[c]) for c in order])
+        ax.set_xlim(left=min(0, ax.get_xlim()[0]))
+        ax.locator_params(axis="x", nbins=4)
+        ax.xaxis.set_major_formatter(as_percent)
+        left_out = len(prior.classes) - len(order)
+        ax.set_xlabel("share of rows" + (f"\n({left_out} classes that changed less not drawn)" if left_out else ""))
 
 
-def _centres(domain_map: DomainMap) -> dict[str, np.ndarray]:
-    """Centres of the source classes by name; none for many classes or where the names would collide."""
-    y = domain_map.y_source
+class ImpactDisplay(Display):
+    """Performance of the model on the source and, observed or estimated, on the target.
+
+    Parameters
+    ----------
+    impact : Impact
+
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
+
+    Examples
+    --------
+    >>> from shift_detectors._results import Impact, PerformanceEstimate
+    >>> impact = Impact("accuracy", PerformanceEstimate("source rows", "accuracy", 0.9, (0.88, 0.92), ""))
+    >>> ImpactDisplay(impact).plot().ax_.get_xlabel()
+    'accuracy'
+    """
+
+    title = "Performance of the model"
+
+    def __init__(self, impact: Impact):
+        self.impact = impact
+
+    @classmethod
+    def from_report(cls, report: ShiftReport, *, ax: Any = None) -> ImpactDisplay:
+        """Draw what a shift does to the model that `diagnose` was given."""
+        return cls(need(report, "impact", "Pass a fitted estimator to diagnose.")).plot(ax)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        return 4.4, 0.8 + 0.36 * (1 + (self.impact.target is not None) + len(self.impact.estimates))
+
+    @property
+    def alt(self) -> str:
+        return " ".join(words.impact_sentences(self.impact))
+
+    def _draw(self, ax: Axes) -> None:
+        impact = self.impact
+        rows = [Row("source", impact.source.value, impact.source.ci, color=SOURCE)]
+        if impact.target is not None:
+            rows.append(Row("target, labelled rows", impact.target.value, impact.target.ci, color=TARGET))
+        rows += [Row(words.clean(e.method, 30), e.value, e.ci, color=TARGET, filled=False) for e in impact.estimates]
+        draw_rows(ax, rows, words.clean(impact.metric))
+
+
+class LossSplitDisplay(Display):
+    """Why does the model lose? Its loss from source to target, split into a p(x) and a p(y|x) part.
+
+    Each bar starts where the one above ends; the line is the 95 % interval of its length.
+
+    Parameters
+    ----------
+    impact : Impact
+        With target labels: both parts are there.
+
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
+
+    Examples
+    --------
+    >>> from shift_detectors._results import Effect, Impact, PerformanceEstimate
+    >>> accuracy = [PerformanceEstimate("", "accuracy", value, None, "") for value in (0.9, 0.8)]
+    >>> parts = Effect("p(x) part", 0.08, (0.05, 0.11)), Effect("p(y|x) part", 0.02, (-0.01, 0.05))
+    >>> LossSplitDisplay(Impact("accuracy", *accuracy, (), *parts)).plot().ax_.get_xlabel()
+    'error rate'
+    """
+
+    title = "Where the loss comes from"
+
+    def __init__(self, impact: Impact):
+        if impact.target is None or impact.p_x_part is None or impact.p_y_given_x_part is None:
+            raise InputError(
+                "an impact without its two parts", "one measured with target labels", "Pass y_target to diagnose."
+            )
+        self.impact = impact
+        ends = np.array([impact.source.value, impact.target.value])
+        self.loss_source, self.loss_target = 1 - ends if impact.metric == "accuracy" else ends
+        self.parts = impact.p_x_part, impact.p_y_given_x_part
+
+    @classmethod
+    def from_report(cls, report: ShiftReport, *, ax: Any = None) -> LossSplitDisplay:
+        """Draw the split of the loss that a report with an estimator and target labels has."""
+        return cls(need(report, "impact", "Pass a fitted estimator to diagnose.")).plot(ax)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        return 4.4, 2.1
+
+    @property
+    def alt(self) -> str:
+        return words.split_sentence(*self.parts)
+
+    def _draw(self, ax: Axes) -> None:
+        at = [self.loss_source, self.loss_source + self.parts[0].value, self.loss_target]
+        for k, value, color, face in ((0, at[0], SOURCE, SOURCE), (3, at[2], TARGET, TARGET)):
+            ax.plot(value, k, "o", ms=7, mfc=face, mec=color, zorder=3)
+        for k, (start, part) in enumerate(zip(at, self.parts, strict=False), start=1):
+            ax.barh(k, part.value, left=start, height=0.42, color=FAINT, alpha=0.55, lw=0)
+            if part.ci is not None and np.isfinite(part.ci).all():
+                ax.plot(start + np.array(part.ci), [k, k], color=INK, lw=1.6, solid_capstyle="round")
+            ax.text(
+                1.02,
+                k,
+                words.signed(part),
+                transform=ax.get_yaxis_transform(),
+                va="center",
+                fontsize=8,
+                parse_math=False,
+            )
+        for k, value in enumerate(at):
+            ax.plot([value, value], [k, k + 1], color=FAINT, lw=1, zorder=0)
+        name_rows(ax, ["source", "due to p(x)", "due to p(y|x)", "target"])
+        ax.spines["left"].set_visible(False)
+        ax.use_sticky_edges = False
+        ax.margins(x=0.08)
+        ax.locator_params(axis="x", nbins=4)
+        ax.set_xlabel("error rate" if self.impact.metric == "accuracy" else words.clean(self.impact.metric))
+
+
+class LabelBudgetDisplay(Display):
+    """How many labelled target rows would reveal a change of p(y|x) of which size?
+
+    One curve for each power, the probability of seeing the change. Where the target has no more rows the ground is
+    grey.
+
+    Parameters
+    ----------
+    effects : ndarray of shape (k,)
+        Changes of p(y|x): of a class probability, or in standard deviations of y.
+    labels : dict of float to ndarray of shape (k,)
+        By power: rows with labels that would reveal them.
+    n_target, n_labelled : int
+        Rows of the target, and how many of them have a label.
+    task : str
+
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
+
+    Examples
+    --------
+    >>> effects = np.array([0.05, 0.1, 0.2])
+    >>> LabelBudgetDisplay(effects, {0.8: 2 / effects**2}, 500, 0, "classification").plot().ax_.get_xlabel()
+    'labelled target rows'
+    """
+
+    title = "Labels that would show a change of p(y|x)"
+    domains: ClassVar[bool] = False
+
+    def __init__(self, effects: np.ndarray, labels: dict[float, np.ndarray], n_target: int, n_labelled: int, task: str):
+        self.effects = effects
+        self.labels = labels
+        self.n_target = n_target
+        self.n_labelled = n_labelled
+        self.task = task
+
+    @classmethod
+    def from_report(cls, report: ShiftReport, *, ax: Any = None) -> LabelBudgetDisplay:
+        """Draw the label budget of a report."""
+        return cls._of(report).plot(ax)
+
+    @classmethod
+    def _of(cls, report: ShiftReport) -> LabelBudgetDisplay:
+        """The display of a report, not drawn yet."""
+        task = need(report, "task", "Pass y_source to diagnose.")
+        effects = np.geomspace(0.02, 0.4, 60)
+        labels = {p: np.array([report.label_budget(p, e).labels for e in effects]) for p in POWERS}
+        return cls(effects, labels, report.n_target, report.n_labelled, task)
+
+    @property
+    def alt(self) -> str:
+        k = np.abs(self.effects - 0.1).argmin()
+        found = [f"{labels[k]:,} with power {words.share(power)}" for power, labels in self.labels.items()]
+        return (
+            f"Labelled target rows that would reveal a change of p(y|x) by {self.effects[k]:.2g}: {', '.join(found)}."
+        )
+
+    def _draw(self, ax: Axes) -> None:
+        for k, (power, labels) in enumerate(self.labels.items()):
+            main = power == 0.8
+            ax.plot(labels, self.effects, color=INK if main else FAINT, lw=1.8 if main else 1.2)
+            at = int(np.abs(self.effects - (0.33, 0.3, 0.27)[k % 3] / 0.4 * self.effects[-1]).argmin())
+            ax.text(
+                labels[at], self.effects[at], words.share(power), ha="center", va="center", fontsize=8,
+                bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"},
+            )  # fmt: skip
+        few = min(labels[-1] for labels in self.labels.values())
+        many = max(self.n_target, *(int(labels[len(labels) // 3]) for labels in self.labels.values()))
+        ax.set_xlim(max(few * 0.8, 0.8), many * (1.3 if many > self.n_target else 2))
+        ax.set_ylim(0, self.effects[-1] * 1.05)
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(as_number)
+        ax.set_xticks([], minor=True)
+        right = ax.get_xlim()[1]
+        ax.axvspan(self.n_target, right, color=FAINT, alpha=0.25, lw=0)
+        ax.axvline(self.n_target, color=FAINT, lw=1)
+        # the words stand where no curve is: above them where they are low, else below
+        seen = max(np.interp(self.n_target, labels[::-1], self.effects[::-1]) for labels in self.labels.values())
+        self._mark(ax, self.n_target, "target rows", seen < 0.6 * self.effects[-1], self.n_target < right / 8)
+        if 0 < self.n_labelled < self.n_target:
+            ax.axvline(self.n_labelled, color=TARGET, lw=1.6)
+            self._mark(ax, self.n_labelled, "labelled", False, False)
+        if self.task == "classification":
+            ax.yaxis.set_major_formatter(as_points)
+            ax.set_ylabel("change, in points")
+        else:
+            ax.set_ylabel("change, in sd of y")
+        ax.set_xlabel("labelled target rows")
+
+    def _mark(self, ax: Axes, rows: int, name: str, top: bool, after: bool) -> None:
+        at, offset = (rows, float(top)), (3 if after else -3, -3 if top else 3)
+        ax.annotate(
+            f"{rows:,} {name}", at, offset, ("data", "axes fraction"), "offset points", fontsize=8,
+            ha="left" if after else "right", va="top" if top else "bottom",
+        )  # fmt: skip
+
+
+class DomainMapDisplay(Display):
+    """Rows of both samples on their first two principal components; centres of the source classes by name.
+
+    Parameters
+    ----------
+    domain_map : DomainMap
+
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
+
+    Examples
+    --------
+    >>> from shift_detectors._results import DomainMap
+    >>> rng = np.random.default_rng(0)
+    >>> rows = DomainMap(rng.normal(size=(50, 2)), rng.normal(size=(40, 2)), None, (0.6, 0.3))
+    >>> DomainMapDisplay(rows).plot().ax_.get_xlabel()
+    'first component (60% of variance)'
+    """
+
+    title = "Rows of both samples"
+
+    def __init__(self, domain_map: DomainMap):
+        self.domain_map = domain_map
+
+    @classmethod
+    def from_report(cls, report: ShiftReport, *, ax: Any = None) -> DomainMapDisplay:
+        """Draw the map of a report."""
+        return cls(need(report, "domain_map", "Call diagnose again.")).plot(ax)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        return 4.4, 3.2
+
+    @property
+    def alt(self) -> str:
+        return "Rows of source and target on the first two principal components."
+
+    def _draw(self, ax: Axes) -> None:
+        found = self.domain_map
+        draw_points(ax, found.source, found.target)
+        draw_centres(ax, found)
+        first, second = found.explained
+        ax.set_xlabel(f"first component ({words.share(first)} of variance)")
+        ax.set_ylabel(f"second ({words.share(second)})")
+
+
+def draw_centres(ax: Axes, found: DomainMap) -> None:
+    """Names of the source classes at their centres; none for many classes or where the names would collide."""
+    y = found.y_source
     classes = [] if y is None else sorted(set(y.tolist()), key=str)
     if y is None or not 2 <= len(classes) <= MAX_CENTROIDS:
-        return {}
-    centres = np.array([domain_map.source[y == c].mean(axis=0) for c in classes])
-    span = np.ptp(np.vstack([domain_map.source, domain_map.target]), axis=0)
+        return
+    centres = np.array([found.source[y == c].mean(axis=0) for c in classes])
+    span = np.ptp(np.vstack([found.source, found.target]), axis=0)
     apart = np.abs(centres[:, None] - centres) / np.where(span > 0, span, 1)
     clear = (apart > (0.25, 0.1)).any(axis=2) | np.eye(len(classes), dtype=bool)
-    return {words.clean(c, 14): centre for c, centre in zip(classes, centres, strict=True)} if clear.all() else {}
-
-
-def legend_handles() -> list:
-    """Handles of the legend: source and target."""
-    return [
-        Patch(facecolor=SOURCE, alpha=0.5, edgecolor=SOURCE, label="source"),
-        Patch(facecolor="none", edgecolor=TARGET, lw=1.7, label="target"),
-    ]
-
-
-def plot_report(report: ShiftReport) -> Figure:
-    """Draw verdict, effects, overlap, prior, impact, map and the most important features on one figure."""
-    panels = [
-        Panel("What differs, and how much", draw_tests, (report,), columns=2),
-        Panel("Overlap", draw_overlap, (report.overlap,)),
-    ]
-    if report.prior is not None:
-        panels.append(Panel(f"Class frequencies ({report.prior.method})", draw_prior, (report.prior,)))
-    if report.impact is not None:
-        panels.append(Panel("Performance of the model", draw_impact, (report.impact,)))
-    if report.domain_map is not None:
-        panels.append(Panel("Rows of both samples", draw_map, (report.domain_map,)))
-    room = 3 + -len(panels[2:]) % 3  # a row of features, and what is left of the row above
-    for shift, summary in drawable_features(report)[:room]:
-        panels.append(Panel("", draw_feature, (summary, shift)))
-    return assemble(words.headline(report), _subtitle(report), panels)
+    if clear.all():
+        box = {"boxstyle": "round,pad=0.2", "fc": "white", "ec": SOURCE, "lw": 0.8, "alpha": 0.9}
+        for c, (x0, x1) in zip(classes, centres, strict=True):
+            name = words.squeeze(c, 14)
+            ax.text(x0, x1, name, bbox=box, color=INK, ha="center", va="center", fontsize=8, parse_math=False)
 
 
 def drawable_features(report: ShiftReport) -> list[tuple[FeatureShift, FeatureSummary]]:
@@ -278,37 +691,35 @@ def drawable_features(report: ShiftReport) -> list[tuple[FeatureShift, FeatureSu
     return [(shift, summaries[shift.feature]) for shift in report.features if shift.feature in summaries]
 
 
+def report_displays(report: ShiftReport) -> dict[str, Display]:
+    """A display of every part that the report has, features apart, in the order in which they are shown."""
+    displays: dict[str, Display] = {"tests": EffectsDisplay(report), "overlap": OverlapDisplay(report.overlap)}
+    if len(report.overlap.propensity_source):
+        displays["weights"] = WeightsDisplay(*_weights(report.overlap))
+    if report.prior is not None:
+        displays["prior"] = PriorDisplay(report.prior)
+    if report.impact is not None:
+        displays["impact"] = ImpactDisplay(report.impact)
+        if report.impact.p_x_part is not None and report.impact.target is not None:
+            displays["split"] = LossSplitDisplay(report.impact)
+    if report.domain_map is not None:
+        displays["map"] = DomainMapDisplay(report.domain_map)
+    if report.task is not None:
+        displays["budget"] = LabelBudgetDisplay._of(report)
+    return displays
+
+
+def plot_report(report: ShiftReport) -> Figure:
+    """Draw verdict, effects, overlap, prior, impact, map and the most important features on one figure."""
+    from ._figure import Panel, assemble
+
+    displays = report_displays(report)
+    panels = [Panel(displays["tests"], columns=2), Panel(displays["overlap"])]
+    panels += [Panel(displays[name]) for name in ("prior", "impact", "split", "map") if name in displays]
+    room = 3 + -len(panels[2:]) % 3  # a row of features, and what is left of the row above
+    panels += [Panel(FeatureDisplay(summary, shift)) for shift, summary in drawable_features(report)[:room]]
+    return assemble(words.headline(report), _subtitle(report), panels)
+
+
 def _subtitle(report: ShiftReport) -> str:
     return f"Strength: {words.strength(report)}. {words.size_line(report)}. {report.verdict.explanation}"
-
-
-def assemble(title: str, subtitle: str, panels: Sequence[Panel], legend: bool = True) -> Figure:
-    """Put panels on rows of three columns under a headline."""
-    cells, row, column = [], 0, 0
-    for panel in panels:
-        if column + panel.columns > 3:
-            row, column = row + 1, 0
-        cells.append((row, column, panel))
-        column += panel.columns
-    heading = textwrap.wrap(words.clean(title, 200), 92)
-    body = textwrap.wrap(words.clean(subtitle, 1200), 175)
-    head = 0.3 * len(heading) + 0.19 * len(body) + 0.45
-    heights = [head, *[2.6] * (row + 1)]
-    with style():
-        figure = ReportFigure(figsize=(12, sum(heights)), facecolor="white", layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.13, h_pad=0.1)  # type: ignore[union-attr]
-        grid = figure.add_gridspec(row + 2, 3, height_ratios=heights, wspace=0, hspace=0)
-        top = figure.add_subfigure(grid[0, :], facecolor="none")
-        line = 0.3 * len(heading) / head
-        top.text(0.012, 0.93, "\n".join(heading), fontsize=15, fontweight="bold", va="top", parse_math=False)
-        top.text(0.012, 0.9 - line, "\n".join(body), va="top", linespacing=1.4, parse_math=False)
-        if legend:
-            top.legend(handles=legend_handles(), loc="lower left", bbox_to_anchor=(0.004, -0.02), ncols=2)
-        for row, column, panel in cells:
-            # a figure of its own, so that long labels in one panel take no room from the others
-            part = figure.add_subfigure(grid[row + 1, column : column + panel.columns], facecolor="none")
-            ax = part.add_subplot()
-            panel.draw(ax, *panel.arguments)
-            if panel.title:
-                ax.set_title(panel.title, parse_math=False)
-    return figure

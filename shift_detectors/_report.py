@@ -116,6 +116,28 @@ class ShiftReport:
         z = norm.isf(self.alpha / 2) + norm.ppf(power)
         return LabelBudget(max(1, int(-(-(z**2) * variance // effect**2))), effect, power, self.alpha)
 
+    def detectable_change(self, labels: int, power: float = 0.8) -> float:
+        """The smallest change of p(y|x) that so many labelled target rows would reveal: `label_budget` turned round.
+
+        Parameters
+        ----------
+        labels : int
+            Labelled target rows, drawn at random.
+        power : float
+            Probability of seeing the change.
+
+        Returns
+        -------
+        float
+            Change of a class probability, or of the mean of y in standard deviations of y.
+        """
+        from scipy.stats import norm
+
+        variance = 0.25 if self.label_variance is None else self.label_variance
+        z2 = float(norm.isf(self.alpha / 2) + norm.ppf(power)) ** 2
+        change = (z2 * variance / labels) ** 0.5
+        return max(change, z2 / (labels + z2)) if self.task == "classification" else change
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dict of everything in the report."""
         return to_plain(self)

@@ -8,6 +8,7 @@ from typing import Any
 SOURCE = "#0072B2"  # blue and vermilion of Okabe and Ito (2008): told apart with every kind of colour vision
 TARGET = "#D55E00"
 INK = "#1f2328"  # text and axes; the HTML page replaces it with its own ink, light or dark
+OTHERS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", INK)  # of the same eight: curves that are of neither domain
 FAINT = "#8b949e"  # reference lines and everything that is not data
 
 _SETTINGS: Any = {

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._report import ShiftReport
-    from ._results import Effect, FeatureShift, PerformanceEstimate, ShiftTestResult
+    from ._results import Effect, FeatureShift, Impact, PerformanceEstimate, PriorEstimate, ShiftTestResult
 
 WIDTH = 96
 TEXT_FEATURES = 3
+TEXT_NOTES = 3
 
 HEADLINES = {
     "none": "No shift found: source and target look alike",
@@ -49,6 +50,18 @@ def clean(text: object, width: int = 40) -> str:
     """
     line = printable(text)
     return line if len(line) <= width else line[: width - 1].rstrip() + "…"
+
+
+def squeeze(text: object, width: int = 22) -> str:
+    """A name of at most `width` characters that keeps its end: names are often told apart by it.
+
+    Examples
+    --------
+    >>> squeeze("blood pressure, evening 2", 18)
+    'blood pre…vening 2'
+    """
+    line = printable(text)
+    return line if len(line) <= width else f"{line[: width // 2]}…{line[width // 2 + 1 - width :]}"
 
 
 def printable(text: object) -> str:
@@ -149,18 +162,26 @@ def unknowns(report: ShiftReport) -> tuple[str, ...]:
 
 
 def budget_sentence(report: ShiftReport) -> str:
-    """How many target labels would settle whether p(y|x) changed."""
+    """How many target labels would settle whether p(y|x) changed, and what all of them would show if not that."""
     budget = report.label_budget()
-    size = (
-        f"{number(budget.effect)} standard deviations of the label"
-        if report.task == "regression"
-        else f"{100 * budget.effect:.0f} points of a class probability"
-    )
+    power = f"(power {share(budget.power)})"
+    if budget.labels <= report.n_target:
+        return (
+            f"About {budget.labels:,} randomly chosen target rows with labels would reveal a change of p(y|x) by "
+            f"{change_size(report, budget.effect)} {power}."
+        )
+    least = change_size(report, report.detectable_change(report.n_target, budget.power))
     return (
-        f"About {budget.labels:,} randomly chosen target rows with labels would reveal a change of p(y|x) by "
-        f"{size} (power {share(budget.power)})."
-        + (f" There are {report.n_target:,}." if report.n_target < budget.labels else "")
+        f"Labels of all {report.n_target:,} target rows would reveal a change of p(y|x) by {least} {power}; "
+        f"{change_size(report, budget.effect)} would take about {budget.labels:,}."
     )
+
+
+def change_size(report: ShiftReport, effect: float) -> str:
+    """A change of p(y|x) in words: points of a class probability, or standard deviations of the label."""
+    if report.task == "regression":
+        return f"{number(effect, 2)} standard deviations of the label"
+    return f"{100 * effect:.0f} points of a class probability"
 
 
 def outcome(report: ShiftReport, test: ShiftTestResult) -> str:
@@ -205,11 +226,8 @@ def overlap_sentence(report: ShiftReport) -> str:
     )
 
 
-def prior_sentence(report: ShiftReport, most: int = 2) -> str:
+def prior_sentence(prior: PriorEstimate, most: int = 2) -> str:
     """The classes whose frequency changed most: ``"'b' 20% -> 45% [41%, 49%]"``."""
-    prior = report.prior
-    if prior is None:
-        return ""
     change = abs(prior.target - prior.source)
     order = sorted(range(len(prior.classes)), key=lambda k: -change[k])
     shown = [
@@ -222,11 +240,8 @@ def prior_sentence(report: ShiftReport, most: int = 2) -> str:
     return f"Class frequencies ({prior.method}): {'; '.join(shown)}{more}{condition}."
 
 
-def impact_sentences(report: ShiftReport) -> tuple[str, ...]:
+def impact_sentences(impact: Impact) -> tuple[str, ...]:
     """What the shift does to the model."""
-    impact = report.impact
-    if impact is None:
-        return ()
     sentences = [f"On the source: {performance_text(impact.source)}."]
     if impact.target is not None:
         sentences.append(f"On the labelled target rows: {performance_text(impact.target)}.")
@@ -236,11 +251,13 @@ def impact_sentences(report: ShiftReport) -> tuple[str, ...]:
             f"On the target, estimated by {first.method}: {performance_text(first)}, if {first.assumption}."
         )
     if impact.p_x_part is not None and impact.p_y_given_x_part is not None:
-        sentences.append(
-            f"Of the change in loss, {signed(impact.p_x_part)} is due to p(x) and "
-            f"{signed(impact.p_y_given_x_part)} to p(y|x)."
-        )
+        sentences.append(split_sentence(impact.p_x_part, impact.p_y_given_x_part))
     return tuple(sentences)
+
+
+def split_sentence(p_x_part: Effect, p_y_given_x_part: Effect) -> str:
+    """Which part of the change of the loss is whose."""
+    return f"Of the change in loss, {signed(p_x_part)} is due to p(x) and {signed(p_y_given_x_part)} to p(y|x)."
 
 
 def signed(effect: Effect) -> str:
@@ -281,9 +298,10 @@ def report_to_text(report: ShiftReport) -> str:
         lines.append(f"  {test.quantity:<{width}}  {outcome(report, test)}: {numbers}")
     lines += item(overlap_sentence(report))
     if report.prior is not None:
-        lines += item(prior_sentence(report))
-    for sentence in impact_sentences(report):
-        lines += item(sentence)
+        lines += item(prior_sentence(report.prior))
+    if report.impact is not None:
+        for sentence in impact_sentences(report.impact):
+            lines += item(sentence)
     if report.separators:
         names = [clean(name, 24) for name in report.separators]
         shown = names if len(names) <= 4 else [*names[:4], f"{len(names) - 4} more"]
@@ -308,6 +326,11 @@ def report_to_text(report: ShiftReport) -> str:
         lines += ["", "What to do next"]
         for k, step in enumerate(report.next_steps[:3], 1):
             lines += item(step, f"  {k}. ")
+    if report.notes:
+        more = len(report.notes) - TEXT_NOTES
+        lines += ["", "Notes" + (f" (the first {TEXT_NOTES}, {more:,} more in report.notes)" if more > 0 else "")]
+        for note in report.notes[:TEXT_NOTES]:
+            lines += item(clean(note, 2 * WIDTH - 10))
     return "\n".join(lines)
 
 

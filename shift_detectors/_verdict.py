@@ -177,8 +177,10 @@ def unlabelled_verdict(
     return Verdict("covariate", "assumed", text, untestable)
 
 
-def next_steps(verdict: Verdict, n_labels: int | None, task: str | None) -> tuple[str, ...]:
-    """What to do, in plain sentences."""
+def next_steps(
+    verdict: Verdict, n_labels: int | None, task: str | None, n_target: int | None = None
+) -> tuple[str, ...]:
+    """What to do, in plain sentences; `n_labels` would settle whether p(y|x) changed, if the target has as many."""
     correct = (
         "PriorCorrection re-weights the model's class probabilities"
         if task != "regression"
@@ -197,5 +199,9 @@ def next_steps(verdict: Verdict, n_labels: int | None, task: str | None) -> tupl
         ),
     }[verdict.kind]
     if "p(y|x)" in verdict.untestable and n_labels is not None:
-        steps += (f"If a change of p(y|x) would matter, label about {n_labels} target rows drawn at random.",)
+        steps += (
+            f"If a change of p(y|x) would matter, label about {n_labels} target rows drawn at random."
+            if n_target is None or n_labels <= n_target
+            else f"If a change of p(y|x) would matter, label all {n_target} target rows: only a large one would show.",
+        )
     return steps

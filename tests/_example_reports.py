@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import ks_2samp
 
+from da_toolkit.report._embedding import MapPair
 from da_toolkit.selection._result import AdaptationResult, Candidate, Recommendation
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import (
@@ -276,6 +277,14 @@ def example_impact(kind: str, labelled: bool, metric: str) -> Impact:
     )
 
 
+def example_maps(report: ShiftReport) -> MapPair:
+    """Rows before and after weighting those of the source that look like the target."""
+    rows = report.domain_map
+    assert rows is not None
+    weights = np.exp(0.4 * rows.source[:, 0])
+    return MapPair(rows, rows, weights / weights.mean(), True)
+
+
 def example_result(report: ShiftReport | None = None, status: str = "verified", **changes) -> AdaptationResult:
     """The outcome of `adapt` with a status; `changes` replaces any field."""
     report = example_report("covariate") if report is None else report
@@ -337,6 +346,8 @@ def example_result(report: ShiftReport | None = None, status: str = "verified", 
             ),
             "report": report,
             "seconds": 4.1,
+            "settings": {"guard": True, "random_state": 0},
+            "embedding": None if status == "unchanged" else example_maps(report),
             **changes,
         }
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
+from shift_detectors._display import Display
 from shift_detectors._html import picture, render, report_context, verdict_context
 
 from . import _plot as plot
 from . import _text as own
+from ._embedding import EmbeddingDisplay
 
 if TYPE_CHECKING:
     from da_toolkit.selection._result import AdaptationResult
@@ -20,7 +20,21 @@ TEMPLATES = "da_toolkit.report"
 def result_to_html(result: AdaptationResult) -> str:
     """The whole page."""
     context = report_context(result.report) | decision_context(result)
-    return render("result.html", TEMPLATES, **context, gains=_gains_picture(result))
+    displays = result_displays(result)
+    drawn = {name: picture(name, display) for name, display in displays.items()}
+    return render("result.html", TEMPLATES, **context, drawn=drawn)
+
+
+def result_displays(result: AdaptationResult) -> dict[str, Display]:
+    """A display, of one panel, of every part that the result has."""
+    displays: dict[str, Display] = {}
+    if result.candidates:
+        displays["gains"] = plot.CandidatesDisplay(result.candidates, result.metric)
+    if result.before is not None or result.after is not None:
+        displays["scores"] = plot.BeforeAfterDisplay(result)
+    if result.embedding is not None:
+        displays["map_before"], displays["map_after"] = EmbeddingDisplay(result.embedding).sides
+    return displays
 
 
 def result_to_snippet(result: AdaptationResult) -> str:
@@ -37,10 +51,3 @@ def decision_context(result: AdaptationResult) -> dict[str, Any]:
         "scores": own.scores(result),
         "candidates": [{"candidate": c, "gain": own.gain(c)} for c in result.candidates],
     }
-
-
-def _gains_picture(result: AdaptationResult) -> Markup:
-    drawn = result.candidates[: plot.MAX_CANDIDATES]
-    alt = "Estimated gain of each candidate: " + ", ".join(f"{c.name} {own.gain(c)}" for c in drawn) + "."
-    size = (4.4, 0.75 + 0.34 * max(1, len(drawn)))
-    return picture("gains", alt, plot.draw_gains, drawn, result.metric, size=size)

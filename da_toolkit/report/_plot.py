@@ -4,59 +4,140 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from shift_detectors import _plot as plot
 from shift_detectors import _text as words
-from shift_detectors._plot import Panel, Row
+from shift_detectors._display import Display, Row, draw_rows
+from shift_detectors._errors import InputError
 from shift_detectors._style import FAINT, TARGET
 
 from . import _text as own
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from da_toolkit.selection._result import AdaptationResult, Candidate
 
 MAX_CANDIDATES = 20
 
 
-def draw_gains(ax: Axes, candidates: Sequence[Candidate], metric: str) -> Axes:
-    """Gain of each candidate over the model as it was, with its interval; the chosen one is filled."""
-    rows = [
-        Row(
-            words.clean(c.name, 26),
-            None if c.gain is None else c.gain.value,
-            None if c.gain is None else c.gain.ci,
-            note=c.decision,
-            filled=c.decision == "chosen",
-            remark=""
-            if c.decision == "baseline" or (c.gain is not None and math.isfinite(c.gain.value))
-            else "not estimated",
-        )
-        for c in candidates[:MAX_CANDIDATES]
-    ]
-    ax.axvline(0, color=FAINT, lw=1.2)
-    return plot.draw_rows(ax, rows, f"gain in {words.clean(metric)} on the target, estimated")
+class CandidatesDisplay(Display):
+    """Which adapter gains? Every candidate's gain over the model as it was, with its interval.
+
+    The chosen one is filled. Right of the line is better than the model as it was.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        The first 20 are drawn.
+    metric : str
+
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
+
+    Examples
+    --------
+    >>> from da_toolkit.selection._result import Candidate
+    >>> from shift_detectors import Effect
+    >>> best = Candidate("CORAL", 0.8, Effect("gain", 0.1, (0.05, 0.15)), 1.0, "chosen", "Its gain was shown.")
+    >>> CandidatesDisplay([best], "accuracy").plot().ax_.get_xlabel()
+    'gain in accuracy on the target, estimated'
+    """
+
+    title = "Candidates"
+    domains: ClassVar[bool] = False
+
+    def __init__(self, candidates: Sequence[Candidate], metric: str):
+        self.candidates = candidates
+        self.metric = metric
+
+    @classmethod
+    def from_result(cls, result: AdaptationResult, *, ax: Any = None) -> CandidatesDisplay:
+        """Draw the candidates of a result of `adapt`."""
+        return cls(result.candidates, result.metric).plot(ax)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        return 4.4, 0.75 + 0.34 * max(1, min(len(self.candidates), MAX_CANDIDATES))
+
+    @property
+    def alt(self) -> str:
+        gains = ", ".join(f"{c.name} {own.gain(c)}" for c in self.candidates[:MAX_CANDIDATES])
+        return f"Estimated gain of each candidate: {gains}."
+
+    def _draw(self, ax: Axes) -> None:
+        rows = [
+            Row(
+                words.squeeze(c.name, 30),
+                None if c.gain is None else c.gain.value,
+                None if c.gain is None else c.gain.ci,
+                note=c.decision,
+                filled=c.decision == "chosen",
+                remark=""
+                if c.decision == "baseline" or (c.gain is not None and math.isfinite(c.gain.value))
+                else "not estimated",
+            )
+            for c in self.candidates[:MAX_CANDIDATES]
+        ]
+        ax.axvline(0, color=FAINT, lw=1.2)
+        draw_rows(ax, rows, f"gain in {words.clean(self.metric)} on the target, estimated")
 
 
-def draw_scores(ax: Axes, result: AdaptationResult) -> Axes:
-    """Estimated target performance of the model as it was and of the one that was returned."""
-    rows = []
-    if result.before is not None:
-        rows.append(Row("as it was", result.before.value, result.before.ci, color=TARGET, filled=False))
-    if result.after is not None:
-        rows.append(Row(words.clean(result.adapter, 22), result.after.value, result.after.ci, color=TARGET))
-    return plot.draw_rows(ax, rows, f"{words.clean(result.metric)} on the target, estimated")
+class BeforeAfterDisplay(Display):
+    """Estimated target performance of the model as it was (hollow) and of the one that was returned.
+
+    Parameters
+    ----------
+    result : AdaptationResult
+
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
+    """
+
+    title = "Before and after"
+    domains: ClassVar[bool] = False
+
+    def __init__(self, result: AdaptationResult):
+        if result.before is None and result.after is None:
+            raise InputError("a result without estimates", "one with before or after", "Draw CandidatesDisplay.")
+        self.result = result
+
+    @classmethod
+    def from_result(cls, result: AdaptationResult, *, ax: Any = None) -> BeforeAfterDisplay:
+        """Draw the performance before and after of a result of `adapt`."""
+        return cls(result).plot(ax)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        return 4.4, 1.5
+
+    @property
+    def alt(self) -> str:
+        return own.scores(self.result)
+
+    def _draw(self, ax: Axes) -> None:
+        result, rows = self.result, []
+        if result.before is not None:
+            rows.append(Row("as it was", result.before.value, result.before.ci, color=TARGET, filled=False))
+        if result.after is not None:
+            rows.append(Row(words.squeeze(result.adapter, 24), result.after.value, result.after.ci, color=TARGET))
+        draw_rows(ax, rows, f"{words.clean(result.metric)} on the target, estimated")
 
 
 def plot_result(result: AdaptationResult) -> Figure:
     """Draw gains, performance before and after, and the evidence of the diagnosis on one figure."""
-    panels = [Panel("Candidates", draw_gains, (result.candidates, result.metric), columns=2)]
+    from shift_detectors._figure import Panel, assemble
+
+    panels = [Panel(CandidatesDisplay(result.candidates, result.metric), columns=2)]
     if result.before is not None or result.after is not None:
-        panels.append(Panel("Before and after", draw_scores, (result,)))
-    panels.append(Panel("What differs, and how much", plot.draw_tests, (result.report,), columns=2))
-    panels.append(Panel("Overlap", plot.draw_overlap, (result.report.overlap,)))
+        panels.append(Panel(BeforeAfterDisplay(result)))
+    panels.append(Panel(plot.EffectsDisplay(result.report), columns=2))
+    panels.append(Panel(plot.OverlapDisplay(result.report.overlap)))
     subtitle = f"Status: {result.status} ({own.status(result)}). {own.scores(result)} {result.explanation}"
-    return plot.assemble(own.headline(result), subtitle, panels)
+    return assemble(own.headline(result), subtitle, panels)

@@ -23,6 +23,7 @@ from .. import _registry
 from .._base import BaseAdapter, Domains, NumericColumns, Target, is_frozen, read_domains
 from .._folds import FOLDS, fit, split
 from .._source_only import SourceOnly
+from ..report._embedding import embed_if_any
 from . import _guard as guarding
 from ._crossfit import Trial, attempt, gather, run_fold
 from ._guard import Case, Evidence, Finding
@@ -215,6 +216,7 @@ def adapt(
         candidates=_table(case, evidence, name, status, refused, before),
         recommendations=recommendations,
         report=report,
+        embedding=embed_if_any(model, X_source, X_target, y_source, seed),
         seconds=time.perf_counter() - started,
         settings={
             "guard": guard,
@@ -348,17 +350,14 @@ def _unfit(row: _registry.Row, estimator: Any, report: ShiftReport) -> str:
         return "It needs a torch module: pass DeepAdapter(module, layer=...) as estimator."
     if is_deep(estimator) and not deep_row:
         return "It does not wrap torch modules; the losses of da_toolkit.deep do."
-    wants = [name for name in _required(row) if name != "estimator"]
-    if wants:
+    holder = row if row.slot is None else _registry.find(row.slot.partition(".")[0])
+    taken = inspect.signature(holder.load()).parameters
+    if "estimator" not in taken and not deep_row:
+        return f"It wraps no estimator: use {row.name} by itself."
+    wants = [p.name for p in taken.values() if p.default is p.empty and p.name != "estimator"]
+    if wants and not deep_row:
         return f"It is built with {' and '.join(wants)}: pass {row.name}(...) itself in candidates."
     return ""
-
-
-def _required(row: _registry.Row) -> list[str]:
-    """Parameters without a default of the adapter that a row stands for, or is put into."""
-    adapter = row if row.slot is None else _registry.find(row.slot.partition(".")[0])
-    parameters = inspect.signature(adapter.load()).parameters.values()
-    return [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
 def _make(row: _registry.Row, estimator: Any, task: str | None, candidate: Any) -> Any:

@@ -88,6 +88,9 @@ class AdaptationResult:
     seconds : float
     settings : dict
         What `adapt` was asked for: guard, seed, folds, level.
+    embedding : MapPair or None
+        Some rows of both domains in front of the adapter and behind it, for `EmbeddingDisplay.from_result`; None when
+        it neither moves nor weighs them.
     """
 
     estimator: Any
@@ -103,6 +106,7 @@ class AdaptationResult:
     report: ShiftReport
     seconds: float = 0.0
     settings: dict = field(default_factory=dict, repr=False)
+    embedding: Any = field(default=None, repr=False)
 
     def predict(self, X):
         """Predict target rows with the returned model."""
@@ -117,7 +121,7 @@ class AdaptationResult:
         plain = {
             name: to_plain(getattr(self, name))
             for name in self.__dataclass_fields__
-            if name not in ("estimator", "report")
+            if name not in ("estimator", "report", "embedding")
         }
         plain["estimator"] = repr(self.estimator)
         plain["report"] = self.report.to_dict()
@@ -140,7 +144,7 @@ class AdaptationResult:
         return html
 
     def plot(self):
-        """Draw gains of the candidates and return the matplotlib figure."""
+        """Draw gains, before and after, and the diagnosis' evidence; returns the matplotlib figure."""
         from da_toolkit.report._plot import plot_result
 
         return plot_result(self)

@@ -87,7 +87,7 @@ class WeightDiagnosis:
     def __str__(self) -> str:
         width = max(len(name) for name in self.features)
         lines = [self.summary, "", f"{'':{width}}  before   after"]
-        lines += [f"{name:{width}}  {b:+6.2f}  {a:+6.2f}" for name, b, a in self._ranked()]
+        lines += [f"{name:{width}}  {b:+6.2f}  {a:+6.2f}" for name, b, a in self.ranked()]
         if len(self.features) > DRAWN:
             lines.append(f"... and {len(self.features) - DRAWN} more")
         heaviest = ", ".join(f"row {row}: {weight:.1f}" for row, weight in self.largest[:5])
@@ -96,7 +96,7 @@ class WeightDiagnosis:
     def _repr_html_(self) -> str:
         cells = "".join(
             f"<tr><td style='text-align:left'>{escape(name)}</td><td>{b:+.2f}</td><td>{a:+.2f}</td></tr>"
-            for name, b, a in self._ranked()
+            for name, b, a in self.ranked()
         )
         return (
             f"<div style='max-width:60rem'><p>{escape(self.summary)}</p><details><summary>Balance</summary>"
@@ -129,59 +129,30 @@ class WeightDiagnosis:
         -------
         matplotlib Figure
         """
-        from shift_detectors._plot import ReportFigure
+        from shift_detectors._display import set_heading
+        from shift_detectors._figure import ReportFigure
+        from shift_detectors._plot import WeightsDisplay
         from shift_detectors._style import style
 
+        from ..report._balance import BalanceDisplay
+
+        balance = BalanceDisplay(self)
         with style():
             if ax is None:
-                height = 1.6 + 0.24 * min(len(self.features), DRAWN)
-                figure = ReportFigure(figsize=(9, max(height, 3.0)), layout="constrained")
+                figure = ReportFigure(figsize=(9, balance.size[1] + 0.6), layout="constrained")
                 ax = figure.subplots(1, 2, width_ratios=[3, 2])
             axes = np.ravel(ax)
-            self._draw_balance(axes[0])
+            balance.plot(axes[0])
+            set_heading(axes[0], balance.title, balance.subtitle)
             if len(axes) > 1:
-                self._draw_weights(axes[1])
+                WeightsDisplay(self.weights).plot(axes[1])
+                largest = ", ".join(f"{weight:.1f}" for _, weight in self.largest[:3])
+                share = f"The heaviest percent has {self.top_weight_share:.0%} of the weight"
+                set_heading(axes[1], f"Largest weights {largest}", share)
         return axes[0].figure
 
-    def _draw_balance(self, ax: Any) -> None:
-        from shift_detectors._style import FAINT, SOURCE, TARGET
-
-        ranked = self._ranked()
-        rows = np.arange(len(ranked))
-        before, after = (np.abs([row[k] for row in ranked]) for k in (1, 2))
-        ax.axvspan(0, BALANCED, color=FAINT, alpha=0.18, lw=0)
-        ax.axvline(0, color=TARGET, lw=1.6, zorder=0, label="target")
-        ax.hlines(rows, before, after, color=FAINT, lw=1.2, zorder=1)
-        ax.plot(before, rows, "o", ms=6, mfc="white", mec=SOURCE, mew=1.4, label="source")
-        ax.plot(after, rows, "o", ms=6, mfc=SOURCE, mec=SOURCE, mew=1.4, label="source, weighted")
-        ax.set_yticks(rows, [name for name, *_ in ranked], parse_math=False)
-        ax.set_ylim(len(ranked) - 0.4, -0.6)
-        ax.set_xlim(left=-0.012 * max(ax.get_xlim()[1], BALANCED))  # room for the dots at 0
-        ax.tick_params(axis="y", length=0)
-        ax.set_xlabel("|difference of means to the target|, standard deviations\n(grey: balanced)")
-        more = len(self.features) - len(ranked)
-        title = "Balance" if not more else f"Balance, {len(ranked)} of {len(self.features)} columns"
-        self._title(ax, title, f"Effective sample size {self.effective_sample_size:.0f} of {self.n_source} source rows")
-        ax.legend(loc="lower right")
-
-    def _draw_weights(self, ax: Any) -> None:
-        from shift_detectors._style import FAINT, SOURCE
-
-        ax.hist(self.weights, bins=40, color=SOURCE)
-        ax.axvline(1, color=FAINT, lw=1.2)
-        ax.set_yscale("log")
-        ax.set_xlabel("weight (mean 1)")
-        ax.set_ylabel("source rows (log scale)")
-        largest = ", ".join(f"{weight:.1f}" for _, weight in self.largest[:3])
-        share = f"The heaviest percent has {self.top_weight_share:.0%} of the weight"
-        self._title(ax, f"Largest weights {largest}", share)
-
-    def _title(self, ax: Any, title: str, below: str) -> None:
-        ax.set_title(title, pad=18)
-        ax.annotate(below, (0, 1), (0, 5), "axes fraction", "offset points", fontsize=8.5, va="bottom")
-
-    def _ranked(self) -> list[tuple[str, float, float]]:
-        """Columns with their two differences, the largest first."""
+    def ranked(self) -> list[tuple[str, float, float]]:
+        """The columns that are shown, with their two differences, the largest first."""
         rows = zip(self.features, self.before, self.after, strict=True)
         return sorted(rows, key=lambda row: -max(abs(row[1]), abs(row[2])))[:DRAWN]
 

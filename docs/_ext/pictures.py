@@ -17,8 +17,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from da_toolkit import datasets
-from shift_detectors import _plot as plot
 from shift_detectors import diagnose
+from shift_detectors._figure import legend_handles
+from shift_detectors._plot import DomainMapDisplay, EffectsDisplay, PriorDisplay
 from shift_detectors._style import style
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,12 +69,11 @@ def draw_kind(kind: str, path: Path) -> None:
     with style():
         figure = Figure(figsize=(9.6, 2.8), layout="constrained", facecolor="white")
         axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.15))
-        plot.draw_map(axes[0], report.domain_map)
-        plot.draw_prior(axes[1], report.prior)
-        plot.draw_tests(axes[2], report)
+        for display, ax in zip((DomainMapDisplay, PriorDisplay, EffectsDisplay), axes, strict=True):
+            display.from_report(report, ax=ax)
         for ax, title in zip(axes, ("Rows", "Class frequencies", "What differs, and how much"), strict=True):
             ax.set_title(title)
-        figure.legend(handles=plot.legend_handles(), loc="outside lower left", ncols=2, fontsize=8)
+        figure.legend(handles=legend_handles(), loc="outside lower left", ncols=2, fontsize=8)
         figure.savefig(path, dpi=130)
 
 
