@@ -601,6 +601,16 @@ ADAPTERS = (
         "The same with an inner loop of the last layer alone: features for all domains, a last layer for each.",
         extra="deep",
     ),
+    Row(
+        "MultiTask",
+        "da_toolkit.transfer:MultiTask",
+        ("concept", "mixed"),
+        BOTH,
+        "optional",
+        False,
+        "One network for several related tasks or domains, which shares as much as they have in common.",
+        extra="deep",
+    ),
 )
 
 

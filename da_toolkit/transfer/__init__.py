@@ -22,9 +22,11 @@ from ._transfer_stack import TransferStack
 
 if TYPE_CHECKING:
     from ._maml import ANIL, MAML
+    from ._multi_task import MultiTask
     from ._prototypical_network import PrototypicalNetwork
 
 _TORCH = {
+    "MultiTask": "._multi_task",
     "ANIL": "._maml",
     "MAML": "._maml",
     "PrototypicalNetwork": "._prototypical_network",
@@ -36,6 +38,7 @@ __all__ = [
     "Embedding",
     "FeatureAugmentation",
     "FeatureExtraction",
+    "MultiTask",
     "OffsetBoosting",
     "PriorCentered",
     "Prototypes",
