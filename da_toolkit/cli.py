@@ -1,10 +1,10 @@
-"""The command line: ``da-toolkit diagnose | adapt | predict | list | demo``.
+"""The command line: ``da-toolkit diagnose | adapt | monitor | predict | list | demo``.
 
 Exit codes, for pipelines that are gated by it:
 
 ==== =======================================================================
-0    done; no shift named by ``--fail-on`` was found
-1    ``diagnose --fail-on``: a named shift was found
+0    done; no shift named by ``--fail-on`` was found, no alarm was raised
+1    ``diagnose --fail-on``: a named shift was found; ``monitor``: an alarm was raised
 2    wrong usage or input: one line on standard error says what to do
 3    anything unexpected, with its traceback
 130  interrupted
@@ -18,12 +18,15 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import hashlib
 import os
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +38,7 @@ from rich.table import Table
 from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._version import __version__
 
-from ._files import check_format, read_model, read_table, writable, write_model, write_table
+from ._files import CSV, PARQUET, check_format, read_model, read_table, writable, write_model, write_table
 
 OK, FOUND, USAGE, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -51,8 +54,8 @@ SHIFTS = {
 }
 
 EXIT_CODES = """exit codes:
-  0    done; no shift named by --fail-on was found
-  1    diagnose --fail-on: a named shift was found
+  0    done; no shift named by --fail-on was found, no alarm was raised
+  1    diagnose --fail-on: a named shift was found; monitor: an alarm was raised
   2    wrong usage or input
   3    unexpected error
   130  interrupted"""
@@ -145,6 +148,27 @@ def adapt(options: argparse.Namespace) -> int:
     write_model(result.estimator, options.out)
     _say(f"model written to {options.out}", options.quiet)
     return OK
+
+
+def monitor(options: argparse.Namespace) -> int:
+    """Watch the batches that arrive in a folder."""
+    _check_outputs(options.state, options.json, options.plot)
+    folder = Path(options.folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder", "the folder in which the batches arrive")
+    watched = _monitor(options)
+    while True:
+        _read_batches(watched, folder, options)
+        if options.json is not None:
+            watched.to_json(options.json)
+        if options.plot is not None:
+            watched.plot().figure.savefig(options.plot)
+        if options.watch is None or watched.alarm_batch is not None:
+            break
+        time.sleep(options.watch)
+    if not options.quiet:
+        sys.stdout.write(f"{watched}\n")
+    return OK if watched.alarm_batch is None else FOUND
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -274,6 +298,40 @@ def _parser() -> argparse.ArgumentParser:
         help="the model is fitted and must stay so; SOURCE holds rows it has not seen",
     )
 
+    sub = command("monitor", monitor)
+    sub.add_argument("reference", metavar="REFERENCE", help=".csv, .csv.gz or .parquet file to compare with")
+    sub.add_argument("folder", metavar="FOLDER", help="folder of .csv, .csv.gz or .parquet files, read in name order")
+    sub.add_argument(
+        "--state",
+        required=True,
+        metavar="FILE.npz",
+        help="where the monitor is kept: written after every batch, continued from when it exists",
+    )
+    sub.add_argument("--label", metavar="COL", help="label column; in batches it may be absent or partly empty")
+    sub.add_argument(
+        "--estimator", metavar="MODEL", help=f"fitted model whose output and error are watched as well. {TRUST}"
+    )
+    sub.add_argument(
+        "--alpha", type=_level, default=0.05, help="chance of a false alarm over the whole run (default 0.05)"
+    )
+    sub.add_argument(
+        "--min-effect",
+        type=_level,
+        default=0.1,
+        metavar="SD",
+        help="smallest change worth an alarm, in standard deviations (default 0.1)",
+    )
+    sub.add_argument("--exclude", type=_words_of, default=[], metavar="COL,...", help="columns that are not watched")
+    sub.add_argument("--separator", default=",", help="between the columns of CSV files")
+    sub.add_argument("--json", metavar="FILE.json", help="write what is known as JSON")
+    sub.add_argument("--plot", metavar="FILE.png", help="draw the evidence over time")
+    often = sub.add_mutually_exclusive_group()
+    often.add_argument("--once", action="store_true", help="read what is there and end (the default)")
+    often.add_argument(
+        "--watch", type=_seconds, metavar="SECONDS", help="look again so often, until an alarm is raised"
+    )
+    sub.add_argument("--random-state", type=int, default=0, metavar="SEED", help="seed (default 0)")
+
     sub = command("predict", predict)
     sub.add_argument("model", metavar="MODEL", help=f"model saved with joblib. {TRUST}")
     sub.add_argument("table", metavar="TABLE", help=".csv, .csv.gz or .parquet file")
@@ -330,6 +388,16 @@ def _level(text: str) -> float:
     return value
 
 
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return value
+
+
 # ------------------------------------------------------------------ input
 
 
@@ -355,6 +423,68 @@ def _read_pair(options: argparse.Namespace) -> tuple[tuple, dict[str, Any]]:
     for table in (source, target):
         data += [table.drop(columns=special, errors="ignore"), column(table, options.label)]
     return tuple(data), {name: value for name, value in keywords.items() if value is not None}
+
+
+def _monitor(options: argparse.Namespace) -> Any:
+    """The monitor of an earlier run, else a new one, saved at once."""
+    from shift_detectors._monitor import ShiftMonitor
+
+    if not Path(options.reference).is_file():
+        raise InputError(f"{options.reference} does not exist", "the file of the reference")
+    model = None if options.estimator is None else _trusted_model(options.estimator, options.quiet)
+    content = hashlib.blake2b(digest_size=16)
+    with open(options.reference, "rb") as file:
+        while block := file.read(1 << 20):
+            content.update(block)
+    settings = [options.label, options.alpha, options.min_effect, options.exclude, options.random_state]
+    origin = f"{content.hexdigest()} {settings}"
+    if Path(options.state).exists():
+        watched = ShiftMonitor.load(options.state, estimator=model)
+        if watched.origin != origin:
+            raise InputError(
+                f"{options.state} was made from another reference or with other options",
+                "the reference and the options of the first run",
+                "Name another --state to start anew.",
+            )
+        return watched
+    reference = read_table(options.reference, options.separator)
+    if options.label is not None:
+        _require(options.label, reference, options.reference)
+    watched = ShiftMonitor(
+        reference.drop(columns=[] if options.label is None else options.label),
+        None if options.label is None else reference[options.label],
+        estimator=model,
+        alpha=options.alpha,
+        min_effect=options.min_effect,
+        exclude=options.exclude,
+        random_state=options.random_state,
+    )
+    for note in watched.notes:
+        _say(f"da-toolkit: {note}", options.quiet)
+    watched.origin = origin
+    watched.save(options.state)
+    return watched
+
+
+def _read_batches(watched: Any, folder: Path, options: argparse.Namespace) -> None:
+    """Read what is new in the folder, in name order; the state on disk is never more than one batch behind."""
+    from rich.progress import track
+
+    tables = (path for path in folder.iterdir() if path.name.lower().endswith(CSV + PARQUET) and path.is_file())
+    new = sorted(path for path in tables if not (path.name.startswith(".") or watched.has_seen(path.name)))
+    shown = Console(stderr=True)
+    for path in track(new, "Reading batches", console=shown, transient=True, disable=not _progress(options)):
+        table = read_table(path, options.separator)
+        labels = None if options.label is None else table.get(options.label)
+        rows = table.drop(columns=[] if options.label is None else options.label, errors="ignore")
+        try:
+            before = watched.alarm_batch
+            watched.update(rows, labels, name=path.name)
+        except InputError as error:
+            raise InputError(f"{path} cannot be read as a batch: {error}") from error
+        watched.save(options.state)
+        if before is None and watched.alarm_batch is not None:
+            _say(f"da-toolkit: alarm raised by {path.name}", options.quiet)
 
 
 def _require(name: str, table: pd.DataFrame, path: str) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._feature_test import FeatureTest
     from ._label_shift_fit import LabelShiftFitTest
     from ._label_tests import LabelTest, StratifiedTest
+    from ._monitor import Evidence, MonitorStep, ShiftMonitor
     from ._multivariate import EnergyTest, JointTest, MMDTest, MomentTest
     from ._plot import (
         DomainMapDisplay,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from ._score_test import ConditionalScoreTest
 
 _HOME = {
+    "ShiftMonitor": "_monitor",
+    "MonitorStep": "_monitor",
+    "Evidence": "_monitor",
     "diagnose": "_diagnose",
     "ShiftReport": "_report",
     "Verdict": "_results",
@@ -72,6 +76,7 @@ __all__ = [
     "Effect",
     "EffectsDisplay",
     "EnergyTest",
+    "Evidence",
     "FeatureDisplay",
     "FeatureShift",
     "FeatureTest",
@@ -85,8 +90,10 @@ __all__ = [
     "MMDTest",
     "MissingDependencyError",
     "MomentTest",
+    "MonitorStep",
     "OverlapDisplay",
     "PriorDisplay",
+    "ShiftMonitor",
     "ShiftReport",
     "ShiftTestResult",
     "ShiftWarning",

@@ -312,6 +312,112 @@ def test_demo(capsys, monkeypatch, tmp_path):
     assert call.arguments == (str(tmp_path),)
 
 
+# ------------------------------------------------------------------ monitor
+
+
+@pytest.fixture
+def folder(files):
+    """A reference of 300 rows, and a folder with twelve batches of which the last four are older people."""
+    table(300, 5).drop(columns="site").to_csv("reference.csv", index=False)
+    (files / "in").mkdir()
+    for k in range(12):
+        batch = table(40, 10 + k).drop(columns="site")
+        batch["age"] += 40 * (k >= 8)
+        batch.drop(columns=["ill"] if k % 2 else []).to_csv(f"in/{k:02}.csv", index=False)
+    return files
+
+
+def test_monitor_reads_a_folder_and_goes_on_where_it_was(folder, capsys):
+    from shift_detectors._monitor import ShiftMonitor
+
+    late = folder / "in" / "late"
+    late.mkdir()
+    for name in ("08.csv", "09.csv", "10.csv", "11.csv"):
+        (folder / "in" / name).rename(late / name)
+    (folder / "in" / "readme.txt").write_text("no batch")
+    command = "monitor reference.csv in --state s.npz --label ill --json m.json --plot m.png"
+    code, out, err = run(capsys, command)
+    assert code == 0 and out.startswith("No alarm after 8 batches, 320 rows") and not err
+    assert (folder / "m.png").read_bytes()[:4] == b"\x89PNG"
+    assert ShiftMonitor.load("s.npz").n_labelled == 160
+    for path in sorted(late.iterdir()):
+        path.rename(folder / "in" / path.name)
+    code, out, err = run(capsys, command)
+    assert code == 1 and "of 12 batches" in out and "age: higher" in out
+    name = err.split()[-1]
+    assert err.startswith("da-toolkit: alarm raised by ") and name in ("08.csv", "09.csv", "10.csv")
+    assert f'"alarm_name": "{name}"' in (folder / "m.json").read_text()
+    before = (folder / "s.npz").read_bytes()
+    code, again, err = run(capsys, command)  # nothing new: the verdict stays
+    assert code == 1 and again == out and not err and (folder / "s.npz").read_bytes() == before
+    assert run(capsys, f"{command} --quiet") == (1, "", "")
+
+
+def test_monitor_in_one_run_and_in_two_is_the_same(folder, capsys):
+    from shift_detectors._monitor import ShiftMonitor
+
+    run(capsys, "monitor reference.csv in --state one.npz")
+    (folder / "part").mkdir()
+    for k in range(12):
+        (folder / "in" / f"{k:02}.csv").rename(folder / "part" / f"{k:02}.csv")
+        if k in (4, 11):
+            run(capsys, "monitor reference.csv part --state two.npz")
+    assert ShiftMonitor.load("one.npz").step == ShiftMonitor.load("two.npz").step
+
+
+def test_monitor_watches_until_the_alarm(folder, capsys, monkeypatch):
+    hidden = {k: (folder / "in" / f"{k:02}.csv").rename(folder / f"{k:02}.csv") for k in range(4, 12)}
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        k = min(hidden)
+        hidden.pop(k).rename(folder / "in" / f"{k:02}.csv")
+
+    monkeypatch.setattr(cli.time, "sleep", sleep)
+    assert run(capsys, "monitor reference.csv in --state s.npz --watch 7 --exclude ill")[0] == 1
+    assert set(waits) == {7.0} and 5 <= len(waits) < 8
+
+
+def test_monitor_with_a_model(folder, capsys):
+    model = LogisticRegression().fit(table(200, 6)[["age", "w"]], table(200, 6)["ill"])
+    joblib.dump(model, "ill.joblib")
+    command = "monitor reference.csv in --state s.npz --label ill --exclude ward --estimator"
+    fails(capsys, f"{command} ill.joblib", "the estimator cannot predict")
+    for path in [folder / "reference.csv", *(folder / "in").iterdir()]:
+        pd.read_csv(path).drop(columns="ward").to_csv(path, index=False)
+    command = "monitor reference.csv in --state s.npz --label ill --estimator"
+    code, out, err = run(capsys, f"{command} ill.joblib")
+    assert code == 1 and "only use files that you trust" in err
+    fails(capsys, "monitor reference.csv in --state s.npz --label ill", "saved with estimator=")
+
+
+def test_monitor_input_errors(folder, capsys):
+    fails(capsys, "monitor nowhere.csv in --state s.npz", "nowhere.csv does not exist")
+    fails(capsys, "monitor reference.csv nowhere --state s.npz", "nowhere is not a folder")
+    fails(capsys, "monitor reference.csv in --state no/s.npz", "the folder no does not exist")
+    fails(capsys, "monitor reference.csv in", "--state")
+    fails(capsys, "monitor reference.csv in --state s.npz --label il", "Did you mean 'ill'?")
+    fails(capsys, "monitor reference.csv in --state s.npz --watch 0", "'0' is not a positive number of seconds")
+    fails(capsys, "monitor reference.csv in --state s.npz --watch 1 --once", "not allowed")
+    fails(capsys, "monitor source.csv in --state s.npz", "X_reference has 30 rows", "at least 60 rows")
+    (folder / "s.npz").write_bytes(b"PK\x03\x04 cut off")
+    fails(capsys, "monitor reference.csv in --state s.npz", "s.npz is damaged", "delete it")
+    (folder / "s.npz").unlink()
+    pd.read_csv("in/05.csv").drop(columns="age").to_csv("in/05.csv", index=False)
+    fails(
+        capsys,
+        "monitor reference.csv in --state s.npz --exclude ill",
+        "05.csv cannot be read as a batch",
+        "lacks 'age'",
+    )
+    from shift_detectors._monitor import ShiftMonitor
+
+    assert ShiftMonitor.load("s.npz").batch == 5  # the batches before it are kept
+    fails(capsys, "monitor reference.csv in --state s.npz --exclude ill --alpha .1", "with other options", "--state")
+    fails(capsys, "monitor source.csv in --state s.npz --exclude ill", "another reference")
+
+
 # ------------------------------------------------------------------ wrong usage and input
 
 

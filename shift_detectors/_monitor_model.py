@@ -1,0 +1,147 @@
+"""What a model says of the rows, what their labels are, and how the two disagree, as numbers that can be watched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+
+from ._errors import InputError
+from ._labels import read_labels
+
+SHOWN = 8  # classes and outputs that are watched one by one
+
+
+class Model:
+    """Predictions of the user's fitted model; without one, of a ridge regression on the scores of the frame.
+
+    Parameters
+    ----------
+    estimator : fitted scikit-learn model or None
+    classes : ndarray or None
+        Of its predictions; None for quantities.
+    weights : ndarray of shape (n_views + 1, n_outputs)
+        Of the ridge regression; without columns when there is nothing to predict.
+    """
+
+    def __init__(self, estimator: Any, classes: Any, weights: np.ndarray):
+        self.estimator, self.classes, self.weights = estimator, classes, weights
+
+    @classmethod
+    def of(cls, estimator: Any, classes: Any, y: Any, linear: np.ndarray) -> Model:
+        """The user's model, or a ridge regression of the labels, where there are any."""
+        if estimator is not None:
+            if not hasattr(estimator, "predict"):
+                raise InputError(
+                    f"estimator is a {type(estimator).__name__} without predict", "a fitted scikit-learn estimator"
+                )
+            classes = np.asarray(getattr(estimator, "classes_", [])) if is_classifier(estimator) else None
+            return cls(estimator, classes, np.zeros((linear.shape[1] + 1, 0)))
+        if y is None:
+            return cls(None, None, np.zeros((linear.shape[1] + 1, 0)))
+        aims = y[:, None].astype(float) if classes is None else (y[:, None] == classes).astype(float)
+        design = np.column_stack([np.ones(len(linear)), linear])
+        penalty = np.diag(np.r_[0.0, np.full(linear.shape[1], 1.0 + linear.shape[1])])
+        return cls(None, classes, np.linalg.solve(design.T @ design + penalty, design.T @ aims))
+
+    def predict(self, X: Any, linear: np.ndarray) -> np.ndarray:
+        """Probability of every class, or one value, per row: shape (n, n_outputs)."""
+        n = len(linear)
+        if self.estimator is None:
+            return np.column_stack([np.ones(n), linear]) @ self.weights
+        proba = self.classes is not None and hasattr(self.estimator, "predict_proba")
+        try:
+            outputs = np.asarray((self.estimator.predict_proba if proba else self.estimator.predict)(X))
+        except Exception as error:  # the user's model, the user's rows: the message belongs to them
+            raise InputError(
+                f"the estimator cannot predict these rows ({type(error).__name__}: {error})",
+                "rows with the columns that it was fitted on",
+                "A model with preparation steps is passed as one Pipeline.",
+            ) from error
+        if self.classes is not None and not proba:
+            return (outputs[:, None] == self.classes).astype(float)
+        if outputs.dtype.kind not in "biuf" or outputs.shape[:1] != (n,):
+            raise InputError(
+                f"the estimator gave {outputs.dtype} of shape {outputs.shape} for {n} rows",
+                "numbers, one row per row",
+                "Pass the model that is in use, fitted, with the columns it takes.",
+            )
+        outputs = outputs.reshape(n, -1).astype(float)
+        if self.classes is None and outputs.shape[1] > 1:
+            raise InputError(
+                f"the estimator predicts {outputs.shape[1]} values per row", "one", "Monitor a model of one of them."
+            )
+        return outputs
+
+    @property
+    def watched(self) -> list[int]:
+        """The outputs that are watched: one of two classes, at most eight of more."""
+        n = self.weights.shape[1] if self.estimator is None else 1 if self.classes is None else len(self.classes)
+        return [1] if self.classes is not None and n == 2 else list(range(min(n, SHOWN)))
+
+    @property
+    def names(self) -> list[str]:
+        """What the watched outputs are called."""
+        return ["" if self.classes is None else repr(str(self.classes[k])) for k in self.watched]
+
+    def errors(self, y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+        """One minus the probability of the true class (1 for a class the model does not know), or the residual."""
+        if self.classes is None:
+            return y.astype(float) - predictions[:, 0]
+        return 1 - np.where(y[:, None] == self.classes, predictions, 0.0).sum(axis=1)
+
+
+def checked_labels(y_reference: Any, y_batch: Any, n_reference: int, n_batch: int, task: str) -> Any:
+    """What `read_labels` makes of them; its errors use the names that the arguments have here."""
+    try:
+        return read_labels(y_reference, y_batch, n_reference, n_batch, task)
+    except InputError as error:
+        text = str(error)
+        for name in "Xy":
+            text = text.replace(f"{name}_source", f"{name}_reference").replace(f"{name}_target", f"{name}_batch")
+        raise InputError(text) from None
+
+
+class Labels:
+    """Labels as numbers: an indicator per frequent class, or the quantity itself.
+
+    Parameters
+    ----------
+    classes : ndarray or None
+        All classes of the reference; None for quantities.
+    shown : ndarray of int
+        The classes that are watched.
+    """
+
+    def __init__(self, classes: Any, shown: np.ndarray):
+        self.classes, self.shown = classes, shown
+
+    @classmethod
+    def of(cls, y: np.ndarray, classes: Any) -> Labels:
+        """From the reference's labels (those of the frame choose which classes are watched)."""
+        if classes is None:
+            return cls(None, np.zeros(0, int))
+        if len(classes) == 2:
+            return cls(classes, np.array([1]))
+        counts = (y[:, None] == classes).sum(axis=0)
+        return cls(classes, np.sort(np.argsort(-counts, kind="stable")[:SHOWN]))
+
+    @property
+    def names(self) -> list[str]:
+        """What the numbers are called."""
+        return [""] if self.classes is None else [repr(str(self.classes[k])) for k in self.shown]
+
+    def values(self, y: np.ndarray) -> np.ndarray:
+        """Numbers of labelled rows, shape (n, n_names)."""
+        if self.classes is None:
+            return y[:, None].astype(float)
+        return (y[:, None] == self.classes[self.shown]).astype(float)
+
+    def read(self, y: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """The labels of a batch in the reference's type, and which rows have one."""
+        example = np.array([0.0, 1.0]) if self.classes is None else self.classes
+        task = "regression" if self.classes is None else "classification"
+        labels = checked_labels(example, y, len(example), n, task)
+        target = np.zeros(n) if labels.y_target is None else labels.y_target
+        return target, labels.labelled

@@ -1,0 +1,89 @@
+"""A monitor on disk: arrays and JSON in one npz file; after a crash there is the old file or the new one."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._errors import InputError
+
+FORMAT = 1
+
+
+def write(path: str | Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Write atomically: a temporary file beside `path`, flushed to the disk, then renamed over it."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", "the name of a file to write")
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist", "a file in an existing folder", "Create it first.")
+    buffer = io.BytesIO()
+    text = json.dumps({"format": FORMAT, **meta})
+    np.savez(buffer, allow_pickle=False, meta=np.frombuffer(text.encode(), np.uint8), **arrays)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, _mode(path))  # mkstemp makes files that only their owner may read
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _mode(path: Path) -> int:
+    """Permissions of the file that is replaced, else those that a new file would have."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power failure, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Meta data and arrays of a state file; no code of the file is run."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist", "a file written by ShiftMonitor.save", "Check the name.")
+    remedy = "Restore it from a copy, or delete it and start a new monitor from the reference."
+    accepted = "a file written by ShiftMonitor.save"
+    try:
+        content = io.BytesIO(path.read_bytes())  # as a whole: numpy leaves a damaged file open
+        with zipfile.ZipFile(content) as members:
+            damaged = members.testzip()  # numpy does not read as far as the checksums
+        content.seek(0)
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+        with np.load(content, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        meta = json.loads(arrays.pop("meta").tobytes())
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is damaged or no monitor ({error})", accepted, remedy) from error
+    if meta.get("format") != FORMAT:
+        raise InputError(
+            f"{path} has format {meta.get('format')!r}",
+            f"format {FORMAT}",
+            "Load it with the version of this library that wrote it.",
+        )
+    return meta, arrays

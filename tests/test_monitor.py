@@ -1,0 +1,601 @@
+"""ShiftMonitor: no false alarms over whole runs, short delays, a state that survives crashes."""
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from scipy.stats import binom, kstest
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from shift_detectors import InputError, ShiftWarning
+from shift_detectors._monitor import HISTORY, ShiftMonitor
+from shift_detectors._monitor_bets import Bank, one_sided, remaining, scores, starting, two_sided
+
+
+def mixed(rng, n, *, age=0.0, ward=(0.5, 0.3, 0.2), gaps=0.1):
+    """Numbers, a count, categories, booleans, missing values, dates."""
+    income = rng.lognormal(10, 1, n)
+    return pd.DataFrame(
+        {
+            "age": rng.normal(50 + 15 * age, 15, n),
+            "income": np.where(rng.random(n) < gaps, np.nan, income),
+            "visits": rng.poisson(2, n),
+            "ward": rng.choice(["a", "b", "c"], n, p=ward),
+            "insured": rng.random(n) < 0.8,
+            "day": pd.date_range("2024-01-01", periods=n),
+        }
+    )
+
+
+def classes(rng, n, prior=0.5, d=4, flip=False):
+    """Two Gaussian classes."""
+    y = (rng.random(n) < prior).astype(int)
+    X = rng.normal(size=(n, d)) + np.outer(y, [1.5, 0.8, 0, 0][:d])
+    return X, (1 - y if flip else y)
+
+
+def first_alarm(monitor, batches):
+    """The batch that raised the alarm, counted from the first of these; None without."""
+    start = monitor.batch
+    for batch in batches:
+        step = monitor.update(*batch) if isinstance(batch, tuple) else monitor.update(batch)
+        if step.alarm:
+            return step.alarm_batch - start, step
+    return None, monitor.step
+
+
+# ------------------------------------------------------------------ bets and ranks
+
+
+def test_every_bet_is_fair():
+    rng = np.random.default_rng(0)
+    bank = Bank(3, 9, two_sided(0.1))
+    frame = np.column_stack([rng.integers(0, 8, 200), rng.integers(0, 2, 200), rng.choice([0, 1, 8], 200)])
+    bank.place(frame, frame, np.array([True, False, True]))
+    p = bank.probability[:, :, None]
+    np.testing.assert_allclose((p * np.exp(bank._pays)).sum(axis=1), 1)
+    np.testing.assert_allclose((bank.probability * bank.first).sum(axis=1), 0, atol=0.1)
+    assert sum(starting(s) for s in range(1, 1000)) + remaining(999) == pytest.approx(1)
+
+
+def test_scores_of_many_bins_are_normal_scores():
+    p = np.full((1, 201), 1 / 200)
+    p[0, -1] = 0
+    first, second = scores(p, np.array([True]))
+    from scipy.stats import norm
+
+    expected = norm.ppf((np.arange(200) + 0.5) / 200)
+    np.testing.assert_allclose(first[0, 5:195], expected[5:195], atol=0.02)
+    np.testing.assert_allclose(second[0, 20:180], ((expected**2 - 1) / np.sqrt(2))[20:180], atol=0.03)
+
+
+def naive_wealth(bank, pool, batches, rng):
+    """The docstring's formula, row by row and start by start, for one view."""
+    seen, payoffs = list(pool), []
+    for batch in batches:
+        tie = rng.random((len(batch), 1))[:, 0]
+        factor = np.ones(len(bank.bets[0]))
+        for value, t in zip(batch, tie, strict=True):
+            u = (sum(v < value for v in seen) + t * (1 + sum(v == value for v in seen))) / (1 + len(seen))
+            cell = int(np.searchsorted(np.cumsum(bank.probability[0])[:-1], u, side="right"))
+            factor *= np.exp(bank._pays[0, cell])
+            seen.append(value)
+        payoffs.append(factor)
+    wealth = sum(starting(s + 1) * np.prod(payoffs[s:], axis=0) for s in range(len(batches)))
+    return wealth.mean() + remaining(len(batches))
+
+
+def test_wealth_is_the_formula():
+    rng = np.random.default_rng(1)
+    frame, pool = rng.integers(0, 8, 60), rng.integers(0, 8, 50)
+    bank = Bank(1, 9, two_sided(0.1))
+    bank.place(frame[:, None], pool[:, None], np.array([True]))
+    batches = [rng.integers(2, 8, m) for m in (1, 7, 70)]  # one of them longer than a chunk of rows
+    expected = naive_wealth(bank, pool, [b for b in batches if len(b) < 64], np.random.default_rng(5))
+    generator = np.random.default_rng(5)
+    for block, batch in enumerate(batches[:2], 1):
+        bank.update(batch[:, None], starting(block), generator)
+    assert bank.log_evidence(remaining(2))[0] == pytest.approx(np.log(expected), rel=1e-10)
+    whole, halves = copy.deepcopy(bank), copy.deepcopy(bank)
+    whole.update(batches[2][:, None], 0.1, np.random.default_rng(6))
+    generator = np.random.default_rng(6)  # the same ties: rows are ranked one after the other, however cut
+    halves.update(batches[2][:64, None], 0.1, generator)
+    halves.update(batches[2][64:, None], 0.0, generator)
+    np.testing.assert_allclose(whole.log_wealth, halves.log_wealth)
+    np.testing.assert_array_equal(whole.counts, halves.counts)
+
+
+def test_wealth_keeps_its_mean_however_small_the_reference():
+    rng = np.random.default_rng(2)
+    n = 4000  # independent views, all with a pool of eight rows of few values
+    bank = Bank(n, 9, (np.array([0.3, -0.3]), np.zeros(2)))
+    frame = rng.integers(0, 4, (30, n))
+    bank.place(frame, rng.integers(0, 4, (8, n)), np.ones(n, bool))
+    for stake in (1.0, 0, 0, 0):
+        bank.update(rng.integers(0, 4, (5, n)), stake, rng)
+    wealth = np.exp(bank.log_wealth).mean(axis=1)
+    assert abs(wealth.mean() - 1) < 4 * wealth.std() / np.sqrt(n)
+    assert (wealth >= 4).mean() <= 0.25
+
+
+# ------------------------------------------------------------------ level over the whole run
+
+
+def null_rate(draw, runs, batches, n_reference, alpha):
+    """How many of the runs raise an alarm although nothing changes."""
+    alarms = 0
+    for seed in range(runs):
+        rng = np.random.default_rng([seed, 9])
+        reference = draw(rng, n_reference)
+        monitor = ShiftMonitor(*reference, alpha=alpha, random_state=seed)
+        alarms += first_alarm(monitor, (draw(rng, int(rng.integers(1, 12))) for _ in range(batches)))[0] is not None
+    return alarms
+
+
+def test_level_over_whole_runs_of_mixed_columns():
+    def draw(rng, n):
+        X = mixed(rng, n)
+        return X, (X["age"].to_numpy() + rng.normal(0, 10, n) > 50).astype(int)
+
+    assert null_rate(draw, 12, 25, 60, alpha=0.3) <= binom.ppf(0.999, 12, 0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["heavy tails", "few values", "collinear"])
+def test_level_with_a_small_reference_and_a_long_stream(kind):
+    def draw(rng, n):
+        if kind == "heavy tails":
+            return (rng.standard_t(1, size=(n, 3)),)
+        if kind == "few values":
+            return (rng.integers(0, 3, (n, 3)).astype(float),)
+        X = rng.normal(size=(n, 3))
+        return (np.column_stack([X, X @ [1, 1, 0], X @ [1, -1, 1e-6]]),)
+
+    assert null_rate(draw, 60, 150, 60, alpha=0.3) <= binom.ppf(0.999, 60, 0.3)
+
+
+def test_sorted_batches_are_no_evidence():
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(rng.normal(size=(300, 2)))
+    batches = (np.sort(rng.normal(size=(60, 2)), axis=0) for _ in range(20))
+    # the rows of a batch may come in any order, the columns of this one are tied together: one of them at a time
+    for batch in batches:
+        step = monitor.update(np.column_stack([batch[:, 0], rng.normal(size=60)]))
+    assert not step.alarm
+
+
+def test_ranks_are_uniform_after_hundreds_of_batches_against_sixty_rows():
+    rng = np.random.default_rng(3)
+    monitor = ShiftMonitor(rng.normal(size=(60, 1)))
+    pays = []
+    original = Bank.update
+
+    def spy(self, bins, stake, generator):
+        before = self.log_wealth.copy()
+        original(self, bins, stake, generator)
+        if self is monitor._bank:
+            pays.append((self.log_wealth - np.logaddexp(before, np.log(np.maximum(stake, 1e-300))))[0])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bank, "update", spy)
+        for _ in range(300):
+            monitor.update(rng.normal(size=(1, 1)))
+    gains = np.exp(np.array(pays))
+    assert np.all(np.abs(gains.mean(axis=0) - 1) < 4 * gains.std(axis=0) / np.sqrt(len(gains)))
+
+
+# ------------------------------------------------------------------ delay
+
+
+def numbers(change):
+    """Reference of 600 rows, ten batches without a change, and batches of 50 rows with one."""
+    rng = np.random.default_rng(7)
+    monitor = ShiftMonitor(rng.normal(size=(600, 5)))
+    for _ in range(10):
+        assert not monitor.update(rng.normal(size=(50, 5))).alarm
+    return first_alarm(monitor, (change(rng.normal(size=(50, 5)), k) for k in range(40)))
+
+
+@pytest.mark.parametrize(
+    ("change", "longest", "named"),
+    [
+        (lambda X, k: X + [0, 0.8, 0, 0, 0], 3, "x1"),
+        (lambda X, k: X + 0.4, 4, "combination of features"),
+        (lambda X, k: X * [1, 1, 2.0, 1, 1], 4, "x2"),
+        (
+            lambda X, k: np.column_stack([X[:, 0], 0.8 * X[:, 0] + 0.6 * X[:, 1], X[:, 2:]]),
+            6,
+            "combination of features",
+        ),
+        (lambda X, k: X + [0, 0, 0, 0.04 * k, 0], 22, "x3"),
+        (lambda X, k: np.where([True, False, False, False, False], np.nan, X) if k else X, 4, "missing or new values"),
+    ],
+    ids=["mean", "many means", "scale", "correlation", "gradual", "missing"],
+)
+def test_numeric_changes_are_found(change, longest, named):
+    delay, step = numbers(change)
+    assert delay is not None and delay <= longest
+    assert named in step.changed
+
+
+def test_a_hundred_features():
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(rng.normal(size=(600, 100)))
+    for _ in range(3):
+        assert not monitor.update(rng.normal(size=(100, 100))).alarm
+    delay, step = first_alarm(monitor, (rng.normal(size=(100, 100)) + 0.8 * (np.arange(100) == 42) for _ in range(4)))
+    assert delay is not None and step.changed[0] == "x42"
+
+
+def test_mixed_columns_are_named_with_what_changed():
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(mixed(rng, 600), exclude=["visits"])
+    assert any("'day'" in note for note in monitor.notes)
+    assert not first_alarm(monitor, (mixed(rng, 50) for _ in range(10)))[0]
+    changed = {"ward": (0.2, 0.3, 0.5), "gaps": 0.5}
+    delay, _ = first_alarm(monitor, (mixed(rng, 50, **changed) for _ in range(10)))
+    assert delay is not None and delay <= 5
+    for _ in range(6):
+        step = monitor.update(mixed(rng, 50, **changed))
+    found = {evidence.name: evidence for evidence in step.evidence}
+    assert {"ward", "income"} <= set(step.changed) and not {"age", "insured", "visits"} & set(step.changed)
+    assert found["ward"].direction.startswith(("more 'c'", "less 'a'"))
+    assert found["income"].direction.startswith("more missing")
+    assert found["ward"].effect.name == "difference of shares"
+
+
+def test_a_new_category_is_found():
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(mixed(rng, 600)[["ward", "age"]])
+    batches = (mixed(rng, 50)[["ward", "age"]].replace({"ward": {"a": "z"}}) for _ in range(5))
+    delay, step = first_alarm(monitor, batches)
+    assert delay <= 3 and {"ward", "missing or new values"} & set(step.changed)
+
+
+def test_label_shift_without_labels_shows_in_the_output_of_a_linear_model():
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(*classes(rng, 800))
+    delay, step = first_alarm(monitor, (classes(rng, 50, 0.85)[0] for _ in range(15)))
+    assert delay is not None and delay <= 8
+
+
+def test_label_shift_with_few_labels():
+    rng = np.random.default_rng(0)
+    y = rng.choice(["a", "b", "c"], 800)
+    monitor = ShiftMonitor(rng.normal(size=(800, 2)), y)
+
+    def batch(p):
+        labels = rng.choice(["a", "b", "c"], 50, p=p).astype(object)
+        labels[rng.random(50) < 0.5] = None
+        return rng.normal(size=(50, 2)), labels
+
+    assert first_alarm(monitor, (batch([1 / 3] * 3) for _ in range(10)))[0] is None
+    delay, step = first_alarm(monitor, (batch([0.7, 0.2, 0.1]) for _ in range(10)))
+    assert delay <= 5 and step.changed == ("label",)
+    assert step.evidence[0].quantity == "p(y)" and "'" in step.evidence[0].direction
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_concept_shift_shows_in_the_error_of_the_model(own):
+    rng = np.random.default_rng(0)
+    model = None if own else LogisticRegression().fit(*classes(rng, 500))
+    monitor = ShiftMonitor(*classes(rng, 800), estimator=model)
+    assert first_alarm(monitor, (classes(rng, 50) for _ in range(8)))[0] is None
+
+    def turned():
+        X, y = classes(rng, 50)
+        return X, np.where(rng.random(50) < 0.4, 1 - y, y)
+
+    delay, step = first_alarm(monitor, (turned() for _ in range(10)))
+    assert delay <= 5 and step.changed[0] == "error of the model" and step.evidence[0].quantity == "p(x, y)"
+
+
+def test_regression():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(900, 3))
+    y = X @ [1, 2, 0] + rng.normal(size=900)
+    monitor = ShiftMonitor(X[300:], y[300:], estimator=LinearRegression().fit(X[:300], y[:300]))
+
+    def batch(slope):
+        rows = rng.normal(size=(50, 3))
+        return rows, rows @ [1, slope, 0] + rng.normal(size=50)
+
+    assert first_alarm(monitor, (batch(2) for _ in range(8)))[0] is None
+    delay, step = first_alarm(monitor, (batch(0.5) for _ in range(10)))
+    assert delay <= 6 and "error of the model" in step.changed
+
+
+def test_single_rows():
+    rng = np.random.default_rng(1)
+    monitor = ShiftMonitor(rng.normal(size=(400, 2)))
+    for _ in range(150):
+        step = monitor.update(rng.normal(size=(1, 2)))
+    assert not step.alarm and step.n_rows == 150
+    delay, step = first_alarm(monitor, (rng.normal(size=(1, 2)) + [1.5, 0] for _ in range(100)))
+    assert 0 < delay <= 40 and "x0" in step.evidence[0].name + step.evidence[0].direction
+
+
+def test_what_is_smaller_than_half_the_least_effect_is_not_called():
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(rng.normal(size=(20_000, 1)), min_effect=0.2)
+    for _ in range(30):
+        step = monitor.update(rng.normal(size=(1000, 1)) + 0.08)
+    assert not step.alarm
+    monitor = ShiftMonitor(rng.normal(size=(20_000, 1)), min_effect=0.05)
+    assert first_alarm(monitor, (rng.normal(size=(1000, 1)) + 0.08 for _ in range(30)))[0] is not None
+
+
+def test_the_verdict_stays_while_the_evidence_falls():
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(rng.normal(size=(300, 1)))
+    _, step = first_alarm(monitor, (rng.normal(size=(50, 1)) + 1 for _ in range(5)))
+    raised = step.alarm_batch
+    for _ in range(60):
+        step = monitor.update(rng.normal(size=(50, 1)))
+    assert step.alarm and step.alarm_batch == raised and step.changed == ("x0",)
+    assert step.log_evidence < max(monitor._history[:, 1:].max(axis=1))
+
+
+# ------------------------------------------------------------------ state
+
+
+def test_same_seed_same_evidence_and_nothing_of_the_caller_changes():
+    rng = np.random.default_rng(0)
+    reference, batch = mixed(rng, 200), mixed(rng, 30)
+    kept = reference.copy(), batch.copy()
+    steps = [ShiftMonitor(reference, random_state=4).update(batch) for _ in range(2)]
+    assert steps[0] == steps[1] != ShiftMonitor(reference, random_state=5).update(batch)
+    pd.testing.assert_frame_equal(reference, kept[0])
+    pd.testing.assert_frame_equal(batch, kept[1])
+
+
+@pytest.mark.parametrize("labels", [None, "class", "number"])
+def test_a_restored_monitor_goes_on_bit_for_bit(tmp_path, labels):
+    rng = np.random.default_rng(0)
+
+    def draw(n):
+        X = mixed(rng, n)
+        return X, {None: None, "class": rng.choice(["u", "v"], n), "number": X["age"] + rng.normal(size=n)}[labels]
+
+    one = ShiftMonitor(*draw(200))
+    one.origin = "here"
+    for k in range(9):
+        one.update(*draw(20), name=f"batch {k}")
+    one.save(tmp_path / "m.npz")
+    two = ShiftMonitor.load(tmp_path / "m.npz")
+    assert two.step == one.step and repr(two) == repr(one) and two.notes == one.notes and two.origin == "here"
+    assert two.has_seen("batch 3") and not two.has_seen("batch 9")
+    for _ in range(12):
+        batch = draw(17)
+        assert one.update(*batch) == two.update(*batch)
+    one.save(tmp_path / "one.npz")
+    two.save(tmp_path / "two.npz")
+    with np.load(tmp_path / "one.npz") as a, np.load(tmp_path / "two.npz") as b:
+        assert sorted(a.files) == sorted(b.files)
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_memory_does_not_grow(tmp_path):
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(rng.normal(size=(100, 2)))
+    sizes = []
+    for k in range(2 * HISTORY + 150):
+        monitor.update(rng.normal(size=(1, 2)))
+        if k in (HISTORY + 20, 2 * HISTORY + 30):
+            monitor.save(tmp_path / "m.npz")
+            sizes.append((tmp_path / "m.npz").stat().st_size)
+    assert len(monitor._history) <= HISTORY and monitor._every == 4
+    assert sizes[1] <= sizes[0] + 200
+
+
+CRASH = """
+import sys
+import numpy as np
+from shift_detectors._monitor import ShiftMonitor
+
+path = sys.argv[1]
+rng = np.random.default_rng(0)
+monitor = ShiftMonitor(rng.normal(size=(200, 3)))
+monitor.save(path)
+print("ready", flush=True)
+for k in range(100_000):
+    monitor.update(np.random.default_rng(k).normal(size=(20, 3)), name=str(k))
+    monitor.save(path)
+"""
+
+
+def test_a_killed_process_loses_at_most_the_batch_in_flight(tmp_path):
+    path = tmp_path / "state.npz"
+    process = subprocess.Popen([sys.executable, "-c", CRASH, str(path)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
+    restored = []
+    for _ in range(3):  # running: whatever stands on disk at any moment can be read
+        time.sleep(0.15)
+        restored.append(ShiftMonitor.load(path).batch)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    monitor = ShiftMonitor.load(path)
+    assert restored == sorted(restored) and monitor.batch >= restored[-1]
+    assert monitor.batch == 0 or monitor.has_seen(str(monitor.batch - 1))
+    assert not monitor.has_seen(str(monitor.batch))
+    whole = ShiftMonitor(np.random.default_rng(0).normal(size=(200, 3)))
+    for k in range(monitor.batch + 2):
+        batch = np.random.default_rng(k).normal(size=(20, 3))
+        step = whole.update(batch)
+        if k >= monitor.batch:
+            assert monitor.update(batch, name=str(k)) == step
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(rng.normal(size=(100, 2)))
+    monitor.save(tmp_path / "m.npz")
+    before = (tmp_path / "m.npz").read_bytes()
+    monitor.update(rng.normal(size=(5, 2)))
+
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        monitor.save(tmp_path / "m.npz")
+    assert (tmp_path / "m.npz").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_files_that_are_no_monitor(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "m.npz"
+    with pytest.raises(InputError, match="does not exist"):
+        ShiftMonitor.load(path)
+    ShiftMonitor(rng.normal(size=(100, 2))).save(path)
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    damaged = whole[:middle] + bytes(byte ^ 255 for byte in whole[middle : middle + 100]) + whole[middle + 100 :]
+    for content in (b"", b"hello", whole[:middle], damaged):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"m.npz is damaged or no monitor.*delete it and start"):
+            ShiftMonitor.load(path)
+    np.savez(path, x=np.ones(3))
+    with pytest.raises(InputError, match="no monitor"):
+        ShiftMonitor.load(path)
+    np.savez(path, meta=np.frombuffer(json.dumps({"format": 99}).encode(), np.uint8))
+    with pytest.raises(InputError, match="format 99"):
+        ShiftMonitor.load(path)
+
+
+def test_a_model_is_given_again(tmp_path):
+    rng = np.random.default_rng(0)
+    model = LogisticRegression().fit(*classes(rng, 200))
+    monitor = ShiftMonitor(*classes(rng, 200), estimator=model)
+    monitor.update(classes(rng, 20)[0])
+    monitor.save(tmp_path / "m.npz")
+    with pytest.raises(InputError, match="saved with estimator="):
+        ShiftMonitor.load(tmp_path / "m.npz")
+    batch = classes(rng, 20)
+    assert ShiftMonitor.load(tmp_path / "m.npz", estimator=model).update(*batch) == monitor.update(*batch)
+
+
+# ------------------------------------------------------------------ input and output
+
+
+def test_types_of_rows_agree():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 3))
+    steps = []
+    for kind in (np.asarray, pd.DataFrame, sp.csr_array, lambda rows: rows.tolist()):
+        monitor = ShiftMonitor(kind(X[:100]))
+        steps.append(monitor.update(kind(X[100:])).log_evidence)
+    assert len(set(steps)) == 1
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    monitor = ShiftMonitor(frame[:100])
+    assert monitor.update(frame.loc[100:, ["c", "a", "b"]]).log_evidence == steps[0]
+
+
+def test_a_column_that_comes_as_another_type():
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(mixed(rng, 100))
+    batch = mixed(rng, 10)
+    step = copy.deepcopy(monitor).update(batch)
+    same = batch.assign(ward=batch["ward"].astype("category"), visits=batch["visits"].astype(object))
+    assert copy.deepcopy(monitor).update(same.drop(columns="day")) == step
+    empty = copy.deepcopy(monitor).update(batch.assign(income=np.nan, ward=None))
+    assert np.isfinite(empty.log_evidence)
+    for column, values in (("age", "old"), ("ward", 1.5), ("insured", 0.5)):
+        with pytest.raises(InputError, match=column):
+            monitor.update(batch.assign(**{column: values}))
+    assert monitor.batch == 0 and monitor.update(batch) == step  # what failed has left no trace
+
+
+def test_wrong_input():
+    rng = np.random.default_rng(0)
+    X, y = classes(rng, 100)
+    monitor = ShiftMonitor(X, y)
+    frame = ShiftMonitor(mixed(rng, 100))
+    cases = [
+        (lambda: ShiftMonitor(X[:50]), "X_reference has 50 rows; accepted: at least 60"),
+        (lambda: ShiftMonitor(X, y[:50]), "y_reference has 50 labels"),
+        (lambda: ShiftMonitor(X, alpha=0), "alpha is 0"),
+        (lambda: ShiftMonitor(X, min_effect=-1), "min_effect is -1"),
+        (lambda: ShiftMonitor(X, random_state=None), "random_state is None"),
+        (lambda: ShiftMonitor(X, estimator=object()), "without predict"),
+        (lambda: ShiftMonitor(X, y + 0.5, estimator=LogisticRegression().fit(X, y)), "is a classifier and the task"),
+        (lambda: ShiftMonitor(X, estimator=LogisticRegression()), "cannot predict these rows"),
+        (lambda: ShiftMonitor(mixed(rng, 100)[["day"]]), "no column that can be watched"),
+        (lambda: monitor.update(X[:0]), "X_batch is empty"),
+        (lambda: monitor.update(X[:5, :3]), "X_batch has 3 columns, X_reference has 4"),
+        (lambda: monitor.update(X[0]), "one-dimensional"),
+        (lambda: monitor.update(np.full((3, 4), np.inf)), "infinite values"),
+        (lambda: monitor.update(X[:5], y[:4]), "y_batch has 4 labels"),
+        (lambda: monitor.update(X[:5], list("abcde")), "y_batch holds text while y_reference holds whole"),
+        (lambda: frame.update(mixed(rng, 5), np.ones(5)), "the reference has no labels"),
+        (lambda: frame.update(mixed(rng, 5).drop(columns="age")), "X_batch lacks 'age'"),
+        (lambda: frame.update(mixed(rng, 5).assign(more=1)), "has 'more' that X_reference has not"),
+        (lambda: monitor.save("/no/such/folder/m.npz"), "the folder /no/such/folder does not exist"),
+    ]
+    for call, message in cases:
+        with pytest.raises(InputError, match=message):
+            call()
+    assert monitor.batch == frame.batch == 0
+
+
+def test_a_reference_of_dependent_rows_gets_a_warning():
+    walk = np.random.default_rng(0).normal(size=(300, 1)).cumsum(axis=0)
+    with pytest.warns(ShiftWarning, match="independent rows"):
+        ShiftMonitor(walk)
+
+
+def test_words_and_json(tmp_path):
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(rng.normal(size=(300, 2)))
+    assert str(monitor) == "No alarm after 0 batches, 0 rows: evidence 0.18 (alarm at 20)."
+    assert repr(monitor) == "<ShiftMonitor: 2 features, 0 batches, no alarm>"
+    for k in range(4):
+        monitor.update(rng.normal(size=(50, 2)) + [1.2, 0], name=f"day {k}")
+    assert str(monitor).startswith("Alarm at batch 1 (day 0) of 4 batches, 200 rows; now evidence")
+    assert "\n  x0: higher (+" in str(monitor) and "[p(x)]" in str(monitor)
+    assert repr(monitor) == "<ShiftMonitor: 2 features, 4 batches, alarm at batch 1>"
+    monitor.to_json(tmp_path / "m.json")
+    answer = json.loads((tmp_path / "m.json").read_text())
+    assert answer == monitor.to_dict() and answer["alarm"] is True and answer["evidence"][0]["name"] == "x0"
+
+
+def test_plot():
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(rng.normal(size=(300, 8)))
+    settings = dict(matplotlib.rcParams)
+    assert monitor.plot().get_ylabel() == "evidence"  # before the first batch
+    for _ in range(6):
+        monitor.update(rng.normal(size=(50, 8)) + 2 * (np.arange(8) == 3))
+    ax = Figure().add_subplot()
+    assert monitor.plot(ax, top=3) is ax
+    texts = [text.get_text() for text in ax.texts]
+    assert "x3" in texts and any(text.startswith("alarm at batch") for text in texts)
+    ax.figure.canvas.draw()
+    assert dict(matplotlib.rcParams) == settings
+
+
+def test_uniform_ranks_pass_a_kolmogorov_test():
+    rng = np.random.default_rng(4)
+    bank = Bank(1, 9, one_sided())
+    bank.place(rng.integers(0, 8, (50, 1)), rng.integers(0, 3, (20, 1)), np.array([True]))
+    ranks, values = [], rng.integers(0, 3, 400)
+    for value in values:
+        counts = bank.counts[0].copy()
+        u = (counts[:value].sum() + rng.random() * (1 + counts[value])) / (1 + counts.sum())
+        ranks.append(u)
+        bank.update(np.array([[value]]), 0.0, rng)
+    assert kstest(ranks, "uniform").pvalue > 1e-3
+    assert bank.counts.sum() == 420
