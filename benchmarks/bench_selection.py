@@ -3,9 +3,10 @@
 ``python benchmarks/bench_selection.py [--quick] [--minutes 115] [--only office,...] [--no-write]``
 
 Every (shift, model, draw) is one cell: all fixed policies are fitted, the scores by which one could choose among them
-are computed on a held-out fifth of the source, and `adapt` chooses by itself. Cells are kept in
-benchmarks/_cache/selection.jsonl, and go on where an earlier run stopped; delete it after a change of the code. Real
-data are found as `da_toolkit.datasets.fetch` finds them. Writes RESULTS.md.
+are computed on a held-out fifth of the source, and `adapt` chooses by itself. Cells are kept, and go on where an
+earlier run stopped: the policies in benchmarks/_cache/selection.jsonl (delete it after a change of an adapter or a
+score), what `adapt` does in selection_adapt.jsonl (after a change of the diagnosis or the choice). Real data are found
+as `da_toolkit.datasets.fetch` finds them. Writes RESULTS.md.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from da_toolkit._registry import find
 from da_toolkit.validation import CircularScore, DEVScore, EntropyScore, ImportanceWeightedScore
 from shift_detectors._errors import InputError
 
-RESULTS = CACHE / "selection.jsonl"
+FIXED_CELLS = CACHE / "selection.jsonl"
+ADAPT_CELLS = CACHE / "selection_adapt.jsonl"
 SOURCE_ONLY = "source only"
 # fixed policies, by registry name; those that a task or a model cannot take count as source only
 FIXED = (
@@ -52,24 +54,11 @@ CONTROLS = ("no shift", "concept only")
 NAMED = ("mnist", "amazon -> webcam", "books", "cleveland", "batch1 -> batch2", "2008 -> 2009", "scene", "simulated")
 
 
-def run(shift, model_name, seed):
-    """Everything about one cell, as a plain dict."""
-    started = time.perf_counter()
+def run(shift, model_name, seed, fixed, chosen):
+    """Two records of one cell, as plain dicts: the fixed policies and `adapt`; those that are known are kept."""
     sample = shift.make(seed)
     model = build(models(shift.task)[model_name], sample.X_source)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            policies = _fixed(model, sample, shift.task, seed)
-            ours = _ours(model, sample, seed)
-        except Exception as error:  # noqa: BLE001 - a cell that fails must not end the bench; it is counted
-            return {"key": key(shift, model_name, seed), "error": f"{type(error).__name__}: {error}"[:300]}
-    values = {name: policy.pop("values") for name, policy in policies.items()}
-    found = ours.pop("values")
-    for name, policy in [*policies.items(), (OURS, ours)]:
-        own = found if name == OURS else values[name]
-        policy |= _compare(own, values[SOURCE_ONLY], seed)
-    return {
+    about = {
         "key": key(shift, model_name, seed),
         "family": shift.family,
         "name": shift.name,
@@ -77,11 +66,22 @@ def run(shift, model_name, seed):
         "kind": shift.kind,
         "model": model_name,
         "n_target": int(sample.X_target.shape[0]),
-        "policies": policies,
-        "ours": ours,
-        "truth": float(values[SOURCE_ONLY].mean()),
-        "seconds": time.perf_counter() - started,
     }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            base = _values(clone(model).fit(sample.X_source, sample.y_source), sample.X_test, sample.y_test)
+            if fixed is None:
+                policies = _fixed(model, sample, shift.task, seed)
+                policies = {n: p | _compare(p.pop("values"), base, seed) for n, p in policies.items()}
+                fixed = about | {"policies": policies}
+            if chosen is None:
+                ours = _ours(model, sample, seed)
+                chosen = {"key": about["key"], "ours": ours | _compare(ours.pop("values"), base, seed)}
+        except Exception as error:  # noqa: BLE001 - a cell that fails must not end the bench; it is counted
+            failed = {"key": about["key"], "error": f"{type(error).__name__}: {error}"[:300]}
+            return fixed or failed, chosen or failed
+    return fixed, chosen
 
 
 def _fixed(model, sample, task, seed):
@@ -184,6 +184,12 @@ def _rows(X, rows):
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
+def _read(path):
+    """Records of a cache by key."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {record["key"]: record for record in map(json.loads, lines)}
+
+
 def key(shift, model, seed):
     """Name of a cell."""
     return f"{shift.name} | {model} | {seed}"
@@ -273,7 +279,7 @@ def family_table(cells):
             [
                 family,
                 str(len(group)),
-                f"{mean(lambda c: c['truth']):.3f}",
+                f"{mean(lambda c: c['policies'][SOURCE_ONLY]['score']):.3f}",
                 f"{mean(lambda c: c['ours']['gain']):+.2f}",
                 f"{mean(oracle):+.2f}",
                 f"{fixed[best]:+.2f} {best}",
@@ -281,6 +287,29 @@ def family_table(cells):
             ]
         )
     head = ["family", "cells", "source only", "adapt", "oracle", "best fixed policy here", "what adapt chose"]
+    return markdown(head, body)
+
+
+def shift_table(cells):
+    """One row per shift and model."""
+    body = []
+    for (name, model), group in sorted(_by_shift(cells).items()):
+        ours = [c["ours"] for c in group]
+        fixed = {n: np.mean([c["policies"][n]["gain"] for c in group]) for n in FIXED}
+        best = max(fixed, key=fixed.__getitem__)
+        did = sorted({f"{o['adapter']}, {o['status']}" for o in ours})
+        body.append(
+            [
+                name,
+                model,
+                ", ".join(sorted({o["verdict"] for o in ours})),
+                f"{np.mean([c['policies'][SOURCE_ONLY]['score'] for c in group]):.3f}",
+                f"{np.mean([o['gain'] for o in ours]):+.1f} ± {_standard_error(ours):.1f}",
+                "; ".join(did).replace("SourceOnly, unchanged", "left alone"),
+                f"{fixed[best]:+.1f} {best}",
+            ]
+        )
+    head = ["shift", "model", "verdict", "source only", "adapt", "what it did", "best fixed policy in hindsight"]
     return markdown(head, body)
 
 
@@ -353,19 +382,23 @@ def main():
     args = parser.parse_args()
     deadline = time.time() + 60 * (args.minutes or (19 if args.quick else 115))
     CACHE.mkdir(exist_ok=True)
-    lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
-    known = {record["key"]: record for record in map(json.loads, lines)}
+    fixed, chosen = _read(FIXED_CELLS), _read(ADAPT_CELLS)
     jobs = list(plan(args))
-    missing = [job for job in jobs if key(*job) not in known]
+    missing = [job for job in jobs if key(*job) not in fixed or key(*job) not in chosen]
     for start in range(0, len(missing), 12):
         if time.time() > deadline:
             break
         part = missing[start : start + 12]
-        for record in Parallel(n_jobs=args.n_jobs)(delayed(run)(*job) for job in part):
-            known[record["key"]] = record
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+        known = [(fixed.get(key(*job)), chosen.get(key(*job))) for job in part]
+        found = Parallel(n_jobs=args.n_jobs)(delayed(run)(*job, *k) for job, k in zip(part, known, strict=True))
+        for pair, old in zip(found, known, strict=True):
+            for record, before, cells, path in zip(pair, old, (fixed, chosen), (FIXED_CELLS, ADAPT_CELLS), strict=True):
+                if before is None:
+                    cells[record["key"]] = record
+                    with path.open("a") as file:
+                        file.write(json.dumps(record) + "\n")
         print(f"{start + len(part)} of {len(missing)} cells", flush=True)
+    known = {name: fixed[name] | chosen[name] for name in fixed if name in chosen}
     records = [known[key(*job)] for job in jobs if key(*job) in known]
     failed = [record for record in records if "error" in record]
     cells = [record for record in records if "error" not in record]
@@ -384,7 +417,7 @@ def main():
         of_task = [c for c in compared if c["task"] == task]
         if of_task:
             parts += [f"**{task.capitalize()}**, {len(_by_shift(of_task))} shifts and models", table(of_task)]
-    parts += [family_table(cells), honesty_table(compared)]
+    parts += [family_table(cells), honesty_table(compared), shift_table(compared)]
     for record in failed[:10]:
         print(record["key"], record["error"])
     body = "\n\n".join(parts)

@@ -133,26 +133,20 @@ def test_registry_and_selection_load_no_torch():
 
 # ------------------------------------------------------------------ recommend
 
+ALIGNMENTS = ["FeatureAlignment(LinearOT)", "FeatureAlignment(CORAL)", "FeatureAlignment(TCA)"]
+
 
 @pytest.mark.parametrize(
     ("kind", "options", "expected"),
     [
         ("none", {}, ["SourceOnly"]),
-        ("covariate", {}, ["ImportanceWeighting", "SourceOnly"]),
-        (
-            "covariate",
-            {"ess": 0.01, "auc": 0.99},
-            ["FeatureAlignment(LinearOT)", "FeatureAlignment(CORAL)", "SourceOnly"],
-        ),
+        ("covariate", {}, ["ImportanceWeighting", "FeatureAlignment(TCA)", "SourceOnly"]),
+        ("covariate", {"ess": 0.01, "auc": 0.99}, [*ALIGNMENTS, "SourceOnly"]),
         ("label", {}, ["PriorCorrection", "SourceOnly"]),
         ("label", {"task": "regression"}, ["TargetShiftWeighting", "SourceOnly"]),
-        ("support", {}, ["FeatureAlignment(LinearOT)", "FeatureAlignment(CORAL)", "SourceOnly"]),
+        ("support", {}, [*ALIGNMENTS, "SourceOnly"]),
         ("support", {"n_target": 12}, ["SourceOnly"]),
-        (
-            "conditional",
-            {"n_labelled": 40},
-            ["PriorCentered", "TransferStack", "FeatureAlignment(LinearOT)", "FeatureAlignment(CORAL)", "SourceOnly"],
-        ),
+        ("conditional", {"n_labelled": 40}, ["PriorCentered", "TransferStack", *ALIGNMENTS, "SourceOnly"]),
         ("concept", {"n_labelled": 40}, ["PriorCentered", "TransferStack", "SourceOnly"]),
         ("concept", {}, ["SourceOnly"]),
         ("mixed", {"n_labelled": 40}, ["PriorCentered", "TransferStack", "SourceOnly"]),
@@ -396,6 +390,16 @@ def test_weights_are_not_used_where_they_have_no_overlap():
     X, y, X_target, _ = shifted()
     result = adapt(LogisticRegression(), X, y, X_target, candidates=["ImportanceWeighting"], random_state=0)
     assert result.adapter == "SourceOnly"
+
+
+def test_label_shift_that_would_leave_one_class_is_not_believed():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 600)
+    X = rng.normal(size=(600, 2)) + 1.5 * y[:, None]
+    X_target = rng.normal(size=(600, 2)) + 1.5  # all of class 1, or moved
+    result = adapt(LogisticRegression(), X, y, X_target, random_state=0)
+    assert (result.report.verdict.kind, result.adapter) == ("label", "SourceOnly")
+    assert "the classes may have moved" in result.candidates[1].reason
 
 
 def test_a_time_budget_drops_what_is_not_begun_and_says_so():

@@ -509,10 +509,12 @@ def _distances(adapter: Any, case: Case) -> tuple[float, float] | None:
 def _choose(case: Case, evidence: Evidence | None, guard: bool) -> tuple[str, str]:
     """Name and status of what is deployed."""
     found = {} if evidence is None else evidence.findings
-    earned = [name for name, f in found.items() if f.earned]
-    if earned:
-        best = max(earned, key=lambda name: (found[name].earned == "verified", found[name].rank))
-        return best, found[best].earned
+    for status in ("verified", "plausible"):
+        earned = {name: f for name, f in found.items() if f.earned == status}
+        if earned:
+            best = max(earned.values(), key=lambda f: f.rank)
+            # of those that are as good, the one that was recommended first
+            return next(name for name, f in earned.items() if f.rank >= best.rank - best.unsure), status
     if guard or not case.trials:
         return SOURCE_ONLY, "unchanged"
     best = max((t.name for t in case.trials), key=lambda name: found[name].rank if name in found else 0.0)

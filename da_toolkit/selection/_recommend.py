@@ -45,7 +45,7 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
     >>> X, X_target = rng.normal(size=(500, 3)), rng.normal(size=(500, 3)) + [0.8, 0, 0]
     >>> y = (X[:, 0] ** 2 + X[:, 1] + rng.normal(size=500) > 1).astype(int)
     >>> [advice.name for advice in recommend(diagnose(X, y, X_target, random_state=0))]
-    ['ImportanceWeighting', 'SourceOnly']
+    ['ImportanceWeighting', 'FeatureAlignment(TCA)', 'SourceOnly']
     """
     kind, labelled = report.verdict.kind, report.n_labelled >= MIN_LABELS
     if kind == "none":
@@ -63,6 +63,11 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
             "information). It helps a model that is too simple to be right everywhere."
         )
         advice.append(Recommendation("ImportanceWeighting", reason, COVARIATE))
+        reason = (
+            "Smooth functions of the inputs that are alike in both domains, as columns: they help a model that is too "
+            "simple for the shape of p(y|x), and the gain can be checked."
+        )
+        advice.append(Recommendation("FeatureAlignment(TCA)", reason, COVARIATE))
     if kind == "label" and report.task == "classification":
         reason = "The classes have other frequencies: the model's probabilities can be moved to them without a refit."
         advice.append(Recommendation("PriorCorrection", reason, LABEL))
@@ -108,6 +113,7 @@ def _alignments(report: ShiftReport, estimator: Any) -> list[Recommendation]:
     return [
         Recommendation("FeatureAlignment(LinearOT)", reason, ALIGNED),
         Recommendation("FeatureAlignment(CORAL)", "The same by matching covariances alone.", ALIGNED),
+        Recommendation("FeatureAlignment(TCA)", f"{where}: keep what is alike in both domains, bent or not.", ALIGNED),
     ]
 
 
@@ -121,6 +127,8 @@ def _able(name: str, report: ShiftReport, estimator: Any) -> bool:
         return not is_frozen(estimator)
     if name in ("PriorCentered", "TransferStack"):
         return not is_deep(estimator)
+    if name == "FeatureAlignment(TCA)" and (is_deep(estimator) or is_frozen(estimator)):
+        return False  # its features are new ones, and the model has to be fitted on them
     if name.startswith(("FeatureAlignment", "DeepAdapter")):
         last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
         return report.n_target >= MIN_ROWS and (estimator is None or hasattr(last, "predict"))
