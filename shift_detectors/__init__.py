@@ -14,6 +14,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._diagnose import diagnose
     from ._domain_classifier import DomainClassifierTest
+    from ._domain_summary import DomainSummary, SummaryPlan
     from ._errors import InputError, MissingDependencyError, ShiftWarning
     from ._feature_test import FeatureTest
     from ._label_shift_fit import LabelShiftFitTest
@@ -29,13 +30,18 @@ if TYPE_CHECKING:
         LossSplitDisplay,
         OverlapDisplay,
         PriorDisplay,
+        RegionsDisplay,
         WeightsDisplay,
     )
     from ._report import ShiftReport
-    from ._results import Effect, FeatureShift, ShiftTestResult, Verdict
+    from ._results import Effect, FeatureShift, Region, ShiftTestResult, Verdict
     from ._score_test import ConditionalScoreTest
 
 _HOME = {
+    "Region": "_results",
+    "RegionsDisplay": "_plot",
+    "DomainSummary": "_domain_summary",
+    "SummaryPlan": "_domain_summary",
     "ShiftMonitor": "_monitor",
     "MonitorStep": "_monitor",
     "Evidence": "_monitor",
@@ -73,6 +79,7 @@ __all__ = [
     "ConditionalScoreTest",
     "DomainClassifierTest",
     "DomainMapDisplay",
+    "DomainSummary",
     "Effect",
     "EffectsDisplay",
     "EnergyTest",
@@ -93,11 +100,14 @@ __all__ = [
     "MonitorStep",
     "OverlapDisplay",
     "PriorDisplay",
+    "Region",
+    "RegionsDisplay",
     "ShiftMonitor",
     "ShiftReport",
     "ShiftTestResult",
     "ShiftWarning",
     "StratifiedTest",
+    "SummaryPlan",
     "Verdict",
     "WeightsDisplay",
     "__version__",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from scipy.special import logit
 
 from ._boundary import read_problem
@@ -22,6 +23,7 @@ from ._performance import measure_impact
 from ._permutation import permuted_domains, pvalue, signed
 from ._portfolio import portfolio
 from ._prior import estimate_prior
+from ._regions import find_regions
 from ._report import ShiftReport
 from ._results import FeatureShift, ShiftTestResult
 from ._score_test import ConditionalScoreTest
@@ -71,7 +73,10 @@ def diagnose(
     Parameters
     ----------
     X_source, X_target : array, pandas or polars DataFrame, or sparse matrix of shape (n_rows, n_features)
-        Numeric, categorical, boolean, datetime and missing values; at least 10 rows each.
+        Numeric, categorical, boolean, datetime and missing values; at least 10 rows each. Larger than memory:
+        Parquet (path, folder, glob pattern), a pyarrow dataset, a Dask DataFrame, an iterator or list of
+        DataFrames, or a `DomainSummary`. Labels and groups are then names of columns, p(x) and p(y) are tested on
+        all rows, and the rest on 20 000 rows of each side, drawn at random.
     y_source : array-like of shape (n_source,) or None
         Without it only p(x) is compared.
     y_target : array-like of shape (n_target,), optional
@@ -91,7 +96,7 @@ def diagnose(
     n_permutations : int
     random_state : int, optional
     n_jobs : int, optional
-        Workers for the further `detectors`.
+        Workers for the further `detectors`; threads that count rows larger than memory.
     progress : bool
         Show a progress bar (on standard error).
 
@@ -128,8 +133,32 @@ def diagnose(
             raise InputError(f"min_effect names {unknown}", f"names among {sorted(MIN_EFFECT)}")
         effects.update(min_effect)
     seed = _seed(random_state)
+    evidence, large_notes = None, ()
     with _Progress(progress) as step:
         step("reading")
+        if not in_memory(X_source) or not in_memory(X_target):
+            from ._out_of_core import read_large
+
+            X_source, y_source, X_target, y_target, groups, groups_target, exclude, evidence, large_notes = read_large(
+                X_source,
+                y_source,
+                X_target,
+                y_target,
+                groups,
+                groups_target,
+                unsupported={
+                    "sample_weight": sample_weight,
+                    "sample_weight_target": sample_weight_target,
+                    "source_domain": source_domain,
+                    "representation": representation,
+                },
+                task=task,
+                exclude=exclude,
+                n_permutations=n_permutations,
+                seed=seed,
+                n_jobs=n_jobs,
+                step=step,
+            )
         problem = read_problem(
             X_source,
             y_source,
@@ -144,13 +173,13 @@ def diagnose(
             representation=representation,
             exclude=exclude,
         )
-        alone = separators(problem.table)
+        alone = separators(problem.table) if evidence is None else evidence.separators
         kept = replace(problem, table=problem.table.without(set(alone))) if alone else problem
-        found = _examine(kept, alpha, effects, n_permutations, seed, step)
+        found = _examine(kept, alpha, effects, n_permutations, seed, step, evidence)
         with_separators = None
         if alone:
             step("again with the separating columns")
-            with_separators = _examine(problem, alpha, effects, n_permutations, seed, step)["verdict"]
+            with_separators = _examine(problem, alpha, effects, n_permutations, seed, step, evidence)["verdict"]
         step("describing")
         extra = () if isinstance(detectors, str) else _run_extra(detectors, kept, n_jobs)
         features = found["features"]
@@ -164,16 +193,17 @@ def diagnose(
             impact=None,
             next_steps=(),
             task=problem.task,
-            n_source=problem.table.n_source,
-            n_target=problem.table.n_target,
-            n_labelled=problem.n_labelled,
+            n_source=(evidence or problem.table).n_source,
+            n_target=(evidence or problem.table).n_target,
+            n_labelled=(evidence or problem).n_labelled,
             n_features=len(problem.table.names),
             alpha=alpha,
             min_effect=effects,
             separators=alone,
-            notes=_unique(problem.notes + found["notes"]),
+            notes=_unique(large_notes + problem.notes + found["notes"]),
             summaries=summarise(kept.table, [f.feature for f in features]),
             domain_map=domain_map(kept.table, problem.y_source, seed),
+            regions=find_regions(kept.table, kept.groups, seed) if "p(x)" in found["shifts"] else (),
             verdict_with_separators=with_separators,
             version=__version__,
             random_state=seed if random_state is None or not np.isscalar(random_state) else random_state,
@@ -187,6 +217,15 @@ def diagnose(
     return replace(report, seconds=time.perf_counter() - start)
 
 
+def in_memory(X) -> bool:
+    """Whether rows are held as they are: neither a path nor read in batches."""
+    if isinstance(X, (np.ndarray, pd.DataFrame)):
+        return True
+    from ._domains import is_large
+
+    return not is_large(X)
+
+
 def _seed(random_state) -> int:
     """An int from what scikit-learn accepts as random_state (a generator is advanced by one draw)."""
     if isinstance(random_state, np.random.RandomState):
@@ -194,8 +233,8 @@ def _seed(random_state) -> int:
     return int(np.random.default_rng(random_state).integers(2**31))
 
 
-def _examine(problem: Problem, alpha, effects, n_permutations, seed, step) -> dict:
-    """Tests, effects and verdict of one table."""
+def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evidence=None) -> dict:
+    """Tests, effects and verdict of one table, p(x) and p(y) from `evidence` on all rows where there is some."""
     table, task = problem.table, problem.task
     domain = table.domain.astype(int)
     rng = np.random.default_rng(seed)
@@ -215,7 +254,10 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step) -> di
             scores = logit(np.clip(proba[:, : max(1, proba.shape[1] - 1)], 1e-3, 1 - 1e-3))
 
     step("testing p(x)")
-    joint = JointTest(n_permutations, seed).run_with_scores(problem, scores)
+    if evidence is None:
+        joint = JointTest(n_permutations, seed).run_with_scores(problem, scores)
+    else:
+        joint = evidence.joint(table.names)
     statistic, p_classifier = rank_sum(preceding, domain, fold, problem.groups, problem.weight, rng)
     classifier = ShiftTestResult(
         DomainClassifierTest.__name__,
@@ -223,8 +265,8 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step) -> di
         statistic,
         p_classifier,
         overlap.domain_auc,
-        joint.n_source,
-        joint.n_target,
+        table.n_source,
+        table.n_target,
     )
     p_x = min(1.0, joint.pvalue / JOINT_SHARE, p_classifier / (1 - JOINT_SHARE))
     combined = replace(
@@ -252,7 +294,9 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step) -> di
         score = ConditionalScoreTest(n_permutations, seed)
         quantities = {
             "p(x)": combined,
-            "p(y)": LabelTest(n_permutations, seed).run(problem),
+            "p(y)": evidence.labels()
+            if evidence is not None and evidence.counts_labels
+            else LabelTest(n_permutations, seed).run(problem),
             # with all target rows labelled the propensities are those at hand
             "p(y|x)": score.run(problem)
             if problem.n_labelled < table.n_target

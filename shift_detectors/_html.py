@@ -63,6 +63,7 @@ def environment(*packages: str) -> Environment:
         words.interval,
         words.effect_text,
         words.signed,
+        words.times,
     )
     env.filters.update({f.__name__: f for f in filters})
     return env

@@ -23,7 +23,7 @@ from ._display import (
     need,
 )
 from ._errors import InputError
-from ._results import DomainMap, FeatureShift, FeatureSummary, Impact, Overlap, PriorEstimate, ShiftTestResult
+from ._results import DomainMap, FeatureShift, FeatureSummary, Impact, Overlap, PriorEstimate, Region, ShiftTestResult
 from ._style import FAINT, INK, SOURCE, TARGET
 
 if TYPE_CHECKING:
@@ -192,6 +192,61 @@ class FeatureDisplay(Display):
 
 def _date(seconds: float, _position: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d")
+
+
+class RegionsDisplay(Display):
+    """Where the shift lives: parts of the table, and how frequent they are in source and target.
+
+    Parameters
+    ----------
+    regions : tuple of Region
+
+    Attributes
+    ----------
+    ax_, figure_
+        See `plot`.
+
+    Examples
+    --------
+    >>> from shift_detectors._results import Effect, Region
+    >>> regions = (Region(("age > 61",), 0.2, 0.5, Effect("times as frequent", 2.5, (2.2, 2.8))),)
+    >>> [label.get_text() for label in RegionsDisplay(regions).plot().ax_.get_yticklabels()]
+    ['age > 61']
+    """
+
+    title = "Where the shift lives"
+
+    def __init__(self, regions: tuple[Region, ...]):
+        self.regions = regions
+
+    @classmethod
+    def from_report(cls, report: ShiftReport, *, ax: Any = None) -> RegionsDisplay:
+        """Draw the regions of a report."""
+        if not report.regions:
+            raise InputError("a report without regions", "one with rows that are more frequent in the target")
+        return cls(report.regions).plot(ax)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        return 4.4, 0.7 + sum(0.22 + 0.16 * len(region.rule) for region in self.regions)
+
+    @property
+    def alt(self) -> str:
+        return f"Parts of the table by frequency: {'; '.join(words.region_line(region) for region in self.regions)}."
+
+    def _draw(self, ax: Axes) -> None:
+        for k, region in enumerate(self.regions):
+            ax.plot([region.source, region.target], [k, k], color=FAINT, lw=1, zorder=1)
+            ax.plot(region.source, k, "o", ms=7, color=SOURCE, alpha=0.75, mew=0, zorder=2)
+            if region.ratio.ci is not None and region.source > 0:
+                ends = np.clip(np.array(region.ratio.ci) * region.target / region.ratio.value, 0, 1)
+                ax.plot(ends, [k, k], color=TARGET, lw=2.2, solid_capstyle="round", zorder=3)
+            ax.plot(region.target, k, "D", ms=5.5, mfc="white", mec=TARGET, mew=1.6, zorder=4)
+        name_rows(ax, ["\n".join(words.clean(condition, 34) for condition in r.rule) for r in self.regions], fontsize=8)
+        ax.set_xlim(left=min(0, ax.get_xlim()[0]))
+        ax.locator_params(axis="x", nbins=4)
+        ax.xaxis.set_major_formatter(as_percent)
+        ax.set_xlabel("share of rows")
 
 
 class OverlapDisplay(Display):
@@ -694,6 +749,8 @@ def drawable_features(report: ShiftReport) -> list[tuple[FeatureShift, FeatureSu
 def report_displays(report: ShiftReport) -> dict[str, Display]:
     """A display of every part that the report has, features apart, in the order in which they are shown."""
     displays: dict[str, Display] = {"tests": EffectsDisplay(report), "overlap": OverlapDisplay(report.overlap)}
+    if report.regions:
+        displays["regions"] = RegionsDisplay(report.regions)
     if len(report.overlap.propensity_source):
         displays["weights"] = WeightsDisplay(*_weights(report.overlap))
     if report.prior is not None:

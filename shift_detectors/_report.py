@@ -15,6 +15,7 @@ from ._results import (
     LabelBudget,
     Overlap,
     PriorEstimate,
+    Region,
     ShiftTestResult,
     Verdict,
     to_plain,
@@ -60,6 +61,9 @@ class ShiftReport:
     version : str
     random_state : int or None
         The seed that was given.
+    regions : tuple of Region
+        Parts of the table that are more, or less, frequent in the target, the most telling first; none where p(x) does
+        not differ.
     label_variance : float or None
         Residual variance of y given x on the source, which `label_budget` uses.
     """
@@ -88,6 +92,7 @@ class ShiftReport:
     version: str = ""
     random_state: Any = None
     label_variance: float | None = field(default=None, repr=False)
+    regions: tuple[Region, ...] = ()
 
     def test(self, quantity: str) -> ShiftTestResult | None:
         """The decisive test of a quantity, None when it was not tested."""

@@ -89,6 +89,27 @@ class FeatureShift:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A part of the table that is more, or less, frequent in the target.
+
+    Attributes
+    ----------
+    rule : tuple of str
+        Conditions that all hold in it, such as ``"age > 61"`` and ``"ward is 'B'"``.
+    source, target : float
+        Share of each side's rows that lie in it.
+    ratio : Effect
+        How many times as frequent it is in the target, with a 95 % interval; the intervals of all regions of a report
+        hold together.
+    """
+
+    rule: tuple[str, ...]
+    source: float
+    target: float
+    ratio: Effect
+
+
+@dataclass(frozen=True)
 class ShiftTestResult:
     """Outcome of one test of equality between source and target.
 

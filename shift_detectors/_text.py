@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._report import ShiftReport
-    from ._results import Effect, FeatureShift, Impact, PerformanceEstimate, PriorEstimate, ShiftTestResult
+    from ._results import Effect, FeatureShift, Impact, PerformanceEstimate, PriorEstimate, Region, ShiftTestResult
 
 WIDTH = 96
 TEXT_FEATURES = 3
@@ -272,6 +272,17 @@ def feature_line(feature: FeatureShift) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def region_line(region: Region) -> str:
+    """A part of the table and its frequencies: ``"age > 61 and ward is 'B': 4% -> 21% (5.2 [4.1, 6.6] times)"``."""
+    return f"{and_join(region.rule)}: {share(region.source)} -> {share(region.target)} ({times(region.ratio)})"
+
+
+def times(ratio: Effect) -> str:
+    """A ratio with its interval."""
+    ci = "" if ratio.ci is None else f" [{number(ratio.ci[0], 2)}, {number(ratio.ci[1], 2)}]"
+    return f"{number(ratio.value, 2)}{ci} times"
+
+
 def changed_features(report: ShiftReport) -> tuple[FeatureShift, ...]:
     """The features that differ after correction, most important first."""
     return tuple(f for f in report.features if f.pvalue <= report.alpha)
@@ -306,6 +317,9 @@ def report_to_text(report: ShiftReport) -> str:
         names = [clean(name, 24) for name in report.separators]
         shown = names if len(names) <= 4 else [*names[:4], f"{len(names) - 4} more"]
         lines += item(f"Columns that tell the domains apart alone: {and_join(shown)}.")
+
+    if report.regions:
+        lines += item(f"Where: {region_line(report.regions[0])}.")
 
     changed = changed_features(report)
     if changed:

@@ -7,6 +7,7 @@ from scipy.stats import ks_2samp
 
 from da_toolkit.report._embedding import MapPair
 from da_toolkit.selection._result import AdaptationResult, Candidate, Recommendation
+from shift_detectors._regions import find_regions
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import (
     Effect,
@@ -159,6 +160,7 @@ def example_report(kind: str = "covariate", task: str = "classification", extra:
             "verdict_with_separators": Verdict("covariate", "assumed", "With 'admitted' kept.", ("p(y|x)",))
             if kind == "support"
             else None,
+            "regions": find_regions(table, random_state=0) if "p(x)" in shifts else (),
             "seconds": 3.2,
             "version": "0.1.0",
             "random_state": 0,

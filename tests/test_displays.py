@@ -50,6 +50,7 @@ from shift_detectors._plot import (
     LossSplitDisplay,
     OverlapDisplay,
     PriorDisplay,
+    RegionsDisplay,
     WeightsDisplay,
 )
 from shift_detectors._results import PriorEstimate
@@ -64,6 +65,7 @@ OF_REPORT = [
     LossSplitDisplay,
     OverlapDisplay,
     PriorDisplay,
+    RegionsDisplay,
     WeightsDisplay,
 ]
 OF_RESULT = [CandidatesDisplay, BeforeAfterDisplay]
@@ -126,6 +128,7 @@ def test_the_whole_picture_is_made_of_displays(report):
         (DomainMapDisplay, {"domain_map": None}),
         (LabelBudgetDisplay, {"task": None}),
         (FeatureDisplay, {"summaries": ()}),
+        (RegionsDisplay, {"regions": ()}),
     ],
 )
 def test_a_part_that_is_not_there_is_said_so(kind, missing, report):

@@ -31,7 +31,7 @@ def result_displays(result: AdaptationResult) -> dict[str, Display]:
     if result.candidates:
         displays["gains"] = plot.CandidatesDisplay(result.candidates, result.metric)
     if result.before is not None or result.after is not None:
-        displays["scores"] = plot.BeforeAfterDisplay(result)
+        displays["scores"] = plot.BeforeAfterDisplay(result.before, result.after, result.adapter, result.metric)
     if result.embedding is not None:
         displays["map_before"], displays["map_after"] = EmbeddingDisplay(result.embedding).sides
     return displays

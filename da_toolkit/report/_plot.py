@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from da_toolkit.selection._result import AdaptationResult, Candidate
+    from shift_detectors._results import PerformanceEstimate
 
 MAX_CANDIDATES = 20
 
@@ -92,26 +93,41 @@ class BeforeAfterDisplay(Display):
 
     Parameters
     ----------
-    result : AdaptationResult
+    before, after : PerformanceEstimate or None
+        One of them at least.
+    adapter, metric : str
 
     Attributes
     ----------
     ax_, figure_
         See `plot`.
+
+    Examples
+    --------
+    >>> from shift_detectors._results import PerformanceEstimate
+    >>> before, after = (PerformanceEstimate("", "accuracy", value, None, "") for value in (0.7, 0.8))
+    >>> display = BeforeAfterDisplay(before, after, "CORAL", "accuracy").plot()
+    >>> [label.get_text() for label in display.ax_.get_yticklabels()]
+    ['as it was', 'CORAL']
     """
 
     title = "Before and after"
     domains: ClassVar[bool] = False
 
-    def __init__(self, result: AdaptationResult):
-        if result.before is None and result.after is None:
+    def __init__(
+        self, before: PerformanceEstimate | None, after: PerformanceEstimate | None, adapter: str, metric: str
+    ):
+        if before is None and after is None:
             raise InputError("a result without estimates", "one with before or after", "Draw CandidatesDisplay.")
-        self.result = result
+        self.before = before
+        self.after = after
+        self.adapter = adapter
+        self.metric = metric
 
     @classmethod
     def from_result(cls, result: AdaptationResult, *, ax: Any = None) -> BeforeAfterDisplay:
         """Draw the performance before and after of a result of `adapt`."""
-        return cls(result).plot(ax)
+        return cls(result.before, result.after, result.adapter, result.metric).plot(ax)
 
     @property
     def size(self) -> tuple[float, float]:
@@ -119,15 +135,17 @@ class BeforeAfterDisplay(Display):
 
     @property
     def alt(self) -> str:
-        return own.scores(self.result)
+        estimates = {"as it was": self.before, self.adapter: self.after}
+        found = [f"{name} {words.performance_text(e)}" for name, e in estimates.items() if e is not None]
+        return f"Estimated performance on the target: {', '.join(found)}."
 
     def _draw(self, ax: Axes) -> None:
-        result, rows = self.result, []
-        if result.before is not None:
-            rows.append(Row("as it was", result.before.value, result.before.ci, color=TARGET, filled=False))
-        if result.after is not None:
-            rows.append(Row(words.squeeze(result.adapter, 24), result.after.value, result.after.ci, color=TARGET))
-        draw_rows(ax, rows, f"{words.clean(result.metric)} on the target, estimated")
+        rows = []
+        if self.before is not None:
+            rows.append(Row("as it was", self.before.value, self.before.ci, color=TARGET, filled=False))
+        if self.after is not None:
+            rows.append(Row(words.squeeze(self.adapter, 24), self.after.value, self.after.ci, color=TARGET))
+        draw_rows(ax, rows, f"{words.clean(self.metric)} on the target, estimated")
 
 
 def plot_result(result: AdaptationResult) -> Figure:
@@ -136,7 +154,7 @@ def plot_result(result: AdaptationResult) -> Figure:
 
     panels = [Panel(CandidatesDisplay(result.candidates, result.metric), columns=2)]
     if result.before is not None or result.after is not None:
-        panels.append(Panel(BeforeAfterDisplay(result)))
+        panels.append(Panel(BeforeAfterDisplay(result.before, result.after, result.adapter, result.metric)))
     panels.append(Panel(plot.EffectsDisplay(result.report), columns=2))
     panels.append(Panel(plot.OverlapDisplay(result.report.overlap)))
     subtitle = f"Status: {result.status} ({own.status(result)}). {own.scores(result)} {result.explanation}"

@@ -1,0 +1,410 @@
+"""Rows that do not fit into memory, read in batches: Parquet, Arrow datasets, iterators, Dask partitions.
+
+A `Domain` knows how to pass over its rows twice: once to draw the row sample, from which the plan of the summaries is
+made, and once to count. Rows are numbered as they stand (files in natural order of their names), so that neither the
+size of the batches nor the number of threads or machines changes anything. An iterator can be read once only; its
+first rows then serve for the plan.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from ._columns import _from_polars
+from ._domain_summary import DomainSummary, SummaryPlan
+from ._errors import InputError, MissingDependencyError
+from ._row_sample import RowSample, frame_of
+
+BATCH = 2**16  # rows that are worked on at a time
+HEAD = 2_000  # leading rows that are looked at for serial dependence
+ACCEPTED = (
+    "rows in memory, a Parquet file, folder or glob, a pyarrow dataset, a Dask DataFrame, or an iterator or list of "
+    "DataFrames"
+)
+
+
+def is_large(X: Any) -> bool:
+    """Whether `X` is read in batches instead of being held."""
+    if isinstance(X, (str, Path, DomainSummary)):
+        return True
+    if isinstance(X, (list, tuple)):
+        return bool(X) and all(isinstance(x, (pd.DataFrame, Path)) or str(x).endswith((".parquet", ".pq")) for x in X)
+    package = type(X).__module__.split(".")[0]
+    if package in ("dask", "dask_expr"):
+        return hasattr(X, "to_delayed")
+    if package == "pyarrow":
+        return hasattr(X, "to_batches") or hasattr(X, "read_next_batch")
+    return isinstance(X, Iterator)
+
+
+class Domain:
+    """One domain, read in batches.
+
+    Parameters
+    ----------
+    argument : str
+        What the caller calls it.
+    names : dict
+        Columns that get another name: {theirs: ours}.
+    dropped : tuple of str
+        Columns that are left aside.
+    """
+
+    once = False  # whether the rows can be passed over once only
+    n_rows: int | None = None
+
+    def __init__(self, argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()):
+        self.argument, self.names, self.dropped = argument, names, dropped
+        self.head = pd.DataFrame()
+
+    def raw(self, columns: list[str] | None) -> Iterator[Any]:
+        """Batches of any size with the caller's names; of all columns, or of these."""
+        raise NotImplementedError
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[tuple[int, Any]]:
+        """(number of the first row, batch) with our names, `BATCH` rows at most."""
+        theirs = {ours: name for name, ours in self.names.items()}
+        wanted = None if columns is None else [theirs.get(name, name) for name in columns]
+        first = 0
+        for whole in self.raw(wanted):
+            for start in range(0, len(whole), BATCH):
+                yield first + start, self._ours(_slice(whole, start, start + BATCH))
+            first += len(whole)
+
+    def _ours(self, batch: Any) -> Any:
+        if isinstance(batch, pd.DataFrame):
+            return batch.drop(columns=list(self.dropped), errors="ignore").rename(columns=self.names)
+        kept = [name for name in batch.schema.names if name not in self.dropped]
+        return batch.select(kept).rename_columns([self.names.get(name, name) for name in kept])
+
+    def draw(self, size: int, seed: int, label: str | None, n_jobs: int, step: Callable[[str], None]) -> RowSample:
+        """The row sample (of an iterator: its first rows)."""
+        sample, said = RowSample(size, seed, label), _Rows(f"reading {self.argument}", self.n_rows, step)
+        for first, batch in self.batches():
+            if not first:
+                self.head = frame_of(batch, np.arange(min(HEAD, len(batch))))
+            sample.update(batch, np.arange(first, first + len(batch), dtype=np.uint64))
+            said(len(batch))
+        return sample
+
+    def count(self, plan: SummaryPlan, n_jobs: int, step: Callable[[str], None]) -> DomainSummary:
+        """The summary of all rows; an iterator's has the row sample."""
+        said, lock, stop = _Rows(f"counting {self.argument}", self.n_rows, step), Lock(), Event()
+        label = [] if plan.label is None or not self._has(plan.label.name) else [plan.label.name]
+        stream = self.batches(None if self.once else plan.needed() + label)
+
+        def work(_: int) -> DomainSummary:
+            summary = DomainSummary(plan, keep_rows=self.once)
+            while not stop.is_set():
+                with lock:
+                    first, batch = next(stream, (0, None))
+                if batch is None:
+                    break
+                try:
+                    summary.update(batch, np.arange(first, first + len(batch), dtype=np.uint64))
+                except InputError as error:
+                    stop.set()
+                    raise InputError(f"{self.argument}, rows {first:,} to {first + len(batch):,}: {error}") from error
+                said(len(batch))
+            return summary
+
+        # NumPy works outside of Python's lock: threads share batches, each with sums of its own
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_jobs) as pool:
+            try:
+                parts = list(pool.map(work, range(n_jobs)))
+            finally:
+                stop.set()  # after an error or an interrupt the other threads have nothing to finish
+        for part in parts[1:]:
+            parts[0].merge(part)
+        return parts[0]
+
+    def _has(self, name: str) -> bool:
+        return name in self.head.columns
+
+
+class Frames(Domain):
+    """A list of frames, or an iterator of frames or Arrow batches."""
+
+    def __init__(self, X: Any, argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()):
+        super().__init__(argument, names, dropped)
+        self.once = not isinstance(X, (list, tuple))
+        self._batches = X
+        self._seen: list[Any] = []  # of an iterator: what was read for the plan
+        self._columns: list[str] = []
+        self.n_rows = None if self.once else sum(len(self._checked(batch, k)) for k, batch in enumerate(X))
+
+    def raw(self, columns: list[str] | None) -> Iterator[Any]:
+        for number, batch in enumerate(chain(self._seen, self._batches)):
+            batch = self._checked(batch, number)
+            if columns is not None:
+                batch = batch[columns] if isinstance(batch, pd.DataFrame) else batch.select(columns)
+            yield batch
+
+    def draw(self, size: int, seed: int, label: str | None, n_jobs: int, step: Callable[[str], None]) -> RowSample:
+        """The row sample; of an iterator its first rows, until the sample is full."""
+        if not self.once:
+            return super().draw(size, seed, label, n_jobs, step)
+        sample, first = RowSample(size, seed, label), 0
+        for batch in self._batches:
+            batch = self._checked(batch, len(self._seen))
+            self._seen.append(batch)
+            ours = self._ours(batch)
+            self.head = self.head if first else frame_of(ours, np.arange(min(HEAD, len(ours))))
+            sample.update(ours, np.arange(first, first + len(ours), dtype=np.uint64))
+            first += len(ours)
+            if not sample.complete:
+                break
+        return sample
+
+    def draw_on(self, sample: RowSample) -> None:
+        """Let the sample see what an iterator still holds."""
+        first = int(sample.n_seen.sum())
+        for batch in self._batches:
+            batch = self._ours(self._checked(batch, len(self._seen)))
+            sample.update(batch, np.arange(first, first + len(batch), dtype=np.uint64))
+            first += len(batch)
+
+    def _checked(self, batch: Any, number: int) -> Any:
+        """A frame with text for names, or an Arrow batch."""
+        here = f"batch {number} of {self.argument}"
+        if type(batch).__module__.split(".")[0] == "polars":
+            batch = _from_polars(batch, here)
+        if not isinstance(batch, pd.DataFrame) and not hasattr(batch, "schema"):
+            raise InputError(
+                f"{here} is a {type(batch).__name__}",
+                "DataFrames (pandas or polars) or Arrow batches",
+                "Let the iterator yield frames, as pandas.read_csv(..., chunksize=100_000) does.",
+            )
+        if isinstance(batch, pd.DataFrame):
+            batch = batch.set_axis([str(name) for name in batch.columns], axis=1)
+        names = list(batch.columns if isinstance(batch, pd.DataFrame) else batch.schema.names)
+        self._columns = self._columns or names
+        _same_columns(names, here, self._columns, "batch 0")
+        return batch
+
+
+class Parquet(Domain):
+    """Parquet files."""
+
+    def __init__(self, X: Any, argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()):
+        super().__init__(argument, names, dropped)
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError:
+            raise MissingDependencyError("pyarrow", "parquet") from None
+        files = [Path(x) for x in X] if isinstance(X, (list, tuple)) else _files(X, argument)
+        self.parts = [(path, _keys_of(path, files)) for path in files]
+        self.n_rows, expected = 0, None
+        for path, keys in self.parts:
+            with _opened(path) as file:
+                self.n_rows += file.metadata.num_rows
+                types = {field.name: _family(field.type) for field in file.schema_arrow} | {k: "key" for k in keys}
+            if expected is None:
+                expected = types
+            _same_columns(list(types), str(path), list(expected), str(files[0]))
+            for name, family in types.items():
+                if family != expected[name] and "empty" not in (family, expected[name]):
+                    raise InputError(
+                        f"column {name!r} of {path} holds {family}, that of {files[0]} {expected[name]}",
+                        "files with the same columns",
+                        "Write the file again with the other files' types.",
+                    )
+
+    def raw(self, columns: list[str] | None) -> Iterator[Any]:
+        for path, keys in self.parts:
+            stored = None if columns is None else [name for name in columns if name not in keys]
+            with _opened(path) as file:
+                try:
+                    for batch in file.iter_batches(BATCH, columns=stored):
+                        yield _with_keys(batch, keys, columns)
+                except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+                    raise _unreadable(path, error) from error
+
+
+class Dataset(Domain):
+    """A pyarrow dataset of any format, with its filter if it has one."""
+
+    def __init__(self, X: Any, argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()):
+        super().__init__(argument, names, dropped)
+        self.dataset = X
+        expected = list(X.schema.names)
+        for fragment in X.get_fragments():
+            if not hasattr(fragment, "path"):
+                continue
+            try:
+                stored = list(fragment.physical_schema.names)
+            except (OSError, ValueError) as error:
+                raise _unreadable(fragment.path, error) from error
+            from pyarrow.dataset import get_partition_keys
+
+            keys = get_partition_keys(fragment.partition_expression)
+            # pyarrow would fill what a file lacks with missing values, without a word
+            _same_columns(stored + [key for key in keys if key not in stored], fragment.path, expected, "the dataset")
+        self.n_rows = X.count_rows()
+
+    def raw(self, columns: list[str] | None) -> Iterator[Any]:
+        try:
+            yield from self.dataset.to_batches(
+                columns=columns, batch_size=BATCH, batch_readahead=2, fragment_readahead=1
+            )
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.argument} cannot be read ({_first_line(error)})", "a dataset of whole files"
+            ) from error
+
+
+def open_domain(X: Any, argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()) -> Domain:
+    """The domain of what the caller passed."""
+    if isinstance(X, pd.DataFrame):
+        return Frames([X], argument, names, dropped)
+    if isinstance(X, (str, Path)):
+        return Parquet(X, argument, names, dropped)
+    if isinstance(X, (list, tuple)):
+        kind = Frames if isinstance(X[0], pd.DataFrame) else Parquet
+        return kind(X, argument, names, dropped)
+    package = type(X).__module__.split(".")[0]
+    if package in ("dask", "dask_expr"):
+        from ._dask import Partitions
+
+        return Partitions(X, argument, names, dropped)
+    if package == "pyarrow" and hasattr(X, "to_batches"):
+        if hasattr(X, "get_fragments"):
+            return Dataset(X, argument, names, dropped)
+        return Frames([X], argument, names, dropped)  # a table
+    if isinstance(X, Iterator) or hasattr(X, "read_next_batch"):
+        return Frames(X, argument, names, dropped)
+    raise InputError(
+        f"{argument} is a {type(X).__name__} while the other side is larger than memory",
+        ACCEPTED,
+        "Pass a DataFrame, whose columns can be matched by name.",
+    )
+
+
+def columns_of(X: Any) -> list[str] | None:
+    """Names of the columns of a frame in memory, None for anything else."""
+    return [str(name) for name in X.columns] if isinstance(X, pd.DataFrame) else None
+
+
+# ------------------------------------------------------------------ files
+
+
+def _files(path: str | Path, argument: str) -> list[Path]:
+    """Parquet files of a path, a folder or a pattern, in natural order."""
+    text = str(path)
+    if Path(text).is_dir():
+        found = [p for kind in ("*.parquet", "*.pq") for p in Path(text).rglob(kind)]
+        found = [p for p in found if not any(part.startswith(("_", ".")) for part in p.relative_to(text).parts)]
+        what = f"the folder {text} holds no Parquet file"
+    elif glob.has_magic(text):
+        found = [Path(name) for name in glob.glob(text, recursive=True)]
+        what = f"no file matches {text}"
+    else:
+        found = [Path(text)] if Path(text).exists() else []
+        what = f"{text} does not exist"
+    if not found:
+        raise InputError(
+            f"{argument}: {what}", "a Parquet file, a folder of them, or a pattern such as 'part-*.parquet'"
+        )
+    other = [p for p in found if p.suffix.lower() not in (".parquet", ".pq")]
+    if other:
+        raise InputError(
+            f"{argument}: {other[0]} is no Parquet file",
+            "names that end in .parquet or .pq",
+            "CSV can be read in pieces: pass pandas.read_csv(path, chunksize=100_000).",
+        )
+    return sorted(found, key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", str(p))])
+
+
+def _keys_of(path: Path, files: list[Path]) -> dict[str, str]:
+    """Columns that are written in the names of folders, as in year=2024/rows.parquet."""
+    return dict(part.split("=", 1) for part in path.parent.parts if "=" in part) if len(files) > 1 else {}
+
+
+def _with_keys(batch: Any, keys: dict[str, str], columns: list[str] | None) -> Any:
+    if not keys:
+        return batch
+    import pyarrow as pa
+
+    for name, value in keys.items():
+        if columns is None or name in columns:
+            number = value.lstrip("-").isdigit()
+            array = pa.array(np.full(len(batch), int(value))) if number else pa.array([value] * len(batch))
+            batch = batch.append_column(name, array)
+    return batch
+
+
+def _opened(path: Path) -> Any:
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist", "a Parquet file") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Any, error: Exception) -> InputError:
+    return InputError(
+        f"{path} cannot be read as Parquet ({_first_line(error)})",
+        "whole Parquet files",
+        "It may be cut off: write or copy it again, or leave it out.",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _family(kind: Any) -> str:
+    """What a column holds, in a word; files may differ in width, not in this."""
+    import pyarrow.types as pat
+
+    if pat.is_dictionary(kind):
+        kind = kind.value_type
+    for name, tests in (
+        ("nothing", (pat.is_null,)),
+        ("booleans", (pat.is_boolean,)),
+        ("numbers", (pat.is_integer, pat.is_floating, pat.is_decimal)),
+        ("text", (pat.is_string, pat.is_large_string)),
+        ("times", (pat.is_temporal,)),
+    ):
+        if any(test(kind) for test in tests):
+            return "empty" if name == "nothing" else name
+    return str(kind)
+
+
+def _same_columns(names: list[str], here: str, expected: list[str], there: str) -> None:
+    missing, extra = sorted(set(expected) - set(names)), sorted(set(names) - set(expected))
+    if missing or extra:
+        parts = [f"{here} lacks {', '.join(map(repr, missing[:8]))}"] if missing else []
+        parts += [f"{here} has {', '.join(map(repr, extra[:8]))} that {there} has not"] if extra else []
+        raise InputError(" and ".join(parts), "the same columns everywhere", "Write it again with the same columns.")
+
+
+def _slice(batch: Any, start: int, stop: int) -> Any:
+    if isinstance(batch, pd.DataFrame):
+        return batch.iloc[start:stop]
+    return batch.slice(start, stop - start)
+
+
+class _Rows:
+    """Says how many rows are done."""
+
+    def __init__(self, what: str, total: int | None, step: Callable[[str], None]):
+        self.what, self.of, self.step, self.done = what, "" if total is None else f" of {total:,}", step, 0
+
+    def __call__(self, n: int) -> None:
+        self.done += n
+        self.step(f"{self.what}: {self.done:,}{self.of} rows")

@@ -1,0 +1,278 @@
+"""diagnose on what does not fit into memory: the same verdict as in memory, and errors that name the file."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from shift_detectors import InputError, ShiftWarning, _out_of_core, diagnose
+from shift_detectors._domain_summary import DomainSummary, SummaryPlan
+
+pytest.importorskip("pyarrow")
+FAST = {"random_state": 0, "n_permutations": 99}
+
+
+def table(n, seed=0, shift=0.0, concept=0.0):
+    rng = np.random.default_rng(seed)
+    rows = pd.DataFrame(rng.normal(size=(n, 3)), columns=list("abc"))
+    rows["a"] += shift
+    rows["ward"] = rng.choice(["north", "south", "west"], n)
+    rows.loc[rng.random(n) < 0.05, "c"] = np.nan
+    rows["y"] = np.where(rows["a"] + concept * rows["b"] + rng.logistic(size=n) > 0, "ill", "well")
+    return rows
+
+
+@pytest.fixture
+def small_sample(monkeypatch):
+    monkeypatch.setattr(_out_of_core, "SAMPLE", 1200)
+
+
+def in_files(rows, folder, parts):
+    folder.mkdir()
+    for k, part in enumerate(np.array_split(np.arange(len(rows)), parts)):
+        rows.iloc[part].to_parquet(folder / f"part-{k}.parquet", row_group_size=500)
+    return folder
+
+
+def batches(rows, size):
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def facts(report):
+    tests = [(test.detector, test.pvalue, test.effect) for test in report.tests]
+    return report.verdict, report.shifts, report.features, tests, report.n_source, report.n_target, report.n_labelled
+
+
+# ------------------------------------------------------------------ the same answer
+
+
+def test_what_fits_into_the_sample_is_diagnosed_as_in_memory(tmp_path):
+    source, target = table(700), table(600, seed=1, shift=0.6)
+    in_files(source, tmp_path / "source", 3)
+    target.to_parquet(tmp_path / "target.parquet")
+    expected = diagnose(source.drop(columns="y"), source["y"], target.drop(columns="y"), target["y"], **FAST)
+    assert facts(diagnose(tmp_path / "source", "y", tmp_path / "target.parquet", "y", **FAST)) == facts(expected)
+    assert facts(diagnose(batches(source, 90), "y", [target[:100], target[100:]], "y", **FAST)) == facts(expected)
+    mixed = diagnose(source.drop(columns="y"), source["y"].to_numpy(), str(tmp_path / "*.parquet"), "y", **FAST)
+    assert facts(mixed) == facts(expected)
+    assert expected.verdict.kind == "covariate" and not any("counted" in note for note in expected.notes)
+
+
+def test_files_batches_and_threads_do_not_matter(tmp_path, small_sample):
+    from pyarrow import dataset
+
+    source, target = table(6000), table(5000, seed=1, shift=0.4)
+    reference = None
+    for parts in (1, 9):
+        folders = [in_files(rows, tmp_path / f"{k}-{parts}", parts) for k, rows in enumerate((source, target))]
+        report = diagnose(folders[0], "y", folders[1], None, n_jobs=1 + parts % 2, **FAST)
+        reference = reference or report
+        assert facts(report) == facts(reference) and report.notes == reference.notes
+    data = [dataset.dataset(sorted(folder.iterdir())) for folder in folders]
+    assert facts(diagnose(data[0], "y", data[1], None, **FAST)) == facts(reference)
+    frames = [list(batches(rows, 999)) for rows in (source, target)]
+    assert facts(diagnose(frames[0], "y", frames[1], None, **FAST)) == facts(reference)
+
+    assert (reference.n_source, reference.n_target, reference.n_labelled) == (6000, 5000, 0)
+    assert reference.verdict.kind == "covariate" and reference.features[0].feature == "a"
+    assert "1,200 and 1,200 of them" in reference.notes[0]
+    assert (reference.tests[1].n_source, reference.tests[2].n_source) == (6000, 1200)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["covariate", "none", "concept"])
+def test_verdict_agrees_with_the_one_in_memory(kind, small_sample):
+    options = {"none": {}, "covariate": {"shift": 0.7}, "concept": {"concept": 2.5}}[kind]
+    strict = FAST | {"alpha": 0.01, "n_permutations": 499}  # one draw each: at .05 one in twenty would fail
+    source, target = table(2000), table(2000, seed=1, **options)
+    large = diagnose(batches(source, 500), "y", batches(target, 500), "y", **strict)
+    memory = diagnose(source.drop(columns="y"), source["y"], target.drop(columns="y"), target["y"], **strict)
+    assert large.verdict.kind == memory.verdict.kind
+    assert kind in ("none", large.verdict.kind)  # without a shift a false alarm may happen, to both alike
+    assert large.test("p(y)").n_source == 2000
+    for test in ("p(x)", "p(y)"):
+        assert large.test(test).rejects(0.01) == memory.test(test).rejects(0.01)
+    effects = {f.feature: f.effect.value for f in memory.features}
+    assert all(abs(f.effect.value - effects[f.feature]) < 0.01 for f in large.features)
+
+
+def test_a_stored_summary_of_the_source_meets_new_targets(small_sample):
+    source, new = table(5000), table(4000, seed=1, shift=0.4)
+    plan = SummaryPlan.from_rows(source, source, label="y", sample_size=1200)
+    stored = DomainSummary.from_bytes(DomainSummary(plan).update(source).to_bytes())
+    against_rows = diagnose(stored, "y", [new], **FAST)
+    assert against_rows.verdict.kind == "covariate" and against_rows.n_source == 5000
+    both = diagnose(stored, "y", DomainSummary(plan).update(new.drop(columns="y")), **FAST)
+    assert facts(both) == facts(against_rows)
+    with pytest.raises(InputError, match="'z'; accepted: 'y'"):
+        diagnose(stored, "z", [new])
+    with pytest.raises(InputError, match="row sample"):
+        diagnose(stored, "y", DomainSummary(plan, keep_rows=False).update(new))
+
+
+def test_a_small_side_is_held_against_a_sample_of_the_large_one(small_sample):
+    small, large = table(400), table(5000, seed=1, shift=0.6)
+    by_list = diagnose([small], "y", list(batches(large, 700)), **FAST)
+    assert facts(diagnose(small, "y", batches(large, 300), **FAST)) == facts(by_list)
+    assert (by_list.n_source, by_list.n_target) == (400, 1200) and by_list.verdict.kind != "none"
+    assert by_list.notes[0].startswith("1,200 of 5,000 target rows, drawn at random")
+
+
+# ------------------------------------------------------------------ options
+
+
+def test_groups_labels_and_models(small_sample):
+    source, target = table(3000), table(3000, seed=1)
+    source["site"], target["site"] = np.arange(3000) // 10, 1000 + np.arange(3000) // 10
+    target.loc[100:, "y"] = None
+    model = LogisticRegression().fit(source[["a", "b"]], source["y"])
+
+    class OnTwo:
+        classes_ = model.classes_
+
+        def predict(self, X):
+            return model.predict(X[["a", "b"]])
+
+        def predict_proba(self, X):
+            return model.predict_proba(X[["a", "b"]])
+
+    frames = [[rows[:1000], rows[1000:]] for rows in (source, target.rename(columns={"y": "outcome", "site": "id"}))]
+    report = diagnose(
+        frames[0],
+        "y",
+        frames[1],
+        "outcome",
+        groups="site",
+        groups_target="id",
+        estimator=OnTwo(),
+        exclude=["c"],
+        **FAST,
+    )
+    assert report.verdict.kind == "none" and report.n_labelled == 100
+    assert {f.feature for f in report.features} == {"a", "b", "ward"}
+    assert abs(report.impact.source.value - model.score(source[["a", "b"]], source["y"])) < 0.05
+
+
+def test_a_label_that_is_not_named_in_the_target_is_not_seen(small_sample):
+    report = diagnose([table(2000)], "y", [table(2000, seed=1)], **FAST)
+    assert report.n_labelled == 0 and "y" not in {f.feature for f in report.features}
+    report = diagnose([table(2000).drop(columns="y")], None, [table(2000, seed=1).drop(columns="y")], **FAST)
+    assert report.task is None and report.n_source == 2000
+
+
+def test_a_column_that_tells_the_domains_apart(small_sample):
+    source, target = table(3000), table(3000, seed=1)
+    rows = [
+        rows.assign(batch=np.random.default_rng(k).normal(10 * k, 1, 3000)) for k, rows in enumerate((source, target))
+    ]
+    report = diagnose([rows[0]], "y", [rows[1]], **FAST)
+    assert report.separators == ("batch",) and report.verdict.kind == "none"
+    assert report.verdict_with_separators.kind != "none"
+
+
+def test_a_column_that_numbers_the_rows_is_left_out(small_sample):
+    source, target = table(3000), table(2000, seed=1)
+    report = diagnose([source.assign(id=range(3000))], "y", [target.assign(id=range(2000))], **FAST)
+    assert "id" not in {f.feature for f in report.features} and report.verdict.kind == "none"
+    assert any("'id', because it numbers the rows" in note for note in report.notes)
+
+
+def test_infinite_values_say_where(small_sample):
+    target = table(200_000, seed=1)
+    target.loc[150_000, "b"] = np.inf
+    with pytest.raises(InputError, match=r"X_target, rows 131,072 to 196,608: infinite values in 'b' \(1 of"):
+        diagnose([table(3000)], "y", [target], n_jobs=2, **FAST)
+
+
+def test_rows_that_depend_on_their_neighbours_are_noticed(small_sample):
+    rng = np.random.default_rng(0)
+    walk = [pd.DataFrame({"x": np.cumsum(rng.normal(size=4000)), "z": rng.normal(size=4000)}) for _ in range(2)]
+    with pytest.warns(ShiftWarning, match="Neighbouring rows"):
+        diagnose([walk[0]], None, [walk[1]], **FAST)
+
+
+def test_an_iterator_that_begins_oddly_says_so(small_sample):
+    source, target = (table(4000, seed=k).sort_values("a") for k in (0, 1))
+    report = diagnose(iter([source[:2000], source[2000:]]), "y", iter([target[:2000], target[2000:]]), **FAST)
+    assert any("edges were fixed" in note for note in report.notes)
+    assert report.verdict.kind == "none"
+
+
+def test_progress_goes_to_standard_error(small_sample, capsys):
+    diagnose([table(2000)], "y", [table(2000, seed=1)], progress=True, **FAST)
+    assert capsys.readouterr().out == ""
+
+
+# ------------------------------------------------------------------ errors
+
+
+def test_broken_files_are_named(tmp_path):
+    folder = in_files(table(3000), tmp_path / "rows", 3)
+    good = (folder / "part-1.parquet").read_bytes()
+    (folder / "part-1.parquet").write_bytes(good[: len(good) // 2])
+    with pytest.raises(InputError, match=r"part-1\.parquet cannot be read as Parquet.*cut off"):
+        diagnose(folder, "y", folder)
+    # the footer is whole, a page in the middle is not
+    (folder / "part-1.parquet").write_bytes(good[:100] + bytes(len(good) // 2) + good[100 + len(good) // 2 :])
+    with pytest.raises(InputError, match=r"part-1\.parquet cannot be read as Parquet"):
+        diagnose(folder, "y", folder)
+
+
+def test_files_that_do_not_fit_together_are_named(tmp_path):
+    from pyarrow import dataset
+
+    folder = in_files(table(3000), tmp_path / "rows", 3)
+    table(10).drop(columns="b").to_parquet(folder / "part-3.parquet")
+    with pytest.raises(InputError, match=r"part-3\.parquet lacks 'b'"):
+        diagnose(folder, "y", folder)
+    with pytest.raises(InputError, match=r"part-3\.parquet lacks 'b'"):
+        diagnose(dataset.dataset(folder), "y", folder)
+    table(10).assign(b="text").to_parquet(folder / "part-3.parquet")
+    with pytest.raises(InputError, match=r"column 'b' of .*part-3\.parquet holds text, that of .*numbers"):
+        diagnose(folder, "y", folder)
+    with pytest.raises(InputError, match="batch 1 of X_source lacks 'b'"):
+        diagnose(iter([table(20), table(20).drop(columns="b")]), "y", [table(20)])
+
+
+def test_folders_named_by_keys_and_natural_order(tmp_path):
+    for year in (2023, 2024):
+        (tmp_path / f"year={year}").mkdir()
+        table(300, seed=year).to_parquet(tmp_path / f"year={year}" / "rows.parquet")
+    report = diagnose(tmp_path, "y", tmp_path, **FAST)
+    assert "year" in {f.feature for f in report.features} and report.n_source == 600
+
+    from shift_detectors._domains import _files
+
+    for k in (2, 10, 1):
+        table(20).to_parquet(tmp_path / f"part.{k}.parquet")
+    assert [path.name for path in _files(tmp_path / "part.*.parquet", "X")] == [f"part.{k}.parquet" for k in (1, 2, 10)]
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        ("nowhere.parquet", "y", "nowhere.parquet does not exist"),
+        ("*.nothing", "y", "no file matches"),
+        ("setup.cfg", "y", "no Parquet file.*chunksize"),
+        (iter([1, 2]), "y", "batch 0 of X_source is a int"),
+        (iter([table(30)]), np.zeros(30), "y_source is a ndarray while X_source is larger"),
+    ],
+)
+def test_what_cannot_be_read(X, y, message, monkeypatch):
+    from pathlib import Path
+
+    monkeypatch.chdir(Path(__file__).parent.parent)
+    with pytest.raises(InputError, match=message):
+        diagnose(X, y, [table(30)])
+
+
+def test_what_needs_rows_in_memory():
+    with pytest.raises(InputError, match="sample_weight was given"):
+        diagnose([table(30)], "y", [table(30)], sample_weight=np.ones(30))
+    with pytest.raises(InputError, match="without the other"):
+        diagnose([table(30)], "y", [table(30)], groups="ward")
+    with pytest.raises(InputError, match="X_target is a ndarray"):
+        diagnose([table(30)], "y", np.zeros((30, 4)))
+    with pytest.raises(InputError, match="no column 'label'"):
+        diagnose([table(30)], "label", [table(30)])
