@@ -611,6 +611,16 @@ ADAPTERS = (
         "One network for several related tasks or domains, which shares as much as they have in common.",
         extra="deep",
     ),
+    Row(
+        "FineTuning",
+        "da_toolkit.transfer:FineTuning",
+        ("concept", "mixed"),
+        BOTH,
+        "required",
+        False,
+        "Go on training a trained network on a few target labels, held near where it was.",
+        extra="deep",
+    ),
 )
 
 

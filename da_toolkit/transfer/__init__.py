@@ -21,11 +21,13 @@ from ._tradaboost_r2 import TrAdaBoostR2
 from ._transfer_stack import TransferStack
 
 if TYPE_CHECKING:
+    from ._fine_tuning import FineTuning
     from ._maml import ANIL, MAML
     from ._multi_task import MultiTask
     from ._prototypical_network import PrototypicalNetwork
 
 _TORCH = {
+    "FineTuning": "._fine_tuning",
     "MultiTask": "._multi_task",
     "ANIL": "._maml",
     "MAML": "._maml",
@@ -38,6 +40,7 @@ __all__ = [
     "Embedding",
     "FeatureAugmentation",
     "FeatureExtraction",
+    "FineTuning",
     "MultiTask",
     "OffsetBoosting",
     "PriorCentered",
