@@ -562,6 +562,23 @@ def test_a_torch_model_races_with_its_losses():
     assert model.loss is None and not hasattr(model, "module_")
 
 
+@pytest.mark.torch
+@pytest.mark.slow
+def test_a_torch_model_is_fine_tuned_on_labels():
+    pytest.importorskip("torch")
+    from da_toolkit.deep import DeepAdapter
+
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(400, 4)), rng.normal(size=(400, 4))
+    y, y_target = (X[:, 0] > 0).astype(int), (X_target[:, 0] + 2 * X_target[:, 1] > 0).astype(int)
+    few = np.where(np.arange(400) < 120, y_target, np.nan)
+    model = DeepAdapter(max_epochs=10, random_state=0)
+    result = adapt(model, X, y, X_target, few, random_state=0)
+    assert (result.adapter, result.status) == ("FineTuning", "verified")
+    assert np.mean(result.predict(X_target[120:]) == y_target[120:]) > 0.85
+    assert not hasattr(model, "module_")
+
+
 @pytest.mark.slow
 def test_digits_with_other_frequencies():
     gains = []

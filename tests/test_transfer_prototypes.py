@@ -388,3 +388,15 @@ def test_a_default_network_images_and_bad_calls(torch):
     ):
         with pytest.raises(InputError, match=message):
             PrototypicalNetwork(**{**tiny, **options}).fit(*data)
+
+
+def test_probabilities_agree_with_predictions_on_either_path():
+    rng = np.random.default_rng(0)
+    y, y_target = rng.integers(3, size=(2, 200))
+    means = 2 * rng.normal(size=(3, 4))
+    X, X_target = means[y] + rng.normal(size=(200, 4)), means[y_target] + 1 + rng.normal(size=(200, 4))
+    model = Prototypes().fit(X, y, X_target, np.where(np.arange(200) < 9, y_target, np.nan))
+    for name, rows in (("predict", X_target), ("predict_source", X)):
+        proba = getattr(model, name.replace("predict", "predict_proba"))(rows)
+        np.testing.assert_allclose(proba.sum(axis=1), 1)
+        assert (model.classes_[proba.argmax(axis=1)] == getattr(model, name)(rows)).all()

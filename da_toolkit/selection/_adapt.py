@@ -345,11 +345,11 @@ def _unfit(row: _registry.Row, estimator: Any, report: ShiftReport) -> str:
         return "It needs target labels."
     if "SourceFree" in (row.name, (row.slot or "").partition(".")[0]):
         return "It works without the source: da_toolkit.deep.SourceFree(module, ...).fit(X_target)."
-    deep_row = row.name == "DeepAdapter" or (row.slot or "").startswith("DeepAdapter")
+    deep_row = row.name in ("DeepAdapter", "FineTuning") or (row.slot or "").startswith("DeepAdapter")
     if deep_row and not is_deep(estimator):
         return "It needs a torch module: pass DeepAdapter(module, layer=...) as estimator."
     if is_deep(estimator) and not deep_row:
-        return "It does not wrap torch modules; the losses of da_toolkit.deep do."
+        return "It does not wrap torch modules; the losses of da_toolkit.deep and FineTuning do."
     holder = row if row.slot is None else _registry.find(row.slot.partition(".")[0])
     taken = inspect.signature(holder.load()).parameters
     if "estimator" not in taken and not deep_row:
@@ -367,6 +367,8 @@ def _make(row: _registry.Row, estimator: Any, task: str | None, candidate: Any) 
         return row.load()() if isinstance(candidate, str) else candidate
 
     if is_deep(estimator):
+        if row.name == "FineTuning":
+            return row.load()(_baseline(estimator, task))
         adapter = clone(estimator).set_params(task=task)
         if row.slot is not None:
             return adapter.set_params(loss=method())

@@ -53,9 +53,12 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
     advice: list[Recommendation] = []
     if labelled and (kind not in ("covariate", "label") or (kind == "label" and report.task == "regression")):
         reason = f"{report.n_labelled} target labels say how p(y|x) differs; it corrects no more than they show."
-        advice.append(Recommendation("PriorCentered", reason, LABELLED))
-        reason = "The same labels weigh source, target-only and corrected models; it can follow any change they show."
-        advice.append(Recommendation("TransferStack", reason, LABELLED))
+        if is_deep(estimator):
+            advice.append(Recommendation("FineTuning", reason, LABELLED))
+        else:
+            advice.append(Recommendation("PriorCentered", reason, LABELLED))
+            reason = "The same labels weigh source, target-only and corrected models; it follows any change they show."
+            advice.append(Recommendation("TransferStack", reason, LABELLED))
     if kind == "covariate" and covers(report):
         share = report.overlap.ess_fraction
         reason = (
@@ -125,8 +128,6 @@ def _able(name: str, report: ShiftReport, estimator: Any) -> bool:
         )
     if name in ("ImportanceWeighting", "TargetShiftWeighting"):
         return not is_frozen(estimator)
-    if name in ("PriorCentered", "TransferStack"):
-        return not is_deep(estimator)
     if name == "FeatureAlignment(TCA)" and (is_deep(estimator) or is_frozen(estimator)):
         return False  # its features are new ones, and the model has to be fitted on them
     if name.startswith(("FeatureAlignment", "DeepAdapter")):

@@ -402,6 +402,12 @@ class FineTuning(BaseEstimator):
         check_is_fitted(self)
         return softmax(self._outputs(X, "module_", len(self.classes_)), axis=1)
 
+    @available_if(_classifies)
+    def predict_proba_source(self, X: Any) -> np.ndarray:
+        """Class probabilities of *source* rows by the network as it was; shape (n_rows, n_source_classes)."""
+        check_is_fitted(self)
+        return softmax(self._outputs(X, "source_module_", len(self._source_classes)), axis=1)
+
     def transform(self, X: Any) -> np.ndarray:
         """Features of *target* rows, the input of the last linear layer; shape (n_rows, d)."""
         check_is_fitted(self)

@@ -177,7 +177,7 @@ class Prototypes(ClassifierMixin, BaseEstimator):
         self._whitening = _whitening(Z, code, weight) if self.metric == "mahalanobis" else None
         Z, Z_target = self._scaled(Z), self._scaled(Z_target)
         self.source_prototypes_ = _means(Z, code, len(self.source_classes_), weight)
-        self._source = Z, code
+        self._source, self._temperatures = (Z, code), {}
         self.n_features_in_ = np.shape(X)[1] if len(np.shape(X)) > 1 else 1
 
         if y_target is None:
@@ -261,19 +261,25 @@ class Prototypes(ClassifierMixin, BaseEstimator):
         self.classes_, code = np.unique(y, return_inverse=True)
         self.prototypes_ = self._unit(_means(Z, code, len(self.classes_), np.ones(len(code))))
         self.strength_ = (0.0, 0.0)
+        shots = int(np.median(np.bincount(code)))
+        if (len(self.classes_), shots) not in self._temperatures:  # tasks of one size share it
+            self._temperatures[len(self.classes_), shots] = self._task_temperature(len(self.classes_), shots)
+        self.temperature_ = self._temperatures[len(self.classes_), shots]
+
+    def _task_temperature(self, n_way: int, shots: int) -> float:
+        """The temperature of tasks of that size, on such tasks cut out of the source."""
         rows, source = self._source
         count = np.bincount(source)
-        shots = int(min(np.median(np.bincount(code)), count.max() - 1))
-        n_way = int(min(len(self.classes_), (count > shots).sum()))
+        shots = int(min(shots, count.max() - 1))
+        n_way = int(min(n_way, (count > shots).sum()))
         if n_way < 2:
-            self.temperature_ = _temperature([(self._source_distances(), source)])
-            return
+            return _temperature([(self._source_distances(), source)])
         known = []
         for episode in make_episodes(source, n_way, shots, 1, 50, random_state=self.random_state):
             truth = np.arange(n_way)
             centers = self._unit(_means(rows[episode.support], np.repeat(truth, shots), n_way, np.ones(n_way * shots)))
             known.append((_distances(rows[episode.query], centers), truth))
-        self.temperature_ = _temperature(known)
+        return _temperature(known)
 
     def _source_distances(self) -> np.ndarray:
         """Of the source rows to the source's prototypes, to their own class's without the row itself."""
@@ -335,9 +341,15 @@ class Prototypes(ClassifierMixin, BaseEstimator):
 
     def predict_source(self, X: Any) -> np.ndarray:
         """Classes of *source* rows, by the source's own prototypes; shape (n_rows,)."""
+        return self.source_classes_[self._to_source(X).argmin(axis=1)]
+
+    def predict_proba_source(self, X: Any) -> np.ndarray:
+        """Class probabilities of *source* rows, likewise; shape (n_rows, n_source_classes)."""
+        return softmax(-self._to_source(X) / self.temperature_, axis=1)
+
+    def _to_source(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        distances = _distances(self._map(X, "source"), self._unit(self.source_prototypes_))
-        return self.source_classes_[distances.argmin(axis=1)]
+        return _distances(self._map(X, "source"), self._unit(self.source_prototypes_))
 
     score = BaseAdapter.score  # type: ignore[assignment]
 
