@@ -22,11 +22,13 @@ from ._transfer_stack import TransferStack
 
 if TYPE_CHECKING:
     from ._fine_tuning import FineTuning
+    from ._learned_optimizer import LearnedOptimizer
     from ._maml import ANIL, MAML
     from ._multi_task import MultiTask
     from ._prototypical_network import PrototypicalNetwork
 
 _TORCH = {
+    "LearnedOptimizer": "._learned_optimizer",
     "FineTuning": "._fine_tuning",
     "MultiTask": "._multi_task",
     "ANIL": "._maml",
@@ -41,6 +43,7 @@ __all__ = [
     "FeatureAugmentation",
     "FeatureExtraction",
     "FineTuning",
+    "LearnedOptimizer",
     "MultiTask",
     "OffsetBoosting",
     "PriorCentered",
