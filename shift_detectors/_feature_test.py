@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from scipy import sparse
 
 from ._base import BaseDetector
 from ._permutation import permuted_domains, pvalue, signed, step_down, tail_logp
@@ -100,45 +101,54 @@ def feature_logp(table: Table, U: np.ndarray, *, two_samples: bool = True) -> np
 def _numeric_rows(column: np.ndarray, U: np.ndarray, two_samples: bool) -> np.ndarray:
     missing = np.isnan(column)
     any_missing = missing.any()
-    present = np.flatnonzero(~missing) if any_missing else slice(None)
-    values = column[present]
+    values = column[~missing] if any_missing else column
     if values.size == 0 or values.min() == values.max():
         rows = np.zeros((1, U.shape[1]))
     else:
-        rows = np.vstack(_cdf_distances(values, U[present], renormalise=any_missing and two_samples))
+        rows = np.vstack(_cdf_distances(column, missing, U, renormalise=any_missing and two_samples))
     if any_missing and not missing.all():
         rows = np.vstack([rows, np.abs(U[missing].sum(axis=0))])
     return rows
 
 
-def _cdf_distances(values, U, renormalise):
+def _cdf_distances(column, missing, U, renormalise):
     """KS and AD distances of every column of U, on at most `BINS` pooled quantile cells."""
-    order = np.argsort(values, kind="stable")
-    sorted_values = values[order]
+    present = np.flatnonzero(~missing)
+    order = present[np.argsort(column[present], kind="stable")]
+    sorted_values = column[order]
     ends = np.flatnonzero(np.r_[sorted_values[1:] != sorted_values[:-1], True])  # last row of each tie
     if len(ends) > BINS:
-        ends = ends[np.unique(np.searchsorted(ends, np.linspace(0, len(values) - 1, BINS)))]
-    starts = np.r_[0, ends[:-1] + 1]
-    cells = np.add.reduceat(U[order], starts, axis=0)
+        ends = ends[np.unique(np.searchsorted(ends, np.linspace(0, len(order) - 1, BINS)))]
+    cell = np.full(len(column), -1, np.int32)
+    cell[order] = np.repeat(np.arange(len(ends), dtype=np.int32), np.diff(np.r_[-1, ends]))
+    cells = _cell_sums(cell, len(ends), U)
     if renormalise:
         # U sums to something else than 0 over the present rows: rescale each side to mass one
-        target = np.add.reduceat(np.maximum(U, 0)[order], starts, axis=0)
+        target = _cell_sums(cell, len(ends), np.maximum(U, 0))
         source = target - cells
         cells = target / np.maximum(target.sum(axis=0), 1e-12) - source / np.maximum(source.sum(axis=0), 1e-12)
     gap = np.cumsum(cells, axis=0)[:-1]
-    level = (ends[:-1] + 1) / len(values)
+    level = (ends[:-1] + 1) / len(order)
     step = np.diff(np.r_[0, level])
     weights = (step / (level * (1 - level))).astype(np.float32)
     return np.abs(gap).max(axis=0), weights @ gap**2
+
+
+def _cell_sums(cell: np.ndarray, n_cells: int, U: np.ndarray) -> np.ndarray:
+    """Sum of the rows of U in every cell, shape (n_cells, B + 1); rows in cell -1 count nowhere.
+
+    As a product with a sparse matrix of one entry a row: U is read once, from top to bottom, and never copied.
+    """
+    counted = cell >= 0
+    entries = np.ones(int(counted.sum()), U.dtype), cell[counted], np.r_[0, np.cumsum(counted)]
+    return sparse.csc_array(entries, shape=(n_cells, len(cell))) @ U
 
 
 def _categorical_rows(codes: np.ndarray, U: np.ndarray) -> np.ndarray:
     values, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
     if len(values) < 2:
         return np.zeros((1, U.shape[1]))
-    order = np.argsort(inverse, kind="stable")
-    starts = np.r_[0, np.cumsum(counts)[:-1]]
-    gap = np.add.reduceat(U[order], starts, axis=0)
+    gap = _cell_sums(inverse, len(values), U)
     chi2 = ((1 / counts).astype(np.float32) @ gap**2)[None, :]
     if values[0] == -1:  # missing
         return np.vstack([chi2, np.abs(gap[:1])])

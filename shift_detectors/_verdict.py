@@ -202,6 +202,6 @@ def next_steps(
         steps += (
             f"If a change of p(y|x) would matter, label about {n_labels} target rows drawn at random."
             if n_target is None or n_labels <= n_target
-            else f"If a change of p(y|x) would matter, label all {n_target} target rows: only a large one would show.",
+            else f"If a change of p(y|x) would matter, label all {n_target} target rows: only a small one would stay hidden.",
         )
     return steps
