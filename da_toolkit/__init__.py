@@ -28,13 +28,16 @@ if TYPE_CHECKING:
         SubspaceAlignment,
     )
     from .label_shift import BBSE, MLLS, RLLS, PriorCorrection, TargetShiftWeighting
-    from .report._balance import BalanceDisplay
-    from .report._embedding import EmbeddingDisplay
-    from .report._label_curve import LabelCurveDisplay
-    from .report._plot import BeforeAfterDisplay, CandidatesDisplay
-    from .report._reliability import ReliabilityDisplay
-    from .report._training import TrainingDisplay
-    from .report._transport import TransportPlanDisplay
+    from .report import (
+        BalanceDisplay,
+        BeforeAfterDisplay,
+        CandidatesDisplay,
+        EmbeddingDisplay,
+        LabelCurveDisplay,
+        ReliabilityDisplay,
+        TrainingDisplay,
+        TransportPlanDisplay,
+    )
     from .selection import AdaptationResult, Recommendation, adapt, recommend
     from .transfer import PriorCentered
     from .weighting import (
@@ -69,14 +72,14 @@ _HOME = {
     "PriorCorrection": ".label_shift",
     "RLLS": ".label_shift",
     "TargetShiftWeighting": ".label_shift",
-    "BalanceDisplay": ".report._balance",
-    "EmbeddingDisplay": ".report._embedding",
-    "LabelCurveDisplay": ".report._label_curve",
-    "BeforeAfterDisplay": ".report._plot",
-    "CandidatesDisplay": ".report._plot",
-    "ReliabilityDisplay": ".report._reliability",
-    "TrainingDisplay": ".report._training",
-    "TransportPlanDisplay": ".report._transport",
+    "BalanceDisplay": ".report",
+    "EmbeddingDisplay": ".report",
+    "LabelCurveDisplay": ".report",
+    "BeforeAfterDisplay": ".report",
+    "CandidatesDisplay": ".report",
+    "ReliabilityDisplay": ".report",
+    "TrainingDisplay": ".report",
+    "TransportPlanDisplay": ".report",
     "AdaptationResult": ".selection",
     "Recommendation": ".selection",
     "adapt": ".selection",

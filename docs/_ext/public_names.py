@@ -20,6 +20,7 @@ PAGES = {
     "da_toolkit.deep": "Deep",
     "da_toolkit.transfer": "Few target labels",
     "da_toolkit.validation": "Validation scores",
+    "da_toolkit.report": "Pictures",
     "da_toolkit.datasets": "Data sets",
 }
 # weights_ (a link), |x| (a substitution), "*_north" (emphasis): what reST would take for marks
@@ -30,6 +31,7 @@ HEADINGS = {
     "adapter": "Ways of adapting",
     "method": "Methods, and what they are made of",
     "function": "Functions",
+    "display": "Pictures",
     "class": "Classes",
     "error": "Errors and warnings",
     "make": "Simulated, with known truth",
@@ -59,6 +61,8 @@ def kind_of(thing: object) -> str:
             return "error"
         if issubclass(thing, BaseDetector):
             return "detector"
+        if name.endswith("Display"):
+            return "display"
         if issubclass(thing, BaseAdapter) or name == "SourceFree":
             return "adapter"
         return "class"
