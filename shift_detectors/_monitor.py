@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +12,23 @@ import numpy as np
 from . import _monitor_state, _text
 from ._dependence import serial_columns
 from ._errors import InputError, ShiftWarning
-from ._monitor_bets import Bank, remaining, starting, two_sided
+from ._monitor_bets import Bank, frequencies, remaining, scores, starting, two_sided
 from ._monitor_directions import Directions
 from ._monitor_model import Labels, Model, checked_labels
+from ._monitor_reader import Reader
+from ._monitor_step import Evidence, MonitorStep
 from ._monitor_views import (
     BINS,
     DIRECTION,
     DISTANCE,
     FeatureViews,
     Geometry,
-    Reader,
     View,
-    bin_scores,
     digitise,
     draw_pairs,
     edges_of,
 )
-from ._results import Effect, to_plain
+from ._results import Effect
 from ._table import Table
 
 MIN_REFERENCE = 60
@@ -44,100 +41,6 @@ HISTORY = 400  # points of the curve that are kept
 SHARES = {"feature": 0.4, "direction": 0.3, "distance": 0.05, "output": 0.1, "label": 0.1, "error": 0.1}
 LABEL, ERROR, OUTPUT = "label", "error of the model", "output of the model"
 QUANTITY = {"label": "p(y)", "error": "p(x, y)"}  # all others: p(x)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """How much speaks for a change of one thing that is watched.
-
-    Attributes
-    ----------
-    name : str
-        A feature, or "combination of features", "distance from the centre", "missing or new values",
-        "output of the model", "label", "error of the model".
-    quantity : str
-        ``"p(x)"``, ``"p(y)"`` or, of a model's error, ``"p(x, y)"``.
-    log_evidence : float
-        Natural logarithm of the evidence; an alarm is raised at log(1 / alpha).
-    alarm_batch : int or None
-        The batch that raised it.
-    effect : Effect or None
-        The present difference to everything seen before, over about the last 150 rows; None for combinations.
-    direction : str
-        The same in words.
-    """
-
-    name: str
-    quantity: str
-    log_evidence: float
-    alarm_batch: int | None
-    effect: Effect | None
-    direction: str = ""
-
-
-@dataclass(frozen=True)
-class MonitorStep:
-    """What is known after a batch.
-
-    Attributes
-    ----------
-    batch : int
-        Batches so far; the first is 1.
-    n_rows, n_labelled : int
-        Rows so far, and how many of them had a label.
-    alarm : bool
-        Whether an alarm was raised, now or earlier: once raised, it stays.
-    alarm_batch : int or None
-        The batch that raised it.
-    alarm_name : str or None
-        The name that was given to that batch.
-    log_evidence : float
-        The largest present evidence (natural logarithm). It falls again when the change passes, or when the rows
-        after it have become as many as those before.
-    threshold : float
-        log(1 / alpha).
-    evidence : tuple of Evidence
-        Of everything that is watched: first what raised an alarm, then by size.
-    """
-
-    batch: int
-    n_rows: int
-    n_labelled: int
-    alarm: bool
-    alarm_batch: int | None
-    alarm_name: str | None
-    log_evidence: float
-    threshold: float
-    evidence: tuple[Evidence, ...]
-
-    @property
-    def changed(self) -> tuple[str, ...]:
-        """Names of what was found to have changed: features and joint evidence alike, at one error level."""
-        return tuple(found.name for found in self.evidence if found.alarm_batch is not None)
-
-    def __str__(self) -> str:
-        seen = f"{self.batch:,} batch{'es' * (self.batch != 1)}, {self.n_rows:,} rows"
-        now = f"evidence {_size(self.log_evidence)} (alarm at {_size(self.threshold)})"
-        if not self.alarm:
-            return f"No alarm after {seen}: {now}."
-        name = "" if self.alarm_name is None else f" ({_text.clean(self.alarm_name)})"
-        lines = [f"Alarm at batch {self.alarm_batch}{name} of {seen}; now {now}."]
-        for found in self.evidence:
-            if found.alarm_batch is not None:
-                since = f", batch {found.alarm_batch}" if found.alarm_batch != self.alarm_batch else ""
-                lines.append(f"  {_text.clean(found.name)}: {found.direction} [{found.quantity}{since}]")
-        return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain dict, ready for JSON."""
-        return to_plain(self)
-
-    def to_json(self, path: str | Path | None = None) -> str:
-        """JSON, also written to `path` when one is given."""
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
-        if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
-        return text
 
 
 class ShiftMonitor:
@@ -199,8 +102,8 @@ class ShiftMonitor:
 
     Notes
     -----
-    Memory does not grow with the stream (but for 8 bytes per named batch): 33 counts and 14 bets per view, and at most
-    6000 reference rows as one byte per view; 0.3 MB for 10 columns, 3 MB for 100.
+    Memory does not grow with the stream (but for the names of named batches, 8 bytes each in the file): 33 counts and
+    14 bets per view, and at most 6000 reference rows as one byte per view: 0.2 MB for 10 columns, 1.5 MB for 100.
 
     References
     ----------
@@ -257,7 +160,7 @@ class ShiftMonitor:
         self._features = FeatureViews.of(table.take(frame, 0))
         bins = self._features.bins(table)
         pairs = draw_pairs(self._features.ordered, rng)
-        first = bin_scores(bins[frame], BINS, self._features.ordered)
+        first = scores(frequencies(bins[frame], BINS, self._features.ordered), self._features.ordered)[0]
         self._geometry = Geometry(first, pairs, bins[frame])
         linear = self._geometry.linear(bins)
         classes = None if labels is None else labels.classes
@@ -421,7 +324,8 @@ class ShiftMonitor:
     def step(self) -> MonitorStep:
         """What is known now."""
         evidence = self._log_evidence()
-        found = [self._describe(k, float(value)) for k, value in enumerate(evidence)]
+        changes = np.concatenate([self._bank.change(), self._label_bank.change()])
+        found = [self._describe(k, float(value), changes) for k, value in enumerate(evidence)]
         found.sort(key=lambda e: (e.alarm_batch is None, -e.log_evidence))
         return MonitorStep(
             self.batch,
@@ -435,18 +339,18 @@ class ShiftMonitor:
             tuple(found),
         )
 
-    def _describe(self, source: int, log_evidence: float) -> Evidence:
+    def _describe(self, source: int, log_evidence: float, changes: np.ndarray) -> Evidence:
         """Evidence of one source with the change of its strongest view."""
         name, kind = self._sources[source]
         quantity = QUANTITY.get(kind, "p(x)")
         alarm = int(self._alarms[source]) or None
         if kind == "direction":
-            return Evidence(name, quantity, log_evidence, alarm, None, self._describe_direction())
+            return Evidence(name, quantity, log_evidence, alarm, None, self._describe_direction(changes))
         mine = np.flatnonzero(self._source_of == source)
         view = mine[np.argmax(self._view_evidence[mine])]
         split = len(self._bank.counts)
         bank, k = (self._bank, view) if view < split else (self._label_bank, view - split)
-        change = float(bank.change()[k])
+        change = float(changes[view])
         if bank.ordered[k]:
             effect = Effect("standardised difference", change)
             text = f"{'higher' if change > 0 else 'lower'} ({change:+.2f} sd)"
@@ -460,12 +364,12 @@ class ShiftMonitor:
             text = f"{more} {self._views[view].value or 'ones'} ({_text.share(before)} -> {_text.share(after)})"
         return Evidence(name, quantity, log_evidence, alarm, effect, text)
 
-    def _describe_direction(self) -> str:
+    def _describe_direction(self, changes: np.ndarray) -> str:
         """The features that the strongest learned direction is made of."""
         weight, products = self._directions.strongest()
         if not weight.any():
             return "none learned yet"
-        part = np.abs(weight) * (1.0 if products else np.abs(self._bank.change()[: len(weight)]))
+        part = np.abs(weight) * (1.0 if products else np.abs(changes[: len(weight)]))
         order = [k for k in np.argsort(-part, kind="stable")[:3] if part[k] > part.max() / 5]
         names = [view.source for view in self._features.views]
         if products:
@@ -611,13 +515,6 @@ class ShiftMonitor:
     def __repr__(self) -> str:
         alarm = "no alarm" if self.alarm_batch is None else f"alarm at batch {self.alarm_batch}"
         return f"<ShiftMonitor: {len(self._reader.schema)} features, {self.batch} batches, {alarm}>"
-
-
-def _size(log_evidence: float) -> str:
-    """Evidence in words: ``"0.31"``, ``"20"``, ``"2e+15"``."""
-    if log_evidence < 700:
-        return _text.number(math.exp(log_evidence), 2)
-    return f"1e+{log_evidence / math.log(10):.0f}"
 
 
 def _digest(name: str) -> int:

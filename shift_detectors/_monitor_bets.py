@@ -27,7 +27,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 CHUNK = 64  # rows ranked among each other at once
 PATIENCE = 20  # blocks after which half of the prior's exponent is spent: most changes are bet on early, none never
@@ -60,6 +60,14 @@ def one_sided() -> tuple[np.ndarray, np.ndarray]:
     """Bets on a move along a direction that was learned from earlier rows."""
     location = np.array([0.25, 0.5, 1.0, 2.0])
     return location, np.zeros(len(location))
+
+
+def frequencies(bins: np.ndarray, n_bins: int, ordered: np.ndarray) -> np.ndarray:
+    """Shares of the bins of every column, half a row added to those that may be met: up to one beyond the highest."""
+    counts = np.array([np.bincount(column, minlength=n_bins) for column in bins.T], float).reshape(-1, n_bins)
+    highest = np.where(ordered, n_bins - 2 - np.argmax(counts[:, -2::-1] > 0, axis=1), 0)
+    counts[np.arange(n_bins) <= np.minimum(highest + 1, n_bins - 2)[:, None]] += 0.5
+    return counts / counts.sum(axis=1, keepdims=True)
 
 
 def scores(probability: np.ndarray, ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,6 +117,11 @@ class Bank:
     ----------
     counts : ndarray of int, shape (n_views, n_bins)
         The pool.
+    first : ndarray of shape (n_views, n_bins)
+        Score of every bin.
+    probability : ndarray of shape (n_views, n_bins)
+        Widths of the cells of (0, 1) on which a bet is constant: those of 0/1 columns are their bins. The last one is
+        the share of missing values, whose rank says nothing.
     log_wealth : ndarray of shape (n_views, n_bets)
         log S_t of the module docstring, of every bet; -inf before the first stake.
     recent : ndarray of shape (n_views,)
@@ -116,27 +129,32 @@ class Bank:
         deviations of normal scores.
     """
 
-    STATE = ("probability", "ordered", "counts", "log_wealth", "recent", "seen")
+    STATE = ("probability", "first", "ordered", "counts", "log_wealth", "recent", "seen")
 
     def __init__(self, n_views: int, n_bins: int, bets: tuple[np.ndarray, np.ndarray]):
         self.bets = bets
         self.probability = np.full((n_views, n_bins), 1 / n_bins)
+        self.first = np.zeros((n_views, n_bins))
         self.ordered = np.ones(n_views, bool)
         self.counts = np.zeros((n_views, n_bins), np.int64)
         self.log_wealth = np.full((n_views, len(bets[0])), -np.inf)
         self.recent = np.zeros(n_views)
         self.seen = np.zeros(n_views)
+        self._steps = np.zeros((n_views, n_bins - 1))
+        self._pays = np.zeros((n_views, n_bins, len(bets[0])))
         self._prepare(np.arange(n_views))
 
     def place(self, frame: np.ndarray, pool: np.ndarray, ordered: np.ndarray, views: Any = None) -> None:
         """Start views anew: bins of frame rows shape the bets, bins of pool rows are what ranks are taken among."""
         n_bins = self.counts.shape[1]
         views = np.arange(len(self.counts)) if views is None else views
+        shares = frequencies(frame, n_bins, ordered)
+        self.first[views] = scores(shares, ordered)[0]
+        missing = shares[:, -1:]
+        cells = np.diff(ndtr(np.r_[-np.inf, np.linspace(-2.75, 2.75, n_bins - 2), np.inf]))
+        cells = np.concatenate([cells * (1 - missing), missing], axis=1)
+        self.probability[views] = np.where(ordered[:, None], cells, shares)
         for k, view in enumerate(views):
-            smooth = np.bincount(frame[:, k], minlength=n_bins).astype(float)
-            last = smooth[:-1].nonzero()[0].max(initial=0) if ordered[k] else 1
-            smooth[: last + 1] += 0.5
-            self.probability[view] = smooth / smooth.sum()
             self.counts[view] = np.bincount(pool[:, k], minlength=n_bins)
         self.ordered[views] = ordered
         self.log_wealth[views] = -np.inf
@@ -145,19 +163,12 @@ class Bank:
 
     def _prepare(self, views: np.ndarray) -> None:
         """Tables that follow from `probability`: where a rank falls, and what every bet pays there."""
-        n_views, n_bins = self.counts.shape
-        if not hasattr(self, "_steps"):
-            self._steps = np.zeros((n_views, n_bins - 1))
-            self.first, self.second = np.zeros((2, n_views, n_bins))
-            self._pays = np.zeros((n_views, n_bins, len(self.bets[0])))
         p = self.probability[views]
         self._steps[views] = np.minimum(p.cumsum(axis=1)[:, :-1], 1 - 1e-12)
-        self.first[views], self.second[views] = scores(p, self.ordered[views])
+        first, second = scores(p, self.ordered[views])
         a, b = self.bets
-        tilt = self.first[views, :, None] * a + self.second[views, :, None] * b
-        with np.errstate(divide="ignore"):
-            total = np.log((p[:, :, None] * np.exp(tilt)).sum(axis=1, keepdims=True))
-        self._pays[views] = tilt - total
+        tilt = first[:, :, None] * a + second[:, :, None] * b
+        self._pays[views] = tilt - np.log((p[:, :, None] * np.exp(tilt)).sum(axis=1, keepdims=True))
 
     def update(self, bins: np.ndarray, stake: np.ndarray | float, rng: np.random.Generator) -> None:
         """Rank the rows, settle the bets, add the rows to the pool.

@@ -44,9 +44,10 @@ def draw_evidence(
 
 
 def _draw(ax: Axes, history: np.ndarray, names: list[str], threshold: float, alarms: np.ndarray, top: int) -> Axes:
-    batch, curves = history[:, 0], np.clip(history[:, 1:] / math.log(10), FLOOR, CEILING)
+    batch, whole = history[:, 0], history[:, 1:] / math.log(10)
+    curves = np.clip(whole, FLOOR, CEILING)
     level = threshold / math.log(10)
-    order = np.argsort(-curves.max(axis=0, initial=FLOOR), kind="stable")
+    order = np.argsort(-whole.max(axis=0, initial=FLOOR), kind="stable")
     for k in order[top:]:
         ax.plot(batch, curves[:, k], color=FAINT, lw=0.7, alpha=0.45, zorder=1)
     ax.axhline(level, color=INK, lw=1, ls=(0, (4, 3)), zorder=2)
@@ -54,7 +55,7 @@ def _draw(ax: Axes, history: np.ndarray, names: list[str], threshold: float, ala
     for k, color in zip(order[:top], COLORS * (1 + top // len(COLORS)), strict=False):
         ax.plot(batch, curves[:, k], color=color, lw=1.8, zorder=4, solid_joinstyle="round")
         if len(batch):
-            labels.append((float(curves[-1, k]), words.clean(names[k], 30), color))
+            labels.append((max(float(whole[-1, k]), FLOOR), words.clean(names[k], 30), color))
     raised = alarms[alarms > 0]
     highest = max(float(curves.max(initial=FLOOR)), level)
     ax.set_ylim(float(np.clip(curves.min(initial=level - 2), FLOOR, level - 2)), highest + 0.12 * (highest + 3))
@@ -80,7 +81,7 @@ def _draw(ax: Axes, history: np.ndarray, names: list[str], threshold: float, ala
         textcoords="offset points",
         fontsize=8.5,
     )
-    _label_ends(ax, labels)
+    _label_ends(ax, sorted(labels))
     ax.set_xlim(0, max(float(batch[-1]) if len(batch) else 1.0, 1.0))
     ax.set_xlabel("batch")
     ax.set_ylabel("evidence")
@@ -95,12 +96,15 @@ def _label_ends(ax: Axes, labels: list[tuple[float, str, str]]) -> None:
     """Names at the right ends of the curves, moved apart where they would overlap."""
     low, high = ax.get_ylim()
     gap = (high - low) * 0.065
-    last = -math.inf
-    for value, name, color in sorted(labels):
-        last = max(value, last + gap)
+    places: list[float] = []
+    for value, _, _ in labels:
+        places.append(max(min(value, CEILING), places[-1] + gap) if places else value)
+    for k in reversed(range(len(places))):  # and back again where they would leave the axes at the top
+        places[k] = min(places[k], high - gap / 2 if k == len(places) - 1 else places[k + 1] - gap)
+    for place, (_, name, color) in zip(places, labels, strict=True):
         ax.annotate(
             name,
-            (1, last),
+            (1, place),
             (5, 0),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
@@ -113,7 +117,8 @@ def _label_ends(ax: Axes, labels: list[tuple[float, str, str]]) -> None:
 
 
 def _power(value: float, _position: Any) -> str:
-    """A power of ten; the ends of the axis hold whatever lies beyond."""
-    if 0 <= value <= 3:
-        return f"{10**value:,.0f}"
-    return f"$10^{{{value:.0f}}}$"
+    """Small powers of ten as numbers; the ends of the axis hold whatever lies beyond."""
+    if abs(value) <= 3:
+        return f"{10**value:,g}"
+    beyond = "\u2265 " if value >= CEILING else "\u2264 " if value <= FLOOR else ""
+    return f"{beyond}$10^{{{value:.0f}}}$"
