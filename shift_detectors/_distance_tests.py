@@ -9,20 +9,43 @@ from __future__ import annotations
 
 import numpy as np
 
-BLOCK = 1024
-ROW_LIMIT = 6000  # pooled rows used by kernels; more are subsampled without looking at the domain
+BLOCK = 256  # rows of a kernel matrix at a time; smaller blocks waste less on the diagonal
+ROW_LIMIT = 6000  # pooled rows used by kernels in a portfolio; more are subsampled without looking at the domain
 
 
-def kernel_subsample(n: int, rng: np.random.Generator) -> np.ndarray | None:
-    """Rows used by the kernel statistics: all (None), or a random `ROW_LIMIT` of them."""
-    return None if n <= ROW_LIMIT else np.sort(rng.choice(n, ROW_LIMIT, replace=False))
+def kernel_subsample(n: int, rng: np.random.Generator, limit: int = ROW_LIMIT) -> np.ndarray | None:
+    """Rows used by the kernel statistics: all (None), or a random `limit` of them."""
+    return None if n <= limit else np.sort(rng.choice(n, limit, replace=False))
 
 
 def squared_bandwidth(Z: np.ndarray, rng: np.random.Generator) -> float:
     """Median squared distance between pooled rows (of 1000 random ones)."""
+    return _median(_some_distances(Z, rng))
+
+
+def squared_bandwidths(Z: np.ndarray, rng: np.random.Generator, widest: float, count: int, step: float) -> np.ndarray:
+    """Squared lengths of `count` Gaussian kernels or more, from `widest` medians of the squared distance downwards.
+
+    The smallest is 2^(1 - count) of the largest, or the 5 % quantile of the positive squared distances if that is less
+    (clusters, few dimensions): a change within a small cluster shows at the scale of that cluster only. More kernels
+    then come in between, so that each length is at most `step` times the next.
+    """
+    distances = _some_distances(Z, rng)
+    median = _median(distances)
+    apart = distances[distances > 1e-5 * median]  # rounding leaves equal rows a little apart
+    top = widest * median
+    bottom = min(top / 2 ** (count - 1), float(np.quantile(apart, 0.05)) if len(apart) else top)
+    count = max(count, 1 + int(np.ceil(np.log(top / bottom) / np.log(step) - 1e-9)))
+    return np.geomspace(top, bottom, count)
+
+
+def _some_distances(Z, rng):
     rows = rng.choice(len(Z), min(len(Z), 1000), replace=False)
-    distances = _squared_distances(Z[rows], Z[rows])
-    median = float(np.median(distances[np.triu_indices(len(rows), 1)]))
+    return _squared_distances(Z[rows], Z[rows])[np.triu_indices(len(rows), 1)]
+
+
+def _median(distances):
+    median = float(np.median(distances))
     # most rows equal: fall back to the mean, which is positive unless all are equal
     return median if median > 0 else float(distances.mean()) or 1.0
 
@@ -32,35 +55,30 @@ def energy_rows(Z: np.ndarray, U: np.ndarray) -> np.ndarray:
     return _quadratic_forms(Z, U, lambda d2: [-np.sqrt(d2)])
 
 
-def gaussian_rows(Z: np.ndarray, U: np.ndarray, bandwidth: float, halvings: int) -> np.ndarray:
-    """Squared MMD for the kernels exp(-d^2 / (s 2^-j)), j = 0..halvings, s = `bandwidth` (squared length).
-
-    Halving the squared length squares the kernel, so that one exponential serves all of them.
+def gaussian_rows(Z: np.ndarray, U: np.ndarray, bandwidths: np.ndarray) -> np.ndarray:
+    """Squared MMD for the kernels exp(-d^2 / s), s in `bandwidths` (squared lengths).
 
     Returns
     -------
-    ndarray of shape (halvings + 1, B + 1)
+    ndarray of shape (len(bandwidths), B + 1)
         Each row divided by the root of the mean squared kernel, which no permutation changes.
     """
-    return _quadratic_forms(Z, U, lambda d2: _gaussians(d2, bandwidth, halvings), normalise=True)
+    return _quadratic_forms(Z, U, lambda d2: _gaussians(d2, bandwidths), normalise=True)
 
 
-def energy_and_gaussian_rows(Z, U, bandwidth, halvings):
+def energy_and_gaussian_rows(Z: np.ndarray, U: np.ndarray, bandwidths: np.ndarray) -> np.ndarray:
     """`energy_rows` and `gaussian_rows` in one pass over the distances: the energy row comes first."""
 
     def kernels(d2):
         yield -np.sqrt(d2)
-        yield from _gaussians(d2, bandwidth, halvings)
+        yield from _gaussians(d2, bandwidths)
 
     return _quadratic_forms(Z, U, kernels, normalise=True)
 
 
-def _gaussians(d2, bandwidth, halvings):
-    kernel = np.exp(d2 * np.float32(-1 / bandwidth))
-    yield kernel
-    for _ in range(halvings):
-        kernel = kernel * kernel
-        yield kernel
+def _gaussians(d2, bandwidths):
+    for bandwidth in bandwidths:
+        yield np.exp(d2 * np.float32(-1 / bandwidth))
 
 
 def _squared_distances(A, B):
@@ -69,20 +87,25 @@ def _squared_distances(A, B):
 
 
 def _quadratic_forms(Z, U, kernels, normalise=False):
+    """Diagonal of U' K U for every kernel, from the blocks of K on and above its diagonal."""
     Z = np.ascontiguousarray(Z, np.float32)
     total, squares = np.zeros(()), np.zeros(())
     for start in range(0, len(Z), BLOCK):
-        rows = slice(start, start + BLOCK)
-        values = []
-        norms = []
-        for kernel in kernels(_squared_distances(Z[rows], Z)):
-            values.append(np.einsum("ib,ib->b", U[rows], kernel @ U, dtype=np.float64))
-            norms.append(float(np.einsum("ij,ij->", kernel, kernel)) if normalise else 0.0)
+        rows, values, norms = slice(start, start + BLOCK), [], []
+        for kernel in kernels(_squared_distances(Z[rows], Z[start:])):
+            if normalise:
+                norms.append(2 * _sum_of_squares(kernel) - _sum_of_squares(kernel[:, : len(kernel)]))
+            kernel[:, len(kernel) :] *= 2  # what is beyond the diagonal block, and its mirror image
+            values.append(np.einsum("ib,ib->b", U[rows], kernel @ U[start:], dtype=np.float64))
         total = total + np.array(values)
         squares = squares + np.array(norms)
     if normalise:
         total /= np.sqrt(squares / len(Z) ** 2)[:, None]
     return total
+
+
+def _sum_of_squares(A):
+    return float(np.einsum("ij,ij->", A, A))
 
 
 def mean_rows(Z: np.ndarray, U: np.ndarray) -> np.ndarray:

@@ -197,7 +197,18 @@ class SummaryPlan:
     pairs : ndarray of int, shape (2, n_pairs)
         Columns of the design whose products are compared.
     separators : tuple of str
-    sample_size, seed : int
+        Columns that tell the domains of the pilot apart alone.
+    sample_size : int
+        Rows of each domain that a summary keeps as they are.
+    seed : int
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> pilot = pd.DataFrame({"age": rng.normal(50, 9, 6000), "ward": ["a", "b"] * 3000, "ill": [0, 1] * 3000})
+    >>> plan = SummaryPlan.from_rows(pilot, pilot, label="ill")
+    >>> [(column.name, column.kind, column.n_cells) for column in plan.counted]
+    [('age', 'numeric', 4097), ('ward', 'categorical', 4), ('ill', 'categorical', 4)]
     """
 
     columns: tuple[Column, ...]

@@ -14,7 +14,7 @@ from ._distance_tests import (
     mean_rows,
     moment_rows,
     second_moments,
-    squared_bandwidth,
+    squared_bandwidths,
 )
 from ._feature_test import feature_shifts
 from ._permutation import harmonic, permuted_domains, pvalue, signed, step_down, tail_logp
@@ -22,13 +22,15 @@ from ._portfolio import largest_effect, portfolio
 from ._results import ShiftTestResult
 from ._table import Problem
 
-HALVINGS = 4  # Gaussian kernels of squared length median / 2^j, j = 0..4
+ROW_LIMIT = 20_000  # pooled rows up to which a kernel test by itself takes them all
+KERNELS, STEP = 5, 4.0
 
 
 class _PermutationTest(BaseDetector):
     """A test whose statistic is one row of values, one per assignment of rows to domains."""
 
     quantity: ClassVar[str] = "p(x)"
+    quadratic: ClassVar[bool] = True  # in the number of rows
 
     def __init__(self, n_permutations: int = 499, random_state=None):
         self.n_permutations = n_permutations
@@ -40,7 +42,7 @@ class _PermutationTest(BaseDetector):
         members = permuted_domains(table.domain, self.n_permutations, rng, problem.groups)
         U = signed(members, problem.weight)
         Z, notes = table.design, []
-        rows = kernel_subsample(table.n, rng)
+        rows = kernel_subsample(table.n, rng, ROW_LIMIT) if self.quadratic else None
         if rows is not None:
             Z = Z[rows]
             U = signed(members[rows], None if problem.weight is None else problem.weight[rows])
@@ -95,13 +97,15 @@ class EnergyTest(_PermutationTest):
 class MMDTest(_PermutationTest):
     """Has p(x) as a whole moved, at any scale? Maximum mean discrepancy over several Gaussian kernels.
 
-    For k_j(x, x') = exp(-|x - x'|^2 / (s 2^-j)), s the median pooled squared distance, j = 0..4,
+    For k_j(x, x') = exp(-|x - x'|^2 / s_j), with s_0 the median pooled squared distance, s_1 = s_0 / 2, ..., s_4,
 
         MMD_j^2 = mean k_j(S, S') + mean k_j(T, T') - 2 mean k_j(S, T).
 
-    Every kernel's value is ranked among its own permutations and the kernels are combined by the sum of
-    1/p, again ranked by the same permutations: one exact test, no data split, no bandwidth to choose
-    (in the spirit of MMDAgg and MMD-FUSE).
+    Where many rows are closer together than that (clusters, few dimensions) the s_j reach down to the 5 % quantile of
+    the squared distances, in more kernels if need be. Every kernel's value is ranked among its own permutations and
+    the kernels are combined by the sum of 1/p, again ranked by the same permutations: one exact test, no data split,
+    no bandwidth to choose (in the spirit of MMDAgg and MMD-FUSE). Above 20 000 pooled rows that many are drawn at
+    random.
 
     Assumption: rows (or groups) are exchangeable between domains under the null. In many dimensions
     differences in a few features are diluted (see `FeatureTest`).
@@ -126,7 +130,7 @@ class MMDTest(_PermutationTest):
     """
 
     def _row(self, Z, U, rng):
-        return harmonic(tail_logp(gaussian_rows(Z, U, squared_bandwidth(Z, rng), HALVINGS)))
+        return harmonic(tail_logp(gaussian_rows(Z, U, squared_bandwidths(Z, rng, 1.0, KERNELS, STEP))))
 
 
 class MomentTest(_PermutationTest):
@@ -151,6 +155,8 @@ class MomentTest(_PermutationTest):
     >>> MomentTest(random_state=0).test(source, target).pvalue
     0.002
     """
+
+    quadratic: ClassVar[bool] = False
 
     def _row(self, Z, U, rng):
         rows = np.vstack([mean_rows(Z, U), moment_rows(second_moments(Z, rng), U)])

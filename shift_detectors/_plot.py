@@ -651,12 +651,13 @@ class LabelBudgetDisplay(Display):
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(as_number)
         ax.set_xticks([], minor=True)
-        right = ax.get_xlim()[1]
+        left, right = ax.get_xlim()
         ax.axvspan(self.n_target, right, color=FAINT, alpha=0.25, lw=0)
         ax.axvline(self.n_target, color=FAINT, lw=1)
         # the words stand where no curve is: above them where they are low, else below
         seen = max(np.interp(self.n_target, labels[::-1], self.effects[::-1]) for labels in self.labels.values())
-        self._mark(ax, self.n_target, "target rows", seen < 0.6 * self.effects[-1], self.n_target < right / 8)
+        room = np.log(right / self.n_target) > 0.35 * np.log(right / left)
+        self._mark(ax, self.n_target, "target rows", seen < 0.6 * self.effects[-1], bool(room))
         if 0 < self.n_labelled < self.n_target:
             ax.axvline(self.n_labelled, color=TARGET, lw=1.6)
             self._mark(ax, self.n_labelled, "labelled", False, False)

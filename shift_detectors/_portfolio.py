@@ -10,15 +10,16 @@ from ._distance_tests import (
     mean_rows,
     moment_rows,
     second_moments,
-    squared_bandwidth,
+    squared_bandwidths,
 )
 from ._feature_test import feature_logp
 from ._permutation import harmonic, tail_logp
 from ._results import Effect, FeatureShift
 from ._table import Table
 
-# squared lengths of the Gaussian kernels, in medians of the pooled squared distance: 1/2, 1/4, 1/8
-WIDEST, HALVINGS = 0.5, 2
+# squared lengths of the Gaussian kernels, in medians of the pooled squared distance: 1/2, 1/4, 1/8, and smaller ones
+# where many rows are closer together than that, each at most eight times the next
+WIDEST, KERNELS, STEP = 0.5, 3, 8.0
 
 
 def portfolio(
@@ -68,7 +69,8 @@ def portfolio(
                 Z, V = Z[rows], _recentred(U[rows]) if two_samples else U[rows] - U[rows].mean(axis=0)
             else:
                 V = U
-            families.append(_family(energy_and_gaussian_rows(Z, V, WIDEST * squared_bandwidth(Z, rng), HALVINGS)))
+            bandwidths = squared_bandwidths(Z, rng, WIDEST, KERNELS, STEP)
+            families.append(_family(energy_and_gaussian_rows(Z, V, bandwidths)))
     if scores is not None and scores.shape[1]:
         families.append(tail_logp(mean_rows(scores, U)))
     if not families:

@@ -199,9 +199,8 @@ def next_steps(
         ),
     }[verdict.kind]
     if "p(y|x)" in verdict.untestable and n_labels is not None:
-        steps += (
-            f"If a change of p(y|x) would matter, label about {n_labels} target rows drawn at random."
-            if n_target is None or n_labels <= n_target
-            else f"If a change of p(y|x) would matter, label all {n_target} target rows: only a small one would stay hidden.",
-        )
+        label = f"about {n_labels} target rows drawn at random."
+        if n_target is not None and n_labels > n_target:
+            label = f"all {n_target} target rows: only a small one would stay hidden."
+        steps += (f"If a change of p(y|x) would matter, label {label}",)
     return steps

@@ -282,6 +282,10 @@ def sizes(seed, kind):
         return table(4000, seed), table(4000, seed + 10_000), None
     if kind == "unequal":
         return table(12_000, seed), table(1500, seed + 10_000), None
+    if kind == "few labels":
+        target = table(4000, seed + 10_000)
+        target.loc[target.index >= 80, "y"] = None  # most bins are without a label
+        return table(4000, seed), target, None
     shared, effect = kind == "groups on both sides", rng.normal(size=(2, 300))
     pair = []
     for side in (0, 1):
@@ -293,7 +297,7 @@ def sizes(seed, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["equal", "unequal", "groups", "groups on both sides"])
+@pytest.mark.parametrize("kind", ["equal", "unequal", "few labels", "groups", "groups on both sides"])
 def test_level(kind):
     joint, labels = [], []
     for seed in range(120):
