@@ -9,7 +9,8 @@ PYTEST_FLAGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # small arrays and two processes: one thread each (waiting OpenMP threads cost minutes on a busy machine)
-BENCHES := bench-verdict bench-adapt bench-weights bench-labels bench-alignment bench-transfer bench-deep bench-selection
+BENCHES := bench-verdict bench-adapt bench-weights bench-labels bench-alignment bench-transfer bench-deep bench-selection \
+  bench-detectors bench-few-shot bench-meta bench-monitor bench-scale
 demo test test-fast $(BENCHES): export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
@@ -62,6 +63,21 @@ bench-deep: $(VENV)/ready-test ## deep losses beside their peers: accuracy, thro
 bench-selection: $(VENV)/ready-core ## which policy chooses adapters best?
 	$(BIN)/python benchmarks/bench_selection.py $(BENCH_FLAGS)
 
+bench-detectors: $(VENV)/ready-core ## power, cost and real pairs of the tests beside their peers
+	$(BIN)/python benchmarks/bench_detectors.py $(BENCH_FLAGS)
+
+bench-few-shot: $(VENV)/ready-test ## few labels and new classes: prototypes, features, fine-tuning
+	$(BIN)/python benchmarks/bench_few_shot.py $(BENCH_FLAGS)
+
+bench-meta: $(VENV)/ready-test ## learning to learn, and learning several tasks together
+	$(BIN)/python benchmarks/bench_meta.py $(BENCH_FLAGS)
+
+bench-monitor: $(VENV)/ready-core ## false alarms and delays over a stream beside online detectors
+	$(BIN)/python benchmarks/bench_monitor.py $(BENCH_FLAGS)
+
+bench-scale: $(VENV)/ready-test ## larger than memory: time, memory, agreement
+	$(BIN)/python benchmarks/bench_scale.py $(BENCH_FLAGS)
+
 bench-alignment: $(VENV)/ready-core ## aligners beside their peers (environments: benchmarks/peers/README.md)
 	$(BIN)/python benchmarks/bench_alignment.py $(BENCH_FLAGS)
 
@@ -83,7 +99,7 @@ distclean: clean ## the environment, too
 # --- environment: one stamp file per set of extras, so that set-up happens once ---------------------------
 
 $(VENV)/ready-core: EXTRAS =
-$(VENV)/ready-test: EXTRAS = [deep,parquet,test]
+$(VENV)/ready-test: EXTRAS = [deep,parquet,dask,test]
 $(VENV)/ready-lint: EXTRAS = [lint]
 $(VENV)/ready-types: EXTRAS = [types]
 $(VENV)/ready-docs: EXTRAS = [deep,docs]

@@ -38,6 +38,8 @@ def files(tmp_path, monkeypatch):
     source.assign(y=pair.y_source).to_csv("source.csv", index=False)
     target.to_csv("target.csv", index=False)
     joblib.dump(LogisticRegression(max_iter=1000), "model.joblib")
+    (tmp_path / "batches").mkdir()
+    target.to_csv("batches/monday.csv", index=False)
     return tmp_path
 
 
