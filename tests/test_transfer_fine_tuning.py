@@ -170,9 +170,9 @@ def test_no_harm_without_a_change(source, m):
 def test_a_gain_under_concept_shift(source):
     gains = []
     for seed in range(2):
-        X_target, _, few = problem(30 + seed, 0.9, m=60)
+        X_target, _, few = problem(30 + seed, 0.9, m=100)
         X_new, y_new, _ = problem(40 + seed, 0.9, n=1000)
-        tuned = quick(source, head_epochs=15, max_epochs=25).fit(None, None, X_target[:60], few[:60])
+        tuned = quick(source, head_epochs=15, max_epochs=25).fit(None, None, X_target[:100], few[:100])
         assert tuned.losses_.shape == (41,) and tuned.epochs_ > 0 and len(tuned.train_losses_) == tuned.epochs_
         gains.append(tuned.score(X_new, y_new) - source.score(X_new, y_new))
     assert min(gains) > 0.1

@@ -25,7 +25,7 @@ from ._transfer_stack import DOUBT
 
 # by which held-out logits may be divided before they are judged: to be overconfident is no reason to learn anew
 TEMPERATURES = 2.0 ** np.arange(-4, 5)
-LEVEL = 0.05  # of the one-sided test by which the trained network is left behind
+LEVEL = 0.01  # of the one-sided test by which the trained network is left behind: the best of many epochs is tested
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,7 +53,8 @@ class FineTuning(BaseEstimator):
     **How long** is chosen by cross-validation on the labelled rows themselves, leave-one-out below ten of them, so
     that none is lost to a validation set: every epoch of the plan is judged by the loss of rows that the training had
     not seen (classification: the log loss, at the temperature that suits the epoch best). The trained network is
-    left as it is unless the best epoch's loss is less by a one-sided paired t test at level .05.
+    left as it is unless the best epoch's loss is less by a one-sided paired t test at level .01 (strict, for
+    the best of many epochs is tested).
 
     **Assumption.** The labelled target rows are a random part of the target. What the lower layers see serves the
     target, too.
@@ -142,7 +143,7 @@ class FineTuning(BaseEstimator):
         reuse: Any = None,
         head: str | None = None,
         head_epochs: int = 30,
-        max_epochs: int = 60,
+        max_epochs: int = 150,
         epochs: str | int = "auto",
         lr: float = 3e-3,
         layer_rates: Any = 1.0,
@@ -406,7 +407,8 @@ class FineTuning(BaseEstimator):
     def predict_proba_source(self, X: Any) -> np.ndarray:
         """Class probabilities of *source* rows by the network as it was; shape (n_rows, n_source_classes)."""
         check_is_fitted(self)
-        return softmax(self._outputs(X, "source_module_", len(self._source_classes)), axis=1)
+        classes: Any = self._source_classes
+        return softmax(self._outputs(X, "source_module_", len(classes)), axis=1)
 
     def transform(self, X: Any) -> np.ndarray:
         """Features of *target* rows, the input of the last linear layer; shape (n_rows, d)."""
