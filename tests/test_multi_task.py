@@ -269,6 +269,13 @@ def test_label_columns_of_several_kinds_with_missing_ones(sharing):
         model.classes_  # noqa: B018
 
 
+@pytest.mark.parametrize("sharing", ["cross_stitch", "attention"])
+def test_a_single_column_shares_with_nobody(sharing):
+    X, y, *_ = states()
+    alone = quick(sharing).fit(X, y[:, None])
+    np.testing.assert_array_equal(alone.predict(X), quick().fit(X, y[:, None]).predict(X))
+
+
 def test_label_columns_of_target_rows_are_more_rows():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 3)), rng.integers(2, size=(60, 2)).astype(float)

@@ -400,6 +400,18 @@ def test_bad_calls_are_explained(change, options, message):
         quick(**options).fit(**call)
 
 
+def test_fit_and_fit_tasks_leave_nothing_to_each_other():
+    X, y, X_target, few, _, domain = flips()
+    model = quick().fit(X, y, X_target, few, source_domain=domain)
+    fresh = model.predict_proba(X_target)
+    model.fit_tasks([(X[:10], y[:10] + 5, X[10:20], np.repeat([5, 6], 5))])
+    with pytest.raises(InputError, match="adapt"):
+        model.predict_source(X)
+    model.fit(X, y, X_target, few, source_domain=domain)
+    np.testing.assert_array_equal(model.predict_proba(X_target), fresh)
+    assert model.adapt(X[:4], y[:4]).predict_proba(X).shape == (400, 2)
+
+
 def test_bad_tasks_are_explained():
     with pytest.raises(InputError, match="empty"):
         quick().fit_tasks([])

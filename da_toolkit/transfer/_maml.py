@@ -269,7 +269,7 @@ class MAML(BaseEstimator):
             if len(part) < 2 or (groups is not None and len(np.unique(groups[part])) < 2):
                 raise InputError(f"source domain {i!r} has a single row or group", "two at least", "Leave it out.")
 
-        self.task_ = labels.task
+        self.task_, self._own_classes = labels.task, False
         self._scale_labels(labels.y_source if labels.task == "regression" and self.scale_y else None)
         if labels.classes is not None:
             self.classes_ = labels.classes
@@ -283,7 +283,7 @@ class MAML(BaseEstimator):
             rows, target = to_device(rows, dtype, device), to_device(target, dtype, device)
             codes = self._encode(labels.y_source, dtype).to(device)
             weights = torch.as_tensor(weight / weight[kept].mean(), dtype=dtype, device=device)
-            size = sum(labels.labelled) if self.support is None else self.support
+            size = labels.labelled.sum() if self.support is None else self.support
             drawn = draw_rows(parts, groups, int(size), self.query, random)
             episodes = (
                 Episode(rows[s], codes[s], weights[s], rows[q], codes[q], weights[q] * torch.as_tensor(apart).to(rows))
@@ -336,7 +336,8 @@ class MAML(BaseEstimator):
             self._meta_train(module, episodes)
             if self._own_classes:
                 del self.classes_
-            self.__dict__.pop("module_", None)
+            for name in ("module_", "_source_module"):  # of a `fit` before
+                self.__dict__.pop(name, None)
         return self
 
     def adapt(self, X: Any, y: Any) -> MAML:

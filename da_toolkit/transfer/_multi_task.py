@@ -369,7 +369,7 @@ class MultiTask(BaseEstimator):
         if self.private is not None:
             private = partial(new_module, self.private, rows, 0)
         tasks = list(self._tasks.values())
-        if self.sharing == "hard":
+        if self.sharing == "hard" or len(tasks) == 1:
             sharing: nn.Module = HardSharing(make, len(tasks))
         elif self.sharing == "soft":
             sharing = SoftSharing(make, len(tasks))
