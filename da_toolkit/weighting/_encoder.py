@@ -93,6 +93,9 @@ class RowEncoder:
         return names
 
     def _numbers(self, frame: pd.DataFrame) -> np.ndarray:
+        part = frame.iloc[:, self.numeric]
+        if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in part.dtypes):
+            return _finite(part.to_numpy(dtype=float))  # at once: hundreds of columns are common
         values = np.empty((len(frame), len(self.numeric)))
         for k, j in enumerate(self.numeric):
             values[:, k] = _to_float(frame.iloc[:, j])
@@ -174,6 +177,8 @@ def _frame(X: Any) -> pd.DataFrame:
     """A pandas frame with columns 0, 1, ...; categoricals as plain values."""
     if not hasattr(X, "iloc") and column_names(X) is not None:  # polars
         X = pd.DataFrame({j: X[name].to_numpy() for j, name in enumerate(X.columns)})
+    if isinstance(X, np.ndarray) and X.dtype.kind in "biuf":
+        return pd.DataFrame(X)
     frame = pd.DataFrame(X)
     frame = frame.set_axis(range(frame.shape[1]), axis=1)
     plain = {}
@@ -205,6 +210,10 @@ def _to_float(column: pd.Series) -> np.ndarray:
         values = column.to_numpy(dtype=float, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise InputError(f"column {column.name} stopped being numeric", "numbers as in fit", "Convert it.") from error
+    return _finite(values)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
     if np.isinf(values).any():
         raise InputError("infinite values in X", "finite or missing values", "Replace or drop them.")
     return values
