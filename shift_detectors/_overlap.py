@@ -56,17 +56,21 @@ def measure_overlap(propensity: np.ndarray, domain: np.ndarray, weight: np.ndarr
 
 
 def separators(table: Table) -> tuple[str, ...]:
-    """Columns that tell the domains apart alone (AUC above .99): identifiers, dates, leaks.
+    """Columns that tell the domains apart alone: identifiers, dates, leaks, records that began later.
 
-    When they are more than a fifth of the columns, it is the data that moved and not a column that leaks:
-    then only datetimes are returned.
+    Their AUC is above .99, or they have one value (or none) in one domain that the other does not know. When the
+    former are more than a fifth of the columns, it is the data that moved and not a column that leaks: of these then
+    only datetimes are returned.
     """
-    found = []
+    leaking, frozen = [], []
     domain = table.domain.astype(int)
     for j, name in enumerate(table.numeric_names):
-        auc = _auc(np.where(np.isnan(table.numeric[:, j]), -np.inf, table.numeric[:, j]), domain)
-        if max(auc, 1 - auc) > SEPARATOR_AUC:
-            found.append(name)
+        values = np.where(np.isnan(table.numeric[:, j]), -np.inf, table.numeric[:, j])
+        auc = _auc(values, domain)
+        if _frozen(values, domain):
+            frozen.append(name)
+        elif max(auc, 1 - auc) > SEPARATOR_AUC:
+            leaking.append(name)
     for j, name in enumerate(table.categorical_names):
         codes = table.codes[:, j] + 1
         size = np.bincount(codes)
@@ -75,11 +79,24 @@ def separators(table: Table) -> tuple[str, ...]:
         own = np.bincount(codes, weights=domain)[codes] - domain
         others = np.maximum(size[codes] - 1, 1)
         share = np.where(size[codes] > 1, own / others, domain.mean())
-        if _auc(share, domain) > SEPARATOR_AUC:
-            found.append(name)
-    if len(found) > max(1, len(table.names) // 5) or len(found) == len(table.names):
-        found = [name for name in found if name in table.datetimes and len(table.names) > len(table.datetimes)]
-    return tuple(found)
+        if _frozen(codes, domain):
+            frozen.append(name)
+        elif _auc(share, domain) > SEPARATOR_AUC:
+            leaking.append(name)
+    if len(leaking) > max(1, len(table.names) // 5):
+        leaking = [name for name in leaking if name in table.datetimes]
+    found = [name for name in table.names if name in {*leaking, *frozen}]
+    return tuple(found) if len(found) < len(table.names) else ()
+
+
+def _frozen(values: np.ndarray, domain: np.ndarray) -> bool:
+    """Whether nearly all rows of one domain share a value that nearly no row of the other has."""
+    sides = values[domain == 0], values[domain == 1]
+    for side, other in (sides, sides[::-1]):
+        middle = np.partition(side, len(side) // 2)[len(side) // 2]
+        if (side == middle).mean() > SEPARATOR_AUC and (other == middle).mean() < 1 - SEPARATOR_AUC:
+            return True
+    return False
 
 
 def _auc(values: np.ndarray, domain: np.ndarray) -> float:

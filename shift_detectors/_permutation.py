@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammaincc
 
+AT_ONCE = 20_000_000  # random keys held at a time
+
 
 def pvalue(statistics: np.ndarray) -> float:
     """Permutation p-value (1 + #{b : T_b >= T_0}) / (1 + B) of ``statistics[0]`` among all.
@@ -66,14 +68,17 @@ def permuted_domains(
     blocks = [np.arange(n)] if strata is None else [np.flatnonzero(strata == s) for s in np.unique(strata)]
     for rows in blocks:
         n_target = int(domain[rows].sum())
-        keys = rng.random((len(rows), n_permutations), dtype=np.float32)
-        chosen = np.argpartition(keys, n_target - 1, axis=0)[:n_target] if 0 < n_target < len(rows) else None
-        block = np.zeros((len(rows), n_permutations), bool)
-        if chosen is None:
-            block[:] = n_target > 0
-        else:
+        if not 0 < n_target < len(rows):
+            members[rows, 1:] = n_target > 0
+            continue
+        some = max(1, AT_ONCE // len(rows))
+        for first in range(1, n_permutations + 1, some):
+            columns = slice(first, min(first + some, n_permutations + 1))
+            keys = rng.random((len(rows), columns.stop - first), dtype=np.float32)
+            chosen = np.argpartition(keys, n_target - 1, axis=0)[:n_target]
+            block = np.zeros(keys.shape, bool)
             np.put_along_axis(block, chosen, True, axis=0)
-        members[rows, 1:] = block
+            members[rows, columns] = block
     return members
 
 

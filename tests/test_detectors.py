@@ -23,6 +23,7 @@ from shift_detectors import (
     ShiftWarning,
     StratifiedTest,
 )
+from shift_detectors._distance_tests import BLOCK, gaussian_rows, squared_bandwidths
 
 X_TESTS = [FeatureTest, EnergyTest, MMDTest, MomentTest, JointTest, DomainClassifierTest]
 ALL = X_TESTS + [LabelTest, StratifiedTest, ConditionalScoreTest, LabelShiftFitTest]
@@ -303,9 +304,34 @@ def test_constant_columns_everywhere_are_no_shift():
 def test_large_samples_subsample_kernels_and_say_so():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(8000, 2))
-    result = EnergyTest(n_permutations=19, random_state=0).test(X[:4000], X[4000:])
+    result = JointTest(n_permutations=19, random_state=0).test(X[:4000], X[4000:])
     assert "6000 of 8000 rows" in result.notes[0]
     assert not result.rejects()
+    assert not EnergyTest(n_permutations=19, random_state=0).test(X[:4000], X[4000:]).notes  # by itself it takes all
+
+
+def test_kernel_forms_are_those_of_the_whole_matrix():
+    """The blocks on and above the diagonal give u' K u, in units of the root of the mean squared kernel."""
+    rng = np.random.default_rng(0)
+    Z, U = rng.normal(size=(2 * BLOCK + 50, 3)).astype(np.float32), rng.normal(size=(2 * BLOCK + 50, 2))
+    bandwidths = squared_bandwidths(Z, rng, widest=1.0, count=3, step=4.0)
+    d2 = ((Z[:, None] - Z[None]).astype(float) ** 2).sum(axis=2)
+    kernels = [np.exp(-d2 / s) for s in bandwidths]
+    expected = [np.diag(U.T @ K @ U) / np.sqrt((K**2).mean()) for K in kernels]
+    np.testing.assert_allclose(gaussian_rows(Z, U.astype(np.float32), bandwidths), expected, rtol=1e-3)
+
+
+def test_kernels_reach_the_scale_of_clusters():
+    """A cluster widens far from the others: at the median distance all rows of a cluster are one."""
+    hits = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        source, target = rng.normal(size=(2, 600, 2))
+        corners = rng.integers(0, 2, (2, 600, 2))
+        target[corners[1].all(axis=1)] *= 2
+        source, target = source + 40 * corners[0], target + 40 * corners[1]
+        hits.append([t(random_state=0).test(source, target).rejects() for t in (MMDTest, JointTest)])
+    assert np.mean(hits) >= 0.8
 
 
 def test_star_names_exist():

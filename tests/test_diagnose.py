@@ -142,6 +142,19 @@ def test_new_class_in_the_target_is_reported():
     assert report.verdict.kind == "mixed"
 
 
+def test_columns_frozen_in_one_domain_are_separators_however_many():
+    """Records that began later: constant, or missing, on one side and in the middle of its values on the other."""
+    rng = np.random.default_rng(0)
+    X_source, X_target = rng.normal(size=(300, 4)), rng.normal(size=(200, 4))
+    X_source[:, 1], X_source[:, 2], X_target[:, 3] = 0.1, np.nan, -0.2
+    report = diagnose(X_source, None, X_target, random_state=0)
+    assert report.separators == ("x1", "x2", "x3") and [shift.feature for shift in report.features] == ["x0"]
+    assert report.verdict.kind != "support" and report.verdict_with_separators.kind == "support"
+    # a word that one side never uses and the other seldom tells little
+    rare = np.c_[X_source[:, :1], np.zeros(300)], np.c_[X_target[:, :1], rng.random(200) < 0.3]
+    assert diagnose(rare[0], None, rare[1], random_state=0).separators == ()
+
+
 def test_columns_with_equal_shares_are_no_separators():
     rng = np.random.default_rng(0)
     half = np.tile([True, False], 100)
