@@ -1,7 +1,9 @@
 """Shifts whose truth is known, for the benchmarks: numpy only, independent of the library that is judged.
 
 ``scenario(kind, n, seed)`` draws a labelled source, a target to adapt to and a fresh target to be scored on;
-``covariate(kind, n, seed, d)`` does so with one and the same p(y|x), and gives the true density ratio.
+``covariate(kind, n, seed, d)`` does so with one and the same p(y|x), and gives the true density ratio;
+``two_samples(kind, n, d, seed)`` draws what tests of p(x) are judged on, ``labelled_samples`` the same for p(y|x) and
+p(x|y).
 """
 
 from __future__ import annotations
@@ -230,3 +232,92 @@ def _density(X, side):
     k = len(means[0])
     squared = ((X[:, None, :k] - np.asarray(means)) ** 2).sum(axis=2)
     return np.exp(-squared / (2 * spread**2)) @ np.asarray(weights) / spread**k
+
+
+# --- two samples for tests ------------------------------------------------------------------------------------
+
+
+class Samples(NamedTuple):
+    """Both sides of a test, with labels where it needs them."""
+
+    X_source: np.ndarray
+    X_target: np.ndarray
+    y_source: np.ndarray | None = None
+    y_target: np.ndarray | None = None
+
+
+CHANGES = ("none", "mean", "scale", "correlation", "subpopulation", "bimodal")
+
+
+def two_samples(kind: str, n: int, d: int, seed: int) -> Samples:
+    """Two samples of n rows and d standard normal columns; what changes in the target:
+
+    "mean", "scale", "bimodal": every tenth column moves by .3, is multiplied by 1.3, or has two humps (at +-.9, with
+    mean 0 and variance 1 as before).  "correlation": columns 1 and 2, 3 and 4, ... get correlation .5.
+    "subpopulation": a twentieth of the rows moves by 4 along one direction.  "sparse": the first column alone moves by
+    .24 (DetectShift, experiment 3).  "clusters": four clusters (sd 1) at (+-20, +-20), one of which gets sd 1.3
+    (MMD-FUSE).
+    """
+    rng = np.random.default_rng([seed, n, d, *kind.encode()])
+    X, Z = rng.normal(size=(2, n, d))
+    few = slice(0, max(1, d // 10))
+    if kind == "mean":
+        Z[:, few] += 0.3
+    elif kind == "scale":
+        Z[:, few] *= 1.3
+    elif kind == "bimodal":
+        Z[:, few] = 0.9 * rng.choice([-1.0, 1.0], Z[:, few].shape) + np.sqrt(1 - 0.9**2) * Z[:, few]
+    elif kind == "correlation":
+        Z[:, 1::2] = 0.5 * Z[:, 0 : d - d % 2 : 2] + np.sqrt(0.75) * Z[:, 1::2]
+    elif kind == "subpopulation":
+        direction = np.random.default_rng(d).normal(size=d)
+        Z[: round(0.05 * n)] += 4 * direction / np.linalg.norm(direction)
+        rng.shuffle(Z)
+    elif kind == "sparse":
+        Z[:, 0] += 0.24
+    elif kind == "clusters":
+        for side, spread in ((X, 1.0), (Z, 1.3)):
+            corner = rng.integers(0, 4, n)
+            side[corner == 3] *= spread
+            side[:, 0] += np.where(corner % 2, -20, 20)
+            side[:, 1] += np.where(corner < 2, 20, -20)
+    elif kind != "none":
+        raise ValueError(kind)
+    return Samples(X, Z)
+
+
+def labelled_samples(kind: str, n: int, seed: int, *, shifted: bool = True) -> Samples:
+    """Two labelled samples of n rows whose p(y|x) (or p(x|y)) changes, or with ``shifted=False`` does not.
+
+    DetectShift, experiment 2: "y given x" (Y | x ~ N(x, 1), in the target N(x + .12, 1)) and "x given y" (x | y ~
+    N((y, y, y), I) for a fair binary y, in the target all three columns higher by .08), the rest alike.
+
+    Lee, Cha and Kim (2024), unbounded, d = 10, the source's x around (1, 1, -1, -1, 0, ...), the target's around 0:
+    "S1" a linear mean with t-distributed noise of 2 degrees of freedom, moved by .5.  "S2" the sum of the columns with
+    sd 10, without the last column and with an sd of about 3.6.  "S3" cos(sum + 2 e), of which the cosine becomes one
+    of z, z^2, z^3, sin, tanh.
+    """
+    rng = np.random.default_rng([seed, n, *kind.encode()])
+    if kind == "y given x":
+        X, Z = rng.normal(size=(2, n, 1))
+        y, z = (side[:, 0] + rng.normal(size=n) for side in (X, Z))
+        return Samples(X, Z, y, z + 0.12 * shifted)
+    if kind == "x given y":
+        y, z = rng.integers(0, 2, (2, n))
+        X, Z = (labels[:, None] + rng.normal(size=(n, 3)) for labels in (y, z))
+        return Samples(X, Z + 0.08 * shifted, y, z)
+    X, Z = rng.normal(size=(2, n, 10))
+    X[:, :4] += [1, 1, -1, -1]
+    if kind == "S1":
+        y, z = (side[:, :4] @ [1, -1, -1, 1] + rng.standard_t(2, n) for side in (X, Z))
+        return Samples(X, Z, y, z + 0.5 * shifted)
+    if kind == "S2":
+        y = X.sum(axis=1) + 10 * rng.normal(size=n)
+        sd = np.sqrt(10 + 10 * np.exp(-np.linalg.norm(Z - 0.5 * np.eye(n, 10)) / 64))
+        noise = rng.normal(size=n)
+        return Samples(X, Z, y, Z[:, :9].sum(axis=1) + sd * noise if shifted else Z.sum(axis=1) + 10 * noise)
+    if kind == "S3":
+        y, z = (side.sum(axis=1) + 2 * rng.normal(size=n) for side in (X, Z))
+        change = (lambda v: v, np.square, lambda v: v**3, np.sin, np.tanh)[rng.integers(5)]
+        return Samples(X, Z, np.cos(y), change(z) if shifted else np.cos(z))
+    raise ValueError(kind)

@@ -114,6 +114,8 @@ def mean_rows(Z: np.ndarray, U: np.ndarray) -> np.ndarray:
     Hotelling's statistic with the ridge r = d / n times the mean variance: with many columns per row the plain
     inverse would drown the signal in the noise of small eigenvalues.
     """
+    # a constant column (scores of a model that found nothing) would leave rounding errors, blown up by the whitening
+    Z = Z[:, np.ptp(Z, axis=0) > 1e-6 * np.abs(Z).max(axis=0, initial=1e-300)]
     if not Z.shape[1]:
         return np.zeros((1, U.shape[1]))
     centred = (Z - Z.mean(axis=0)).astype(np.float64)

@@ -23,6 +23,7 @@ from shift_detectors import (
     ShiftWarning,
     StratifiedTest,
 )
+from shift_detectors._boundary import read_problem
 from shift_detectors._distance_tests import BLOCK, gaussian_rows, squared_bandwidths
 
 X_TESTS = [FeatureTest, EnergyTest, MMDTest, MomentTest, JointTest, DomainClassifierTest]
@@ -308,6 +309,16 @@ def test_large_samples_subsample_kernels_and_say_so():
     assert "6000 of 8000 rows" in result.notes[0]
     assert not result.rejects()
     assert not EnergyTest(n_permutations=19, random_state=0).test(X[:4000], X[4000:]).notes  # by itself it takes all
+
+
+def test_constant_scores_say_nothing():
+    """A model that finds nothing predicts the class frequencies; their rounding is no evidence."""
+    for seed in range(5):
+        X = np.random.default_rng(seed).normal(size=(300, 2))
+        problem = read_problem(X[:150], None, X[150:])
+        test = JointTest(n_permutations=99, random_state=seed)
+        with_scores = test.run_with_scores(problem, np.full((300, 2), [-3.1, 0.07]))
+        assert with_scores.pvalue == test.run_with_scores(problem, None).pvalue
 
 
 def test_kernel_forms_are_those_of_the_whole_matrix():
