@@ -573,7 +573,8 @@ def _table(
         if trial.name == name:
             reason += " Used on request." if status == "unverified" else ""
         elif finding.earned:
-            reason += f" {name} does better."
+            better = name not in found or found[name].rank > finding.rank
+            reason += f" {name} does {'better' if better else 'as well, and comes first'}."
         notes = [w for w in trial.warnings if "hardly overlap" in w or "takes no sample_weight" in w]
         rows.append(
             Candidate(
