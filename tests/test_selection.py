@@ -16,6 +16,7 @@ from da_toolkit.datasets import (
     load_concept,
     load_digits_label,
     load_digits_scanner,
+    load_scene,
     make_covariate_shift,
     make_label_shift,
     make_misspecified,
@@ -400,6 +401,26 @@ def test_label_shift_that_would_leave_one_class_is_not_believed():
     result = adapt(LogisticRegression(), X, y, X_target, random_state=0)
     assert (result.report.verdict.kind, result.adapter) == ("label", "SourceOnly")
     assert "the classes may have moved" in result.candidates[1].reason
+
+
+def test_weights_are_no_evidence_where_a_column_separates_the_domains():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(800, 4))
+    X[:, 3] = np.r_[rng.uniform(0, 1, 400), rng.uniform(2, 3, 400)]  # the target's speeds were never driven
+    X[400:, 0] += 0.7
+    y = X[:, 0] ** 2 + np.sin(3 * X[:, 3]) + 0.1 * rng.normal(size=800)
+    result = adapt(Ridge(), X[:400], y[:400], X[400:], random_state=0)
+    assert result.report.separators == ("x3",) and result.report.verdict_with_separators.kind == "support"
+    assert "ImportanceWeighting" not in {c.name for c in result.candidates} and result.status == "unchanged"
+
+
+@pytest.mark.slow
+def test_weighting_by_y_must_not_lose_too_much_under_covariate_shift():
+    pair = load_scene("diabetes", random_state=0)
+    n = len(pair.y_target) // 2
+    result = adapt(Ridge(), pair.X_source, pair.y_source, pair.X_target[:n], random_state=0)
+    row = {c.name: c for c in result.candidates}.get("TargetShiftWeighting")
+    assert result.adapter == "SourceOnly" and (row is None or "if p(y|x) is what stayed" in row.reason)
 
 
 def test_a_time_budget_drops_what_is_not_begun_and_says_so():

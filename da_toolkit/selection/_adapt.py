@@ -457,7 +457,9 @@ def _judge(case: Case, way: str, reading: dict[str, Any]) -> Evidence | None:
     if way == "prior":
         return guarding.by_prior(case)
     if way == "outcome":
-        return guarding.by_outcome_weights(case)
+        evidence = guarding.by_outcome_weights(case)
+        doubted = any(f.earned for f in evidence.findings.values()) and covers(case.report)
+        return guarding.beside_rival(evidence, guarding.by_weights(case, **reading)) if doubted else evidence
     if way == "weights":
         return guarding.by_weights(case, **reading)
     if way == "heuristics":

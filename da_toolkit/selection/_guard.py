@@ -7,7 +7,8 @@ enough target labels                    paired difference on held-out labelled t
 covariate shift with overlap            doubly robust paired difference                      verified
 label shift                             class-wise paired difference under the target prior  verified, or
                                         (only expected by the calibrated probabilities)      plausible
-label shift in regression               paired difference weighted by p_t(y) / p_s(y)         plausible
+label shift in regression               paired difference weighted by p_t(y) / p_s(y), and   plausible
+                                        no great loss if it was covariate shift
 anything else (classification)          heuristic scores improve, and no veto                plausible
 ======================================= ==================================================== ============
 
@@ -51,6 +52,7 @@ from ._recommend import ALIGNED, LABELLED
 
 LEVEL = 0.05  # one-sided, over all candidates together
 NEAR_ZERO = 0.01  # a gain up to here, in accuracy or as a share of the squared error, is called none
+RIVAL = 2.0  # how many times what is lost under covariate shift must be gained under label shift
 ALONE = 0.95  # share of one class in the target from which on label shift is not believed
 DOUBTFUL_FIT = 0.15  # p-value of the label-shift fit below which the assumption, though not rejected, is in doubt
 NOT_WORTH = 0.002  # an expected gain of accuracy that is not worth an unverified change
@@ -290,6 +292,25 @@ def by_outcome_weights(case: Case) -> Evidence:
         for name, f in found.items()
     }
     return Evidence("weighting by the distribution of y", LABEL, before, unsure)
+
+
+def beside_rival(evidence: Evidence, rival: Evidence) -> Evidence:
+    """Nothing for what would lose too much under the other explanation of x, covariate shift.
+
+    Without target labels a numeric y leaves label and covariate shift hard to tell apart; what gains under the one must
+    be worth `RIVAL` times what it loses under the other.
+    """
+
+    def judged(finding: Finding, other: Finding) -> Finding:
+        assert finding.gain is not None and other.gain is not None
+        loss = -min(other.gain.value, 0.0)
+        if not finding.earned or finding.gain.value > RIVAL * loss:
+            return finding
+        doubt = f" But if p(y|x) is what stayed, it loses {loss:.3g}: without labels that is too much of a risk."
+        return replace(finding, earned="", reason=finding.reason + doubt)
+
+    found = {name: judged(f, rival.findings[name]) for name, f in evidence.findings.items()}
+    return replace(evidence, findings=found)
 
 
 def _weighted(case: Case, values: np.ndarray, weights: np.ndarray) -> PerformanceEstimate:

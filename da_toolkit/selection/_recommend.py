@@ -89,8 +89,13 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
 
 
 def covers(report: ShiftReport) -> bool:
-    """Whether the source has rows where the target has them, so that weights can carry one to the other."""
-    overlap = report.overlap
+    """Whether the source has rows where the target has them, so that weights can carry one to the other.
+
+    The model sees the columns that the verdict leaves out, too: where these separate the domains, nothing covers.
+    """
+    overlap, whole = report.overlap, report.verdict_with_separators
+    if whole is not None and whole.kind == "support":
+        return False
     return overlap.ess_fraction >= MIN_ESS_SHARE and overlap.domain_auc.value <= MAX_AUC
 
 
