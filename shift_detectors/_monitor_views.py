@@ -158,8 +158,10 @@ class Geometry:
     STATE = ("first", "pairs", "frame", "centre", "precision", "product_mean", "product_variance")
 
     def __init__(self, first: np.ndarray, pairs: np.ndarray, frame: np.ndarray):
-        self.first, self.pairs, self.frame = first, pairs, frame
+        self.first, self.frame = first, frame
         linear = self.frame_linear
+        varies = np.ptp(linear, axis=0) > 0
+        self.pairs = pairs[varies[pairs].all(axis=1)]  # a product with a constant is no product
         products = self.frame_products
         self.centre, self.product_mean = linear.mean(axis=0), products.mean(axis=0)
         self.precision = np.linalg.inv(ledoit_wolf(linear)[0] + 1e-3 * np.eye(linear.shape[1]))
