@@ -407,6 +407,7 @@ def main():
     names = [name for name in FIXED if not (args.quick and name in SLOW)]
     fixed = {k: r for k, r in fixed.items() if "error" in r or set(names) <= set(r["policies"])}
     missing = [job for job in jobs if key(*job) not in fixed or key(*job) not in chosen]
+    missing = missing if time.time() < deadline else []
     known = [(fixed.get(key(*job)), chosen.get(key(*job))) for job in missing]
     found = Parallel(n_jobs=args.n_jobs, return_as="generator_unordered", pre_dispatch=args.n_jobs)(
         delayed(run)(*job, names, *records) for job, records in zip(missing, known, strict=True)
