@@ -398,6 +398,15 @@ def _resample(weight: np.ndarray, classes: np.ndarray | None, rng: np.random.Ran
 # --- rows and labels ---------------------------------------------------------------------------------------
 
 
+def unpack_target(X_target: Any, y_target: Any) -> tuple[Any, Any]:
+    """Target rows and labels, taken out of a `Target`; what is none stays as it is."""
+    if not isinstance(X_target, Target):
+        return X_target, y_target
+    if y_target is not None and X_target.y is not None:
+        raise InputError("target labels both in Target(X, y) and in y_target", "one of them", "Leave y_target out.")
+    return X_target.X, X_target.y if y_target is None else y_target
+
+
 def read_domains(
     X: Any,
     y: Any,
@@ -411,10 +420,7 @@ def read_domains(
     adapter: str = "fit",
 ) -> Domains:
     """Check the arguments of ``fit``; every complaint says what was got, what is accepted and what to do."""
-    if isinstance(X_target, Target):
-        if y_target is not None and X_target.y is not None:
-            raise InputError("target labels both in Target(X, y) and in y_target", "one of them", "Leave y_target out.")
-        X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+    X_target, y_target = unpack_target(X_target, y_target)
     if X_target is None:
         raise InputError(
             f"{adapter}.fit was called without X_target",

@@ -19,7 +19,7 @@ from skorch.callbacks import GradientNormClipping
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
-from da_toolkit._base import BaseAdapter, Target, column_names
+from da_toolkit._base import BaseAdapter, column_names, unpack_target
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 
@@ -261,12 +261,7 @@ class DeepAdapter(BaseEstimator):
         self
         """
         self._check_options()
-        if isinstance(X_target, Target):
-            if y_target is not None and X_target.y is not None:
-                raise InputError(
-                    "target labels both in Target(X, y) and in y_target", "one of them", "Leave y_target out."
-                )
-            X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+        X_target, y_target = unpack_target(X_target, y_target)
         if X_target is None:
             raise InputError(
                 "DeepAdapter.fit was called without X_target",

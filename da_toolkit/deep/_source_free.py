@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from da_toolkit._base import Target, column_names
+from da_toolkit._base import column_names, unpack_target
 from shift_detectors._errors import InputError, ShiftWarning
 
 from ._adapter import DeepAdapter
@@ -148,8 +148,7 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         -------
         self
         """
-        if isinstance(X_target, Target):
-            X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+        X_target, y_target = unpack_target(X_target, y_target)
         if y_target is not None and not np.all([value is None or value != value for value in plain(y_target)]):
             raise InputError("y_target with labels", "none", "Fine-tune with DeepAdapter(module).fit(...) instead.")
         if not isinstance(self.method, SourceFreeMethod):

@@ -20,7 +20,7 @@ from shift_detectors._report import ShiftReport
 from shift_detectors._results import PerformanceEstimate
 
 from .. import _registry
-from .._base import BaseAdapter, Domains, NumericColumns, Target, is_frozen, read_domains
+from .._base import BaseAdapter, Domains, NumericColumns, is_frozen, read_domains, unpack_target
 from .._folds import FOLDS, fit, split
 from .._source_only import SourceOnly
 from ..report._embedding import embed_if_any
@@ -77,7 +77,7 @@ def adapt(
         From `diagnose` on the same data.
     candidates : "auto" or sequence of str or adapters
         What to try: what `recommend` says, names of adapters ("PriorCorrection", "CORAL"), method objects
-        (``CORAL(alpha=0.1)``, for a torch model ``DANN()``), or adapters themselves (their ``estimator`` is what
+        (``CORAL(shrinkage=0.1)``, for a torch model ``DANN()``), or adapters themselves (their ``estimator`` is what
         they wrap).
     guard : bool
         False deploys the best candidate even where no gain can be shown (status "unverified").
@@ -125,10 +125,7 @@ def adapt(
     _check_model(estimator)
     if time_budget is not None and not (isinstance(time_budget, (int, float)) and time_budget > 0):
         raise InputError(f"time_budget={time_budget!r}", "seconds above zero, or None for no limit")
-    if isinstance(X_target, Target):
-        if y_target is not None and X_target.y is not None:
-            raise InputError("target labels both in Target(X, y) and in y_target", "one of them", "Leave y_target out.")
-        X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+    X_target, y_target = unpack_target(X_target, y_target)
     if X_target is None:
         raise InputError("X_target is None", "the target rows", "Without them nothing can be adapted to.")
     seed = _seed(random_state)
@@ -350,12 +347,14 @@ def _unfit(row: _registry.Row, estimator: Any, report: ShiftReport) -> str:
         return "It needs a torch module: pass DeepAdapter(module, layer=...) as estimator."
     if is_deep(estimator) and not deep_row:
         return "It does not wrap torch modules; the losses of da_toolkit.deep and FineTuning do."
+    if deep_row:
+        return ""
     holder = row if row.slot is None else _registry.find(row.slot.partition(".")[0])
     taken = inspect.signature(holder.load()).parameters
-    if "estimator" not in taken and not deep_row:
+    if "estimator" not in taken:
         return f"It wraps no estimator: use {row.name} by itself."
     wants = [p.name for p in taken.values() if p.default is p.empty and p.name != "estimator"]
-    if wants and not deep_row:
+    if wants:
         return f"It is built with {' and '.join(wants)}: pass {row.name}(...) itself in candidates."
     return ""
 

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
 
-from .._base import BaseAdapter, Domains, Target, check_columns, column_names, fit_weighted
+from .._base import BaseAdapter, Domains, check_columns, column_names, fit_weighted, unpack_target
 from ._embedding import Embedding, memory_of, share
 from ._transfer_stack import TransferStack
 
@@ -124,11 +124,7 @@ class FeatureExtraction(BaseAdapter):
         -------
         self
         """
-        if isinstance(X_target, Target):
-            if y_target is not None and X_target.y is not None:
-                got = "target labels both in Target(X, y) and in y_target"
-                raise InputError(got, "one of them", "Leave y_target out.")
-            X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+        X_target, y_target = unpack_target(X_target, y_target)
         if self.estimator is None or isinstance(self.estimator, str):
             got = f"estimator={self.estimator!r}"
             raise InputError(got, "FeatureExtraction(module, layer, estimator)", "The layer comes before the model.")

@@ -19,7 +19,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 from shift_detectors._learners import make_folds
 
-from .._base import BaseAdapter, Target, cast_labels, column_names
+from .._base import BaseAdapter, cast_labels, column_names, unpack_target
 from ._embedding import Embedding
 from ._transfer_stack import DOUBT
 
@@ -214,11 +214,7 @@ class FineTuning(BaseEstimator):
         from ._fine_tuning_training import Plan, head_of, prepare, rates_of, torch
 
         self._check_options()
-        if isinstance(X_target, Target):
-            if y_target is not None and X_target.y is not None:
-                got = "target labels both in Target(X, y) and in y_target"
-                raise InputError(got, "one of them", "Leave y_target out.")
-            X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+        X_target, y_target = unpack_target(X_target, y_target)
         if X_target is None:
             got = "FineTuning.fit was called without X_target"
             raise InputError(got, "fit(X, y, X_target, y_target)", "Pass the target rows.")

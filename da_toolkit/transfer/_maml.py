@@ -19,7 +19,7 @@ from torch.func import replace_all_batch_norm_modules_
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 
-from .._base import BaseAdapter, Target, column_names
+from .._base import BaseAdapter, column_names, unpack_target
 from ..deep._rows import float_type, plain, same_rows, to_device
 from ..deep._trainer import find_layer
 from ._inner_loop import Episode, Learner
@@ -225,8 +225,7 @@ class MAML(BaseEstimator):
         self
         """
         self._check_options()
-        if isinstance(X_target, Target):
-            X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+        X_target, y_target = unpack_target(X_target, y_target)
         name = type(self).__name__
         if X_target is None:
             raise InputError(f"{name}.fit was called without X_target", "fit(X, y, X_target, y_target)", "Pass both.")

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from shift_detectors._errors import InputError
 
-from .._base import Target, column_names
+from .._base import column_names, unpack_target
 from ..deep._rows import float_type, plain, same_rows, to_device
 from ._label_tasks import TARGET, column_tasks, domain_tasks, label_column, label_columns
 from ._modules import (
@@ -240,8 +240,7 @@ class MultiTask(BaseEstimator):
         self
         """
         self._check_options()
-        if isinstance(X_target, Target):
-            X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+        X_target, y_target = unpack_target(X_target, y_target)
         source = whole_rows(X, "X")
         rows = source
         if X_target is not None:

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from shift_detectors._errors import InputError
 
-from .._base import BaseAdapter, Target, cast_labels
+from .._base import BaseAdapter, cast_labels, unpack_target
 from ._episodes import make_episodes
 
 METRICS = ("euclidean", "cosine", "mahalanobis")
@@ -143,11 +143,7 @@ class Prototypes(ClassifierMixin, BaseEstimator):
         self
         """
         self._check_options()
-        if isinstance(X_target, Target):
-            if y_target is not None and X_target.y is not None:
-                got = "target labels both in Target(X, y) and in y_target"
-                raise InputError(got, "one of them", "Leave y_target out.")
-            X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+        X_target, y_target = unpack_target(X_target, y_target)
         if X_target is None:
             got = "Prototypes.fit was called without X_target"
             raise InputError(got, "fit(X, y, X_target)", "Pass the target rows.")

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError, ShiftWarning
 
-from .._base import Target, as_rows, check_columns, column_names, take_rows
+from .._base import as_rows, check_columns, column_names, take_rows, unpack_target
 from ..weighting._classifier_ratio import ClassifierRatio
 from ..weighting._encoder import RowEncoder, pool
 
@@ -109,8 +109,7 @@ def rows_to_label(
     >>> len(chosen.rows), float(chosen.size.sum().round(6))
     (5, 5.0)
     """
-    if isinstance(X_target, Target):
-        X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+    X_target, y_target = unpack_target(X_target, y_target)
     X_source, X_target = as_rows(X_source, "X_source"), as_rows(X_target, "X_target")
     check_columns(X_target, "X_target", X_source.shape[1], column_names(X_source), other="X_source")
     free = np.ones(X_target.shape[0], bool)

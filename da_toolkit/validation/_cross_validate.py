@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
 
-from .._base import Domains, Target, read_domains, take_rows
+from .._base import Domains, read_domains, take_rows, unpack_target
 from .._folds import FOLDS, fit, split
 from .._source_only import SourceOnly
 from ._base import TargetScore
@@ -82,8 +82,7 @@ def cross_validate(
     SourceOnly 0.75
     FeatureAlignment 0.93
     """
-    if isinstance(X_target, Target):
-        X_target, y_target = X_target.X, X_target.y if y_target is None else y_target
+    X_target, y_target = unpack_target(X_target, y_target)
     if not hasattr(adapter, "predict_source"):
         adapter = SourceOnly(adapter)
     domains = read_domains(
