@@ -194,7 +194,7 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def isolated(method, job, measure=measure):
+def isolated(method, job, measure):
     """`measure` in a forked child that is ended at the caps of time and memory.
 
     CPU time is capped, so that a busy machine ends no job that an idle one would finish.
@@ -230,19 +230,20 @@ def isolated(method, job, measure=measure):
     return answer
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("library", choices=LIBRARIES)
+def serve(libraries, measure, description, always=()):
+    """Answer the jobs on standard input by the methods of the library that the command line names, and `always`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("library", choices=libraries)
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()
-    methods = {"source only": source_only, **LIBRARIES[args.library]()}
+    methods = {**dict(always), **libraries[args.library]()}
     if args.list:
         print(json.dumps(list(methods)))
         return
     for line in sys.stdin:
         job = json.loads(line)
-        print(json.dumps({"key": job["key"], **isolated(methods[job["method"]], job)}), flush=True)
+        print(json.dumps({"key": job["key"], **isolated(methods[job["method"]], job, measure)}), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    serve(LIBRARIES, measure, __doc__, {"source only": source_only})

@@ -12,15 +12,12 @@ logistic model, trained on other rows, gives them.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import sys
 import time
 from typing import NamedTuple
 
 import numpy as np
-from alignment_peers import isolated
+from alignment_peers import serve
 from sklearn.linear_model import LogisticRegression
 
 N_REFERENCE, N_BATCH, BATCHES, ONSET = 1000, 50, 100, 40  # the first changed batch is ONSET + 1
@@ -201,19 +198,5 @@ def measure(method, job):
     }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("library", choices=LIBRARIES)
-    parser.add_argument("--list", action="store_true")
-    args = parser.parse_args()
-    methods = LIBRARIES[args.library]()
-    if args.list:
-        print(json.dumps(list(methods)))
-        return
-    for line in sys.stdin:
-        job = json.loads(line)
-        print(json.dumps({"key": job["key"], **isolated(methods[job["method"]], job, measure)}), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(LIBRARIES, measure, __doc__)

@@ -12,8 +12,6 @@ drawn anew from its seed by every library (../scenarios.py).
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import resource
 import sys
@@ -21,7 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from alignment_peers import isolated, resident
+from alignment_peers import resident, serve
 from scipy.stats import spearmanr
 from sklearn.base import clone, is_regressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -182,19 +180,5 @@ def measure(method, job):
     return {name: value if np.isfinite(value) else None for name, value in result.items()}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("library", choices=LIBRARIES)
-    parser.add_argument("--list", action="store_true")
-    args = parser.parse_args()
-    methods = LIBRARIES[args.library]()
-    if args.list:
-        print(json.dumps(list(methods)))
-        return
-    for line in sys.stdin:
-        job = json.loads(line)
-        print(json.dumps({"key": job["key"], **isolated(methods[job["method"]], job, measure)}), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(LIBRARIES, measure, __doc__)
