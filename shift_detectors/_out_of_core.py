@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from joblib import effective_n_jobs
+from joblib import effective_n_jobs, parallel_config
 
 from ._boundary import _warn_of_dependence
 from ._columns import ROW_NUMBER, _counts_rows, read_rows, read_table
@@ -84,7 +84,8 @@ def read_large(
         names.side(X_source, y_source, groups, "source", None),
         names.side(X_target, y_target, groups_target, "target", y_source),
     )
-    jobs = effective_n_jobs(1 if n_jobs is None else n_jobs)
+    with parallel_config(backend="threading"):  # what counts here are threads of this process, not workers of a cluster
+        jobs = effective_n_jobs(1 if n_jobs is None else n_jobs)
 
     samples = []
     for side in sides:

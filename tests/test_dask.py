@@ -5,11 +5,16 @@ import signal
 import threading
 import time
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from da_toolkit.datasets import make_label_shift
+from sklearn.linear_model import LogisticRegression
 
-from shift_detectors import _out_of_core, diagnose
+from da_toolkit import adapt
+from da_toolkit.validation import cross_validate
+from shift_detectors import EnergyTest, MMDTest, _out_of_core, diagnose
 
 dataframe = pytest.importorskip("dask.dataframe", reason="needs the [dask] extra")
 distributed = pytest.importorskip("distributed", reason="needs the [dask] extra")
@@ -92,3 +97,25 @@ def test_a_killed_worker_changes_nothing(folders, alone):
             thread.join()
             assert client.status == "running" and killed and cluster.workers[0].pid != killed[0]
     assert facts(report) == facts(alone)
+
+
+@pytest.mark.slow
+def test_candidates_folds_and_further_tests_run_on_the_workers():
+    pair = make_label_shift(n_source=400, n_target=300, random_state=0)
+    detectors = [MMDTest(99, random_state=0), EnergyTest(99, random_state=0)]
+
+    def answers(n_jobs=None):
+        result = adapt(LogisticRegression(), *pair.seen, random_state=0, n_jobs=n_jobs)
+        candidates = [(row.name, row.score, row.gain, row.decision, row.reason) for row in result.candidates]
+        report = diagnose(*pair.seen, random_state=0, n_permutations=99, detectors=detectors, n_jobs=n_jobs)
+        score = cross_validate(LogisticRegression(), *pair.seen, random_state=0, n_jobs=n_jobs)["test_score"]
+        predicted = result.estimator.predict_proba(pair.X_target).tolist()
+        return result.status, result.before, result.after, candidates, predicted, facts(report), score.tolist()
+
+    alone = answers()
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        with distributed.Client(cluster) as client, joblib.parallel_config(backend="dask"):
+            assert answers(n_jobs=2) == alone
+            done = client.run(lambda dask_worker: dask_worker.state.executed_count)
+            assert answers() == alone  # as many jobs as there are workers
+    assert sum(done.values()) >= 10 and all(done.values())
