@@ -234,7 +234,7 @@ def _seed(random_state) -> int:
 
 
 def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evidence=None) -> dict:
-    """Tests, effects and verdict of one table, p(x) and p(y) from `evidence` on all rows where there is some."""
+    """Tests, effects and verdict of one table; those of p(x), p(y), p(x|y) from `evidence` where it has all rows."""
     table, task = problem.table, problem.task
     domain = table.domain.astype(int)
     rng = np.random.default_rng(seed)
@@ -301,7 +301,9 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
             "p(y|x)": score.run(problem)
             if problem.n_labelled < table.n_target
             else score.test_given(problem.labelled_part(), propensity, fold),
-            "p(x|y)": StratifiedTest(n_permutations, seed).run(problem),
+            "p(x|y)": evidence.classes(table.names)
+            if evidence is not None and evidence.counts_classes
+            else StratifiedTest(n_permutations, seed).run(problem),
         }
         tests += [t for q, t in quantities.items() if q != "p(x)"]
         shifts = rejected({q: t.pvalue for q, t in quantities.items()}, alpha)

@@ -1,4 +1,4 @@
-"""Everything the tests of p(x) and p(y) need to know of a domain, in a few megabytes, whatever its size.
+"""Everything the tests of p(x), p(y) and p(x|y) need to know of a domain, in a few megabytes, whatever its size.
 
 A `SummaryPlan` is made once from some rows of both domains (the pilot). It fixes what is counted: bin edges,
 categories, scales, random directions. A `DomainSummary` counts that over the rows of one domain, batch by batch.
@@ -9,17 +9,21 @@ Every row also falls into one of 256 bins by a seeded hash of its key, and the s
 the bins of both domains are exchangeable like the rows themselves, and a few hundred bins can be exchanged as
 often as needed without the rows (see `_summary_test`).
 
+Where both domains have classes, the sums are kept per stratum: one for every class, and stratum 0 for rows without a
+label or with one that the pilot had not. Sums over the strata are those of all rows. Without classes there is one
+stratum, and so there is when the classes are too many for `STRATA_BYTES`.
+
 Memory in bytes, with d columns of the design (one per number, one per frequent category): 165 000 for every column
 (128 coarse cells in 256 bins, and 4096 fine ones), 8 d^2 + 2048 times the number of products (d (d + 1) / 2 up to
 d = 20, d + 200 above) for second moments, 400 000 for random waves, and the row sample. That is 5 MB for 20 columns and
-35 MB for 200, beside the rows.
+35 MB for 200, beside the rows, times the number of strata.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -46,7 +50,8 @@ KERNELS = 3
 WAVE_UNIT = 4096
 EXACT = 4096  # float32 sums of so many waves in units of 1 / WAVE_UNIT are still whole numbers
 SAMPLE = 20_000  # rows of a domain that are kept as they are
-FORMAT = 1
+STRATA_BYTES = 2**27  # sums of all strata, at most; with more classes there is one stratum
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -201,6 +206,8 @@ class SummaryPlan:
     sample_size : int
         Rows of each domain that a summary keeps as they are.
     seed : int
+    by_class : bool
+        Whether every class is a stratum.
 
     Examples
     --------
@@ -221,6 +228,7 @@ class SummaryPlan:
     separators: tuple[str, ...]
     sample_size: int = SAMPLE
     seed: int = 0
+    by_class: bool = False
 
     @classmethod
     def from_rows(
@@ -243,7 +251,8 @@ class SummaryPlan:
             Some rows of each, the more typical the better: a value that is not among them is counted, but in a
             wider cell than need be. Ten thousand rows are plenty.
         label, groups : str, optional
-            Columns of the label (it may be missing in the target) and of what belongs together.
+            Columns of the label (it may be missing in the target) and of what belongs together. Classes that both
+            sides have labels of are counted one by one, unless they are too many.
         task : {"auto", "classification", "regression"}
         exclude : sequence of str
         sample_size : int
@@ -289,7 +298,7 @@ class SummaryPlan:
         if d > ALL_PAIRS:
             a, b = rng.integers(0, d, (2, RANDOM_PAIRS))
             a, b = np.r_[np.arange(d), a[a != b]], np.r_[np.arange(d), b[a != b]]
-        return cls(
+        plan = cls(
             tuple(columns),
             None if label is None else _label_column(problem, label),
             problem.task,
@@ -301,6 +310,11 @@ class SummaryPlan:
             sample_size,
             seed,
         )
+        if label is None or problem.task != "classification" or not problem.n_labelled:
+            return plan
+        by_class = replace(plan, by_class=True)
+        size = by_class.n_strata * sum(np.prod(s) * np.dtype(t).itemsize for s, t in plan.shapes().values())
+        return by_class if size <= STRATA_BYTES and by_class.n_strata * BINS <= 2**16 else plan
 
     @property
     def counted(self) -> tuple[Column, ...]:
@@ -311,6 +325,35 @@ class SummaryPlan:
     def n_design(self) -> int:
         """Columns of the design."""
         return sum(column.n_design for column in self.columns)
+
+    @cached_property
+    def strata(self) -> np.ndarray:
+        """The stratum of every cell of the label."""
+        if self.label is None:
+            return np.zeros(1, np.intp)
+        cells = np.arange(self.label.n_cells)
+        return np.where(cells < len(cells) - 1, cells, 0) * self.by_class
+
+    @property
+    def n_strata(self) -> int:
+        """1 + the number of classes that are counted one by one."""
+        return int(self.strata.max()) + 1
+
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], type]]:
+        """Shape and type of the sums of one stratum, by name."""
+        d = self.n_design
+        shapes: dict[str, tuple[tuple[int, ...], type]] = {
+            "bin_rows": ((BINS,), np.int64),
+            "products": ((d, d), np.int64),
+            "bin_design": ((BINS, d), np.int64),
+            "bin_products": ((BINS, self.pairs.shape[1]), np.int64),
+            "bin_waves": ((BINS, KERNELS * WAVES if len(self.joint) else 0), np.int64),
+        }
+        for j, column in enumerate(self.counted):
+            shapes[f"counts/{j}"] = (column.n_cells,), np.int64
+            # 2^32 rows in one cell of one bin are out of reach below 10^12 rows
+            shapes[f"bin_counts/{j}"] = (BINS, int(column.coarse[-1]) + 1), np.uint32
+        return shapes
 
     def needed(self) -> list[str]:
         """Columns that a batch must have; the label may be missing."""
@@ -338,6 +381,7 @@ class SummaryPlan:
             "separators": list(self.separators),
             "sample_size": self.sample_size,
             "seed": self.seed,
+            "by_class": self.by_class,
         }
 
     @classmethod
@@ -350,7 +394,7 @@ class SummaryPlan:
             columns.append(Column(column["name"], column["kind"], points, coarse, tuple(column["scale"]), indicators))
         label = columns.pop() if about["labelled"] else None
         fixed = (about["task"], about["groups"], arrays["joint"], arrays["waves"], arrays["pairs"])
-        rest = (tuple(about["separators"]), about["sample_size"], about["seed"])
+        rest = (tuple(about["separators"]), about["sample_size"], about["seed"], about["by_class"])
         return cls(tuple(columns), label, *fixed, *rest)
 
     @cached_property
@@ -363,12 +407,13 @@ class DomainSummary:
     """The counts of one domain. Question: what must be kept of rows that are too many to keep?
 
     Formula: with c_j(x) the cell of column j, z(x) the clipped and standardised columns and h(key) in 0..255 the
-    hash bin of a row, the sums over the rows of every bin of
+    hash bin of a row, the sums over the rows of every bin, or of every class in every bin, of
 
         1[c_j = k],    z,    z_a z_b,    cos(w_m z + b_m), cos(2 (w_m z + b_m)), cos(4 (w_m z + b_m)),
 
     all in whole numbers, and a row sample (`RowSample`). From two of these `diagnose` (which takes them in
-    place of rows) computes every statistic of `JointTest` and its permutation null.
+    place of rows) computes every statistic of `JointTest` and its permutation null, within classes those of
+    `StratifiedTest`.
 
     Assumption: keys identify rows (with `groups`: groups) that are independent of each other. Fails to resolve
     what happens inside a cell: a numeric column is known at up to 4096 of its quantiles, every frequent value by
@@ -384,6 +429,8 @@ class DomainSummary:
     ----------
     n_rows, n_labelled : int
     sample : RowSample or None
+    sums : dict of str to ndarray of shape (n_strata, ...)
+        As in `SummaryPlan.shapes`.
 
     References
     ----------
@@ -406,20 +453,14 @@ class DomainSummary:
         self.plan = plan
         self.n_rows = 0
         self.sample = RowSample(plan.sample_size, plan.seed, plan.label and plan.label.name) if keep_rows else None
-        counted, d = plan.counted, plan.n_design
-        self.bin_rows = np.zeros(BINS, np.int64)
-        self.counts = [np.zeros(c.n_cells, np.int64) for c in counted]
-        # 2^32 rows in one cell of one bin are out of reach below 10^12 rows
-        self.bin_counts = [np.zeros((BINS, int(c.coarse[-1]) + 1), np.uint32) for c in counted]
-        self.products = np.zeros((d, d), np.int64)
-        self.bin_design = np.zeros((BINS, d), np.int64)
-        self.bin_products = np.zeros((BINS, plan.pairs.shape[1]), np.int64)
-        self.bin_waves = np.zeros((BINS, KERNELS * WAVES if len(plan.joint) else 0), np.int64)
+        self.sums = {name: np.zeros((plan.n_strata, *shape), kind) for name, (shape, kind) in plan.shapes().items()}
 
     @property
     def n_labelled(self) -> int:
         """Rows with a label."""
-        return 0 if self.plan.label is None else self.n_rows - int(self.counts[-1][0])
+        if self.plan.label is None:
+            return 0
+        return self.n_rows - int(self.sums[f"counts/{len(self.plan.columns)}"][:, 0].sum())
 
     def update(self, batch: Any, keys: Any = None) -> DomainSummary:
         """Count the rows of a batch.
@@ -445,46 +486,55 @@ class DomainSummary:
             return self
         keys = np.arange(self.n_rows, self.n_rows + n, dtype=np.uint64) if keys is None else as_keys(keys, n, "keys")
         unit = keys if self.plan.groups is None else as_keys(series_of(batch, self.plan.groups), n, "groups")
-        bins = (mixed(unit, self.plan.seed + 1) >> np.uint64(56)).astype(np.uint8)  # the first eight bits: 256 bins
+        bins = (mixed(unit, self.plan.seed + 1) >> np.uint64(56)).astype(np.uint16)  # the first eight bits: 256 bins
+        label = self.plan.label
+        labels = np.zeros(n, np.intp)
+        if label is not None and label.name in names:
+            labels = label.cells(label.read(series_of(batch, label.name)))
+        bins += (BINS * self.plan.strata[labels]).astype(np.uint16)  # now one after the other in every stratum
         order = np.argsort(bins, kind="stable")
-        self._count(batch, names, bins[order], order)
+        self._count(batch, labels[order], bins[order], order)
         if self.sample is not None:
             self.sample.update(batch, keys)
         self.n_rows += n
         return self
 
-    def _count(self, batch: Any, names: list[str], bins: np.ndarray, order: np.ndarray) -> None:
-        """Add the rows, sorted by bin."""
-        offset = bins.astype(np.intp)
-        self.bin_rows += np.bincount(bins, minlength=BINS)
+    def _count(self, batch: Any, labels: np.ndarray, bins: np.ndarray, order: np.ndarray) -> None:
+        """Add the rows, sorted by stratum and bin."""
+        n_strata, n_bins = self.plan.n_strata, self.plan.n_strata * BINS
+        offset, inner = bins.astype(np.intp), np.searchsorted(bins, BINS * np.arange(1, n_strata))
+        self.sums["bin_rows"] += np.bincount(bins, minlength=n_bins).reshape(n_strata, BINS)
         Z = np.empty((self.plan.n_design, len(bins)))
         row = 0
-        for column, counts, bin_counts in zip(self.plan.counted, self.counts, self.bin_counts, strict=True):
-            if column is self.plan.label and column.name not in names:
-                cells = np.zeros(len(bins), np.intp)
+        for j, column in enumerate(self.plan.counted):
+            if column is self.plan.label:
+                cells = labels
             else:
                 values = column.read(series_of(batch, column.name))[order]
                 cells = column.cells(values)
                 column.put_design(values, Z[row : row + column.n_design])
                 row += column.n_design
-            counts += np.bincount(cells, minlength=len(counts))
-            width = bin_counts.shape[1]
-            both = np.bincount(offset * width + column.coarse[cells], minlength=BINS * width)
-            bin_counts += both.reshape(BINS, width).astype(np.uint32)
+            for counts, part in zip(self.sums[f"counts/{j}"], np.split(cells, inner), strict=True):
+                counts += np.bincount(part, minlength=len(counts))
+            bin_counts = self.sums[f"bin_counts/{j}"]
+            width = bin_counts.shape[2]
+            both = np.bincount(offset * width + column.coarse[cells], minlength=n_bins * width)
+            bin_counts += both.reshape(bin_counts.shape).astype(np.uint32)
         starts = np.flatnonzero(np.r_[True, bins[1:] != bins[:-1]])
         a, b = self.plan.pairs
         for start, stop in zip(starts, np.r_[starts[1:], len(bins)], strict=True):
-            part = Z[:, start:stop]
+            place, part = divmod(int(bins[start]), BINS), Z[:, start:stop]
             products = (part @ part.T).astype(np.int64)  # exact: whole numbers below 2^53
-            self.products += products
-            self.bin_products[bins[start]] += products[a, b]
-            self.bin_design[bins[start]] += part.sum(axis=1).astype(np.int64)
+            self.sums["products"][place[0]] += products
+            self.sums["bin_products"][place] += products[a, b]
+            self.sums["bin_design"][place] += part.sum(axis=1).astype(np.int64)
         if len(self.plan.joint):
             self._count_waves(Z, bins)
 
     def _count_waves(self, Z: np.ndarray, bins: np.ndarray) -> None:
         frequencies, phases = self.plan.waves[:, :-1], self.plan.waves[:, -1:] * UNIT
         Z = Z if len(self.plan.joint) == len(Z) else Z[self.plan.joint]
+        total = self.sums["bin_waves"].reshape(-1, KERNELS * WAVES)  # a view
         for first in range(0, len(bins), EXACT):  # few rows at a time: float32 sums stay exact, and in the cache
             part = slice(first, first + EXACT)
             # whole numbers again: the angle of a row does not depend on the rows beside it
@@ -493,15 +543,15 @@ class DomainSummary:
             starts = np.flatnonzero(np.r_[True, np.diff(bins[part]) != 0])
             for k in range(KERNELS):
                 sums = np.add.reduceat(np.rint(wave * np.float32(WAVE_UNIT)), starts, axis=1)
-                self.bin_waves[bins[part][starts], k * WAVES : (k + 1) * WAVES] += sums.T.astype(np.int64)
+                total[bins[part][starts], k * WAVES : (k + 1) * WAVES] += sums.T.astype(np.int64)
                 wave = 2 * wave * wave - 1  # the cosine of twice the angle
 
     def merge(self, other: DomainSummary) -> DomainSummary:
         """Add what `other` has counted; `other` stays as it is."""
         if self.plan is not other.plan and self.plan.fingerprint != other.plan.fingerprint:
             raise InputError("two summaries of different plans", "summaries made with one and the same SummaryPlan")
-        for name, array in self._arrays().items():
-            array += other._arrays()[name]
+        for name, array in self.sums.items():
+            array += other.sums[name]
         self.n_rows += other.n_rows
         if self.sample is None or other.sample is None:
             self.sample = None
@@ -511,13 +561,6 @@ class DomainSummary:
 
     # ------------------------------------------------------------------ storage
 
-    def _arrays(self) -> dict[str, np.ndarray]:
-        named = ("bin_rows", "products", "bin_design", "bin_products", "bin_waves")
-        arrays = {f"sums/{name}": getattr(self, name) for name in named}
-        for j, (counts, bin_counts) in enumerate(zip(self.counts, self.bin_counts, strict=True)):
-            arrays[f"counts/{j}"], arrays[f"bin_counts/{j}"] = counts, bin_counts
-        return arrays
-
     def to_bytes(self) -> bytes:
         """The summary with its plan as bytes (a NumPy archive, no pickle); equal for equal summaries."""
         arrays, plan = self.plan.to_arrays()
@@ -525,7 +568,7 @@ class DomainSummary:
         if self.sample is not None:
             rows, about["sample"] = self.sample.to_arrays()
             arrays |= rows
-        return _archive(arrays | self._arrays(), about)
+        return _archive(arrays | {f"sums/{name}": array for name, array in self.sums.items()}, about)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> DomainSummary:
@@ -539,8 +582,8 @@ class DomainSummary:
         if about.get("format") != FORMAT:
             raise InputError(f"a summary of format {about.get('format')}", f"format {FORMAT}", "Count again.")
         summary = cls(SummaryPlan.from_arrays(arrays, about["plan"]), keep_rows=False)
-        for name, array in summary._arrays().items():
-            array += arrays[name]
+        for name, array in summary.sums.items():
+            array += arrays[f"sums/{name}"]
         summary.n_rows = about["n_rows"]
         if about["sample"] is not None:
             summary.sample = RowSample.from_arrays(arrays, about["sample"])

@@ -168,9 +168,7 @@ class StratifiedTest(BaseDetector):
             position = np.searchsorted(np.unique(strata), strata) if part.task == "classification" else rankdata(part.y)
             contrast = (position - position.mean()) / position.std()
             families.append(portfolio(table, U * contrast[:, None].astype(np.float32), rng, two_samples=False)[0])
-        if len(per_stratum) > 1:
-            families.append(harmonic(tail_logp(np.array(per_stratum))))
-        row = harmonic(tail_logp(np.array(families)))
+        row = over_strata(families, per_stratum)
         features = feature_shifts(table, step_down(per_feature), _balanced_weight(strata, domain, part.weight))
         return ShiftTestResult(
             detector=type(self).__name__,
@@ -183,6 +181,13 @@ class StratifiedTest(BaseDetector):
             per_feature=features,
             notes=tuple(notes) + more,
         )
+
+
+def over_strata(families: list[np.ndarray], per_stratum: list[np.ndarray]) -> np.ndarray:
+    """One statistic (B + 1,) from those of all strata together, and those of every stratum by itself."""
+    if len(per_stratum) > 1:
+        families = [*families, harmonic(tail_logp(np.array(per_stratum)))]
+    return harmonic(tail_logp(np.array(families)))
 
 
 def quantile_bins(y: np.ndarray, n_bins: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The tests of p(x) and p(y) on two summaries: the statistics of the rows, the null of their bins.
+"""The tests of p(x), p(y) and p(x|y) on two summaries: the statistics of the rows, the null of their bins.
 
 Let a bin b of 256 + 256 have n_b rows and the sums S_b of some features, and let mu be the pooled mean. Then
 
@@ -9,23 +9,29 @@ covariances, whatever n_b: exchanging the entries of u among the bins gives the 
 made orthogonal to sqrt(n_b), as u is, and gets its length. So every statistic that is a function of such
 differences (distribution functions, frequencies, means, products, random waves) has its value and its null from
 one matrix product, and they share one exchange, as in `_portfolio`.
+
+Within classes (p(x|y)) every class has its own r and u, and its own mean mu; the differences of the classes are added
+up with their frequencies as weights, as `StratifiedTest` does. All classes share one exchange of the bins, since a
+group may have rows of several. Tests of p(x) are the case of one class.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ._distance_tests import moment_rows
-from ._domain_summary import KERNELS, UNIT, WAVES, Column, DomainSummary
+from ._domain_summary import BINS, KERNELS, UNIT, WAVES, Column, DomainSummary
 from ._errors import InputError
 from ._feature_test import _categorical_effect, _numeric_effect
+from ._label_tests import over_strata
 from ._permutation import harmonic, pvalue, step_down, tail_logp
 from ._portfolio import _family, largest_effect
 from ._results import Effect, FeatureShift, ShiftTestResult
 
 FEW = 20  # bins with rows, over both sides, below which exchanging them says nothing
+FEW_OF_CLASS = 100  # rows of a class on one side below which its bins are too unlike sums of many rows
 
 
 class SummaryEvidence:
@@ -43,8 +49,10 @@ class SummaryEvidence:
     n_source, n_target, n_labelled : int
         Rows, and labelled target rows, that were counted.
     separators : tuple of str
-    counts_labels : bool
-        Whether there are more labelled target rows than the row sample holds.
+    counts_labels, counts_classes : bool
+        Whether there are more labelled target rows than the row sample holds, and whether these are counted by class.
+    shared : ndarray of int
+        Strata of the classes that both sides have enough rows of.
     """
 
     def __init__(self, source: DomainSummary, target: DomainSummary, n_permutations: int = 499, random_state: int = 0):
@@ -54,7 +62,10 @@ class SummaryEvidence:
         self.n_source, self.n_target, self.n_labelled = source.n_rows, target.n_rows, target.n_labelled
         self.separators = self.plan.separators
         self.counts_labels = target.sample is None or target.n_labelled > target.sample.size
-        rows = np.r_[source.bin_rows, target.bin_rows]
+        self._of_class = [summary.sums["bin_rows"].sum(axis=1)[1:] for summary in (source, target)]
+        self.shared = 1 + np.flatnonzero(np.minimum(*self._of_class) >= FEW_OF_CLASS)
+        self.counts_classes = self.counts_labels and len(self.shared) > 0
+        rows = np.r_[source.sums["bin_rows"].sum(axis=0), target.sums["bin_rows"].sum(axis=0)]
         if (rows > 0).sum() < FEW:
             raise InputError(
                 f"only {(rows > 0).sum()} of {len(rows)} bins hold rows",
@@ -62,19 +73,15 @@ class SummaryEvidence:
                 "More groups are needed; fewer rows than some thousands are diagnosed in memory.",
             )
         rng = np.random.default_rng(random_state)
-        self.exchange = Exchange(len(source.bin_rows), n_permutations, rng, paired=self.plan.groups is not None)
+        self.exchange = Exchange(BINS, n_permutations, rng, paired=self.plan.groups is not None)
+        self._rows = Strata(source, target, self.exchange)
 
     def joint(self, names: tuple[str, ...]) -> ShiftTestResult:
         """`JointTest` on the named features."""
-        chosen = [j for j, column in enumerate(self.plan.columns) if column.name in set(names)]
-        logp = (
-            np.vstack([self._feature_logp(j) for j in chosen]) if chosen else np.zeros((0, self.exchange.n_assignments))
-        )
-        families = [tail_logp(-logp.min(axis=0, keepdims=True))] if len(logp) else []
-        families += self._joint_families(chosen)
-        row = harmonic(np.vstack(families)) if families else np.zeros(self.exchange.n_assignments)
-        features = self._shifts(chosen, step_down(logp)) if chosen else ()
-        bins = [int((summary.bin_rows > 0).sum()) for summary in (self.source, self.target)]
+        chosen = self._places(names)
+        row, per_feature = self._rows.joint(chosen)
+        features = self._rows.shifts(chosen, step_down(per_feature))
+        bins = [int((summary.sums["bin_rows"].sum(axis=0) > 0).sum()) for summary in (self.source, self.target)]
         note = f"all rows counted, exchanged in {bins[0]} + {bins[1]} bins"
         return ShiftTestResult(
             "JointTest",
@@ -88,11 +95,38 @@ class SummaryEvidence:
             notes=(note,),
         )
 
+    def classes(self, names: tuple[str, ...]) -> ShiftTestResult:
+        """`StratifiedTest` on the named features and all labelled rows."""
+        chosen = self._places(names)
+        left = int((np.maximum(*self._of_class) > 0).sum()) - len(self.shared)
+        notes = [f"all labelled rows counted, in {len(self.shared)} {'class' if len(self.shared) == 1 else 'classes'}"]
+        if left:
+            few = f"one side has fewer than {FEW_OF_CLASS} rows of them"
+            notes.append(f"left out because {few}: {left} {'class' if left == 1 else 'classes'}")
+        mixture = Strata(self.source, self.target, self.exchange, self.shared)
+        joint, per_feature = mixture.joint(chosen)
+        families = [joint]
+        if len(self.shared) == 2:
+            families.append(replace(mixture, signs=(-1, 1)).joint(chosen)[0])
+        row = over_strata(families, [replace(mixture, strata=np.array([k])).joint(chosen)[0] for k in self.shared])
+        features = mixture.shifts(chosen, step_down(per_feature))
+        return ShiftTestResult(
+            "StratifiedTest",
+            "p(x|y)",
+            float(row[0]),
+            pvalue(row),
+            largest_effect(features),
+            self.source.n_labelled,
+            self.target.n_labelled,
+            features,
+            notes=tuple(notes),
+        )
+
     def labels(self) -> ShiftTestResult:
         """`LabelTest` on all labelled rows."""
         j = len(self.plan.columns)
-        row = -self._feature_logp(j, missing=False)[0]
-        (shift,) = self._shifts([j], np.ones(1), missing=False)
+        row = -self._rows.feature_logp(j, missing=False)[0]
+        (shift,) = self._rows.shifts([j], np.ones(1), missing=False)
         n_source, n_target = self.source.n_labelled, self.target.n_labelled
         return ShiftTestResult(
             "LabelTest",
@@ -108,98 +142,153 @@ class SummaryEvidence:
     def about(self) -> tuple[str, ...]:
         """A note on what was counted and what was kept."""
         kept = [len(summary.sample) for summary in (self.source, self.target) if summary.sample is not None]
-        labels = " and p(y)" if self.n_labelled and self.counts_labels else ""
+        counted = ["p(x)"]
+        if self.n_labelled:
+            counted += ["p(y)"] * self.counts_labels + ["p(x|y)"] * self.counts_classes
         return (
             f"all {self.n_source:,} source and {self.n_target:,} target rows were counted for the tests of "
-            f"p(x){labels} and the effects of single features; what needs rows (domain classifier, other tests with "
-            f"labels, overlap, impact, pictures) used {' and '.join(f'{n:,}' for n in kept)} of them, drawn at random",
+            f"{', '.join(counted)} and the effects of single features; what needs rows (domain classifier, other tests "
+            f"with labels, overlap, impact, pictures) used {' and '.join(f'{n:,}' for n in kept)} of them, drawn at "
+            "random",
         )
 
     def widest_cells(self) -> dict[str, float]:
         """Largest share of the pooled rows that lies between two edges, by numeric column."""
         shares = {}
-        for column, *sides in zip(self.plan.columns, self.source.counts, self.target.counts, strict=False):
+        for j, column in enumerate(self.plan.columns):
             if column.kind != "categorical":
-                counts = sides[0][1:] + sides[1][1:]
+                counts = self._rows.counts(j).sum(axis=(0, 1))[1:]
                 open_ends = column.wide | (np.arange(len(counts)) == len(counts) - 1)
                 shares[column.name] = float(counts[open_ends].max(initial=0) / max(1, counts.sum()))
         return shares
 
-    # ------------------------------------------------------------------ statistics
+    def _places(self, names: tuple[str, ...]) -> list[int]:
+        return [j for j, column in enumerate(self.plan.columns) if column.name in set(names)]
 
-    def _stacked(self, name: str) -> np.ndarray:
-        return np.concatenate([getattr(self.source, name), getattr(self.target, name)]).astype(float)
 
-    def _gaps(self, sums: np.ndarray, mass: np.ndarray) -> np.ndarray:
-        """Difference of means per unit of `mass`, target minus source, under every exchange: (n_features, B + 1)."""
-        return residuals(sums, mass).T @ self.exchange.weights(mass)
+@dataclass(frozen=True)
+class Strata:
+    """Differences between two summaries within strata, added up with the strata's frequencies.
 
-    def _feature_logp(self, j: int, missing: bool = True) -> np.ndarray:
-        """Log tail probability of one feature under every exchange, shape (1, B + 1)."""
-        column = self.plan.counted[j]
-        cells = np.concatenate([self.source.bin_counts[j], self.target.bin_counts[j]]).astype(float)
-        present = cells[:, 1:].sum(axis=1)
+    Attributes
+    ----------
+    source, target : DomainSummary
+    exchange : Exchange
+    strata : ndarray of int or None
+        Which ones; None takes all rows as one stratum.
+    signs : tuple of int
+        Of two strata whose contrast is looked at: factors of their differences.
+    """
+
+    source: DomainSummary
+    target: DomainSummary
+    exchange: Exchange
+    strata: np.ndarray | None = None
+    signs: tuple[int, int] | None = None
+
+    def joint(self, chosen: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """`portfolio` of some columns: the combined statistic (B + 1,), and logp by feature (n_chosen, B + 1)."""
+        empty = np.zeros((0, self.exchange.n_assignments))
+        per_feature = np.vstack([empty, *(self.feature_logp(j) for j in chosen)])
+        families = [tail_logp(-per_feature.min(axis=0, keepdims=True))] if chosen else []
+        families += self._joint_families(chosen)
+        return harmonic(np.vstack(families)) if families else np.zeros(self.exchange.n_assignments), per_feature
+
+    def feature_logp(self, j: int, missing: bool = True) -> np.ndarray:
+        """Log tail probability of one column under every exchange, shape (1, B + 1)."""
+        column = self.source.plan.counted[j]
+        cells = self._both(f"bin_counts/{j}")
         rows = []
-        if missing and 0 < present.sum() < cells.sum():
-            rows.append(np.abs(self._gaps(cells[:, :1], cells.sum(axis=1))))
-        if column.kind == "categorical":
-            kept = cells if missing else cells[:, 1:]
-            kept = kept[:, kept.any(axis=0)]
-            gap = self._gaps(kept, kept.sum(axis=1))
-            rows.append((gap**2 / kept.sum(axis=0)[:, None]).sum(axis=0, keepdims=True))
-        elif min(part.sum() for part in np.split(present, 2)) > 0:
-            kept = cells[:, 1:][:, cells[:, 1:].any(axis=0)]
-            gap = np.cumsum(self._gaps(kept, present), axis=0)[:-1]
-            if len(gap):
-                level = np.cumsum(kept.sum(axis=0))[:-1] / present.sum()
-                weights = np.diff(np.r_[0, level]) / (level * (1 - level))
-                rows += [np.abs(gap).max(axis=0, keepdims=True), (weights @ gap**2)[None, :]]
+        if missing and 0 < cells[..., 1:].sum() < cells.sum():
+            rows.append(np.abs(self._gaps(cells[..., :1], cells.sum(axis=2))))
+        kept = cells if missing and column.kind == "categorical" else cells[..., 1:]
+        kept = kept[(kept.reshape(len(kept), 2, -1).sum(axis=2) > 0).all(axis=1)]  # strata with values on both sides
+        kept = kept[..., kept.any(axis=(0, 1))]
+        if column.kind == "categorical" and len(kept):
+            gap = self._gaps(kept, kept.sum(axis=2))
+            rows.append((gap**2 / kept.sum(axis=(0, 1))[:, None]).sum(axis=0, keepdims=True))
+        elif kept.shape[2] > 1:
+            gap = np.cumsum(self._gaps(kept, kept.sum(axis=2)), axis=0)[:-1]
+            level = np.cumsum(kept.sum(axis=(0, 1)))[:-1] / kept.sum()
+            weights = np.diff(np.r_[0, level]) / (level * (1 - level))
+            rows += [np.abs(gap).max(axis=0, keepdims=True), (weights @ gap**2)[None, :]]
         if not rows:
             return np.zeros((1, self.exchange.n_assignments))
         smallest = tail_logp(np.vstack(rows)).min(axis=0, keepdims=True)
         return tail_logp(-smallest) if len(rows) > 1 else smallest
 
-    def _joint_families(self, chosen: list[int]) -> list[np.ndarray]:
-        """Means, second moments and random waves, one row of log tail probabilities each."""
-        widths = [column.n_design for column in self.plan.columns]
-        d = np.flatnonzero(np.repeat(np.isin(np.arange(len(widths)), chosen), widths))
-        if not len(d):
-            return []
-        mass = self._stacked("bin_rows")
-        n = mass.sum()
-        weights = self.exchange.weights(mass)
-
-        total = self._stacked("bin_design").sum(axis=0)[d] / n
-        covariance = (self.source.products + self.target.products)[np.ix_(d, d)] / n - np.outer(total, total)
-        values, vectors = np.linalg.eigh(covariance)
-        ridged = np.maximum(values, 0) + len(d) / n * values.mean()
-        whitened = vectors / np.sqrt(np.maximum(ridged, 1e-12 * UNIT**2))
-        means = (residuals(self._stacked("bin_design")[:, d], mass) @ whitened).T @ weights
-        families = [tail_logp((means**2).sum(axis=0, keepdims=True))]
-
-        products = residuals(self._stacked("bin_products")[:, np.isin(self.plan.pairs, d).all(axis=0)], mass)
-        spread = products.std(axis=0)
-        products = products[:, spread > 1e-9 * UNIT**2] / spread[spread > 1e-9 * UNIT**2]
-        if products.shape[1]:
-            families.append(_family(moment_rows(products, weights)))
-
-        if len(self.plan.joint):
-            gaps = residuals(self._stacked("bin_waves"), mass).T @ weights
-            families.append(_family((gaps**2).reshape(KERNELS, WAVES, -1).sum(axis=1)))
-        return families
-
-    # ------------------------------------------------------------------ effects, from the fine counts
-
-    def _shifts(self, chosen: list[int], adjusted: np.ndarray, missing: bool = True) -> tuple[FeatureShift, ...]:
+    def shifts(self, chosen: list[int], adjusted: np.ndarray, missing: bool = True) -> tuple[FeatureShift, ...]:
+        """Effects from the fine counts, both sides with the strata's pooled frequencies."""
         shifts = []
         for j, p in zip(chosen, adjusted, strict=True):
-            column = self.plan.counted[j]
-            sides = [counts[j].copy() for counts in (self.source.counts, self.target.counts)]
+            column, counts = self.source.plan.counted[j], self.counts(j)
             if not missing:
-                sides = [np.r_[0, side[1:]] for side in sides]
+                counts = np.concatenate([np.zeros_like(counts[..., :1]), counts[..., 1:]], axis=2)
+            rows = counts.sum(axis=2)
+            share = rows.sum(axis=0) / rows.sum()
+            sides = (counts * (share * rows.sum(axis=1, keepdims=True) / np.maximum(rows, 1))[..., None]).sum(axis=1)
             effect, direction = (_frequencies if column.kind == "categorical" else _distances)(column, *sides)
             shifts.append(FeatureShift(column.name, float(p), effect, direction, None, column.kind))
         return tuple(sorted(shifts, key=lambda s: (s.pvalue, -s.effect.value)))
+
+    def counts(self, j: int) -> np.ndarray:
+        """Fine counts of a column, shape (2, n_strata, n_cells)."""
+        return np.array([self._chosen(summary.sums[f"counts/{j}"]) for summary in (self.source, self.target)])
+
+    def _chosen(self, sums: np.ndarray) -> np.ndarray:
+        return sums.sum(axis=0, keepdims=True) if self.strata is None else sums[self.strata]
+
+    def _both(self, name: str) -> np.ndarray:
+        """Sums of the bins of both sides, shape (n_strata, 2 n_bins, ...)."""
+        sides = [self._chosen(summary.sums[name]) for summary in (self.source, self.target)]
+        return np.concatenate(sides, axis=1).astype(float)
+
+    def _gaps(self, sums: np.ndarray, mass: np.ndarray) -> np.ndarray:
+        """Difference of means per unit of `mass`, target minus source, under every exchange: (n_features, B + 1)."""
+        return self._residuals(sums, mass).T @ self._weights(mass)
+
+    def _residuals(self, sums: np.ndarray, mass: np.ndarray) -> np.ndarray:
+        """The r_b of all strata below each other."""
+        return np.vstack([residuals(*stratum) for stratum in zip(sums, mass, strict=True)])
+
+    def _weights(self, mass: np.ndarray) -> np.ndarray:
+        """The u_b of all strata below each other, with the strata's weights."""
+        share = mass.sum(axis=1) / mass.sum()
+        if self.signs is not None and len(mass) == 2:  # a column may have values in one of the two only
+            share = np.array(self.signs)
+        return np.vstack([w * self.exchange.weights(m) for w, m in zip(share, mass, strict=True)])
+
+    def _joint_families(self, chosen: list[int]) -> list[np.ndarray]:
+        """Means, second moments and random waves, one row of log tail probabilities each."""
+        plan = self.source.plan
+        widths = [column.n_design for column in plan.columns]
+        d = np.flatnonzero(np.repeat(np.isin(np.arange(len(widths)), chosen), widths))
+        if not len(d):
+            return []
+        mass = self._both("bin_rows")
+        n = mass.sum()
+        weights = self._weights(mass)
+
+        design = self._both("bin_design")[..., d]
+        total = design.sum(axis=(0, 1)) / n
+        products = np.add(*(self._chosen(side.sums["products"]).sum(axis=0) for side in (self.source, self.target)))
+        covariance = products[np.ix_(d, d)] / n - np.outer(total, total)
+        values, vectors = np.linalg.eigh(covariance)
+        ridged = np.maximum(values, 0) + len(d) / n * values.mean()
+        whitened = vectors / np.sqrt(np.maximum(ridged, 1e-12 * UNIT**2))
+        means = (self._residuals(design, mass) @ whitened).T @ weights
+        families = [tail_logp((means**2).sum(axis=0, keepdims=True))]
+
+        moments = self._residuals(self._both("bin_products")[..., np.isin(plan.pairs, d).all(axis=0)], mass)
+        spread = moments.std(axis=0)
+        moments = moments[:, spread > 1e-9 * UNIT**2] / spread[spread > 1e-9 * UNIT**2]
+        if moments.shape[1]:
+            families.append(_family(moment_rows(moments, weights)))
+
+        if len(plan.joint):
+            gaps = self._gaps(self._both("bin_waves"), mass)
+            families.append(_family((gaps**2).reshape(KERNELS, WAVES, -1).sum(axis=1)))
+        return families
 
 
 class Exchange:

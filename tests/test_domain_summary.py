@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shift_detectors import FeatureTest, InputError
-from shift_detectors._domain_summary import BINS, EDGES, DomainSummary, SummaryPlan
+from shift_detectors import FeatureTest, InputError, StratifiedTest
+from shift_detectors._domain_summary import BINS, EDGES, STRATA_BYTES, DomainSummary, SummaryPlan
 from shift_detectors._row_sample import RowSample, as_keys, mixed
-from shift_detectors._summary_test import Exchange, SummaryEvidence, residuals
+from shift_detectors._summary_test import Exchange, Strata, SummaryEvidence, residuals
 
 LETTERS = list("abcdefgh")
 
@@ -42,6 +42,11 @@ def names(plan):
     return tuple(column.name for column in plan.columns)
 
 
+def counts_of(summary):
+    """Counts of the cells by column, over all strata."""
+    return {c.name: summary.sums[f"counts/{j}"].sum(axis=0) for j, c in enumerate(summary.plan.counted)}
+
+
 # ------------------------------------------------------------------ summaries
 
 
@@ -70,8 +75,8 @@ def test_merging_as_a_tree_or_a_chain_is_the_same(pair, plan):
 
 def test_counts_are_those_of_the_rows(pair, plan):
     summary = DomainSummary(plan).update(pair[0])
-    assert (summary.n_rows, summary.n_labelled, summary.bin_rows.sum()) == (6000, 6000, 6000)
-    counts = dict(zip((c.name for c in plan.counted), summary.counts, strict=True))
+    assert (summary.n_rows, summary.n_labelled, summary.sums["bin_rows"].sum()) == (6000, 6000, 6000)
+    counts = counts_of(summary)
     columns = {column.name: column for column in plan.counted}
     for name in ("plain", "skewed", "zeros", "visits"):
         below = np.array([(pair[0][name] <= edge).sum() for edge in columns[name].points])
@@ -79,8 +84,8 @@ def test_counts_are_those_of_the_rows(pair, plan):
     assert counts["holes"][0] == pair[0]["holes"].isna().sum()
     for value, count in zip(columns["ward"].points, counts["ward"][1:], strict=False):
         assert count == (pair[0]["ward"] == value).sum()
-    for count, cells in zip(summary.counts, summary.bin_counts, strict=True):
-        assert cells.sum() == count.sum() == 6000
+    for j in range(len(plan.counted)):
+        assert summary.sums[f"bin_counts/{j}"].sum() == summary.sums[f"counts/{j}"].sum() == 6000
 
 
 def test_design_and_waves_are_what_the_docstring_says(pair, plan):
@@ -90,8 +95,8 @@ def test_design_and_waves_are_what_the_docstring_says(pair, plan):
     for column in plan.columns:
         column.put_design(column.read(pair[0][column.name]), Z[row : row + column.n_design])
         row += column.n_design
-    assert np.array_equal(summary.products, Z @ Z.T)
-    assert np.array_equal(summary.bin_design.sum(axis=0), Z.sum(axis=1))
+    assert np.array_equal(summary.sums["products"].sum(axis=0), Z @ Z.T)
+    assert np.array_equal(summary.sums["bin_design"].sum(axis=(0, 1)), Z.sum(axis=1))
     plain = names(plan).index("plain")
     pooled = pd.concat(pair)["plain"]
     assert (
@@ -100,7 +105,7 @@ def test_design_and_waves_are_what_the_docstring_says(pair, plan):
     angle = plan.waves[:, :-1] / 1024 @ Z[plan.joint] / 1024 + plan.waves[:, -1:] / 1024
     for k in range(3):
         expected = np.cos(2**k * angle).sum(axis=1)
-        assert np.allclose(summary.bin_waves.sum(axis=0)[64 * k : 64 * (k + 1)] / 4096, expected, atol=2)
+        assert np.allclose(summary.sums["bin_waves"].sum(axis=(0, 1))[64 * k : 64 * (k + 1)] / 4096, expected, atol=2)
 
 
 def test_frequent_values_of_a_continuous_column_have_cells_of_their_own():
@@ -110,7 +115,7 @@ def test_frequent_values_of_a_continuous_column_have_cells_of_their_own():
     plan = SummaryPlan.from_rows(rows[:20_000], rows[20_000:])
     column = plan.columns[0]
     assert len(column.points) < EDGES
-    counts = DomainSummary(plan).update(rows).counts[0]
+    counts = counts_of(DomainSummary(plan).update(rows))["x"]
     assert (x == 0).sum() in counts
     assert counts[1:][column.wide].max() <= 40_000 / 500  # the quantiles are about 1/4096 apart
     # a table of equal steps or a binary search: the same cells
@@ -123,10 +128,9 @@ def test_values_that_the_pilot_had_not(plan):
     rows = table(50, seed=5)
     rows["ward"] = ["new"] * 49 + [None]
     rows["plain"] = 1e9
-    summary = DomainSummary(plan).update(rows)
-    ward, plain = (names(plan).index(name) for name in ("ward", "plain"))
-    assert summary.counts[ward][-1] == 49 and summary.counts[ward][0] == 1
-    assert summary.counts[plain][-1] == 50
+    counts = counts_of(DomainSummary(plan).update(rows))
+    assert counts["ward"][-1] == 49 and counts["ward"][0] == 1
+    assert counts["plain"][-1] == 50
 
 
 def test_bytes_come_back(pair, plan):
@@ -163,9 +167,36 @@ def test_what_cannot_be_counted(pair, plan):
 def test_groups_fall_into_one_bin_each(pair):
     rows = pair[0].assign(site=np.arange(6000) // 20)
     plan = SummaryPlan.from_rows(rows, rows, label="y", groups="site")
-    assert set(DomainSummary(plan).update(rows).bin_rows % 20) == {0}
+    assert set(DomainSummary(plan).update(rows).sums["bin_rows"].sum(axis=0) % 20) == {0}
     text = rows.assign(site=rows["site"].map("site {}".format))
-    assert set(DomainSummary(plan).update(text).bin_rows % 20) == {0}
+    assert set(DomainSummary(plan).update(text).sums["bin_rows"].sum(axis=0) % 20) == {0}
+
+
+def test_every_class_is_counted_by_itself(pair, plan):
+    assert plan.by_class and plan.n_strata == 3
+    rows, keys = pair[0].copy(), np.arange(6000)
+    rows.loc[:999, "y"] = None
+    whole = DomainSummary(plan, False).update(rows, keys)
+    parts = [rows["y"].isna(), *(rows["y"] == name for name in plan.label.points)]
+    for k, part in enumerate(parts):
+        alone = DomainSummary(plan, False).update(rows[part], keys[part])
+        for name, sums in whole.sums.items():
+            assert np.array_equal(sums[k], alone.sums[name].sum(axis=0)), name
+    assert whole.n_labelled == 5000
+
+
+def test_one_stratum_without_classes_or_with_too_many(pair):
+    rows = pair[0]
+    assert SummaryPlan.from_rows(*(side.drop(columns="y") for side in pair)).n_strata == 1
+    assert SummaryPlan.from_rows(rows, pair[1].drop(columns="y"), label="y").n_strata == 1
+    assert SummaryPlan.from_rows(rows, pair[1], label="plain").n_strata == 1  # regression
+    many = [side.assign(y=[f"kind {k % 400}" for k in range(len(side))]) for side in pair]
+    plan = SummaryPlan.from_rows(many[0], many[1], label="y")
+    assert plan.n_strata == 1 and not plan.by_class
+    nine = [side.assign(y=[f"kind {k % 9}" for k in range(len(side))]) for side in pair]
+    plan = SummaryPlan.from_rows(nine[0], nine[1], label="y")
+    assert plan.n_strata == 10
+    assert sum(sums.nbytes for sums in DomainSummary(plan).sums.values()) <= STRATA_BYTES
 
 
 # ------------------------------------------------------------------ the row sample
@@ -215,11 +246,11 @@ def evidence(source, target, seed=0, groups=None, n_permutations=199):
 
 def test_the_observed_value_is_the_difference_of_means_of_all_rows(pair, plan):
     counted = [DomainSummary(plan, False).update(rows) for rows in pair]
-    mass = np.r_[counted[0].bin_rows, counted[1].bin_rows].astype(float)
-    sums = np.concatenate([summary.bin_design for summary in counted]).astype(float)
+    mass = np.concatenate([summary.sums["bin_rows"].sum(axis=0) for summary in counted]).astype(float)
+    sums = np.concatenate([summary.sums["bin_design"].sum(axis=0) for summary in counted]).astype(float)
     weights = Exchange(BINS, 50, np.random.default_rng(0)).weights(mass)
     gap = residuals(sums, mass).T @ weights
-    means = [summary.bin_design.sum(axis=0) / summary.n_rows for summary in counted]
+    means = [summary.sums["bin_design"].sum(axis=(0, 1)) / summary.n_rows for summary in counted]
     assert np.allclose(gap[:, 0], means[1] - means[0], atol=1e-9)
     assert np.allclose(np.sqrt(mass) @ weights, 0, atol=1e-9)
     assert np.allclose((weights**2).sum(axis=0), 1 / 6000 + 1 / 5000)
@@ -274,6 +305,112 @@ def test_labels(kind):
 
     assert evidence(*pair_of(0.1)).labels().pvalue == 1 / 200
     assert evidence(*pair_of(0.0)).labels().pvalue > 0.01
+
+
+# ------------------------------------------------------------------ p(x|y)
+
+
+def of_classes(n, seed, shares, moves=()):
+    """Rows whose features depend on the class; `moves` shifts `a` by class."""
+    rng = np.random.default_rng(seed)
+    y = rng.choice(len(shares), n, p=shares)
+    rows = pd.DataFrame({"a": rng.normal(size=n) + y, "b": np.exp(rng.normal(size=n) + 0.5 * y)})
+    rows["c"] = 0.5 * rows["a"] + rng.standard_t(4, n)
+    rows.loc[rng.random(n) < 0.05 * (1 + y), "c"] = np.nan
+    rows["ward"] = rng.choice(LETTERS, n, p=[0.4, 0.3, 0.1, 0.1, 0.05, 0.03, 0.015, 0.005])
+    for k, move in enumerate(moves):
+        rows.loc[y == k, "a"] += move
+    rows["y"] = np.array(["none", "mild", "severe", "fatal"])[y]
+    return rows
+
+
+def within(source, target, **options):
+    found = evidence(source, target, **options)
+    return found.classes(names(found.plan))
+
+
+LABEL_SHIFT = ([0.7, 0.3], [0.3, 0.7])
+
+
+def test_the_observed_mixture_is_that_of_the_classes():
+    source, target = (of_classes(3000, seed, shares) for seed, shares in enumerate(LABEL_SHIFT))
+    found = evidence(source, target)
+    strata = Strata(found.source, found.target, found.exchange, found.shared)
+    gap = strata._gaps(strata._both("bin_design"), strata._both("bin_rows"))[:, 0]
+    share = pd.concat([source, target])["y"].value_counts(normalize=True)
+
+    def by_hand(side, name):
+        values = np.zeros((1, len(side)))
+        (column,) = (column for column in found.plan.columns if column.name == name)
+        column.put_design(column.read(side[name]), values)
+        return sum(share[y] * values[0, side["y"] == y].mean() for y in share.index)
+
+    for place, name in enumerate(["a", "b"]):
+        assert abs(gap[place] - (by_hand(target, name) - by_hand(source, name))) < 1e-9
+
+
+def test_changed_class_frequencies_are_no_change_within_classes():
+    source, target = (of_classes(6000, seed, shares) for seed, shares in enumerate(LABEL_SHIFT))
+    assert within(source, target).pvalue > 0.05
+    assert evidence(source, target).joint(("a", "b")).pvalue == 1 / 200
+    three = [of_classes(6000, seed, shares) for seed, shares in enumerate(([0.6, 0.3, 0.1], [0.2, 0.2, 0.6]))]
+    assert within(*three).pvalue > 0.05
+
+
+@pytest.mark.parametrize("moves", [(0.2, 0.2), (0, 0.25), (-0.2, 0.2)])
+def test_classes_that_moved_are_seen_like_in_memory(moves):
+    source, target = of_classes(6000, 0, LABEL_SHIFT[0]), of_classes(6000, 1, LABEL_SHIFT[1], moves)
+    counted = within(source, target)
+    X, y = ([side.drop(columns="y") for side in (source, target)], [side["y"] for side in (source, target)])
+    exact = StratifiedTest(199, random_state=0).test(*X, y_source=y[0], y_target=y[1])
+    assert counted.pvalue == exact.pvalue == 1 / 200
+    assert (counted.quantity, counted.detector, counted.n_source) == (exact.quantity, exact.detector, 6000)
+    effects = {shift.feature: shift.effect.value for shift in exact.per_feature}
+    assert all(abs(shift.effect.value - effects[shift.feature]) < 0.01 for shift in counted.per_feature)
+
+
+def test_parts_in_any_order_give_the_same_test_within_classes():
+    source, target = of_classes(4000, 0, LABEL_SHIFT[0]), of_classes(4000, 1, LABEL_SHIFT[1], (0.05, 0))
+    found, rng = evidence(source, target), np.random.default_rng(0)
+    merged = DomainSummary(found.plan, False)
+    for part in np.array_split(rng.permutation(4000), 7):
+        other = DomainSummary(found.plan, False).update(target.iloc[part], part)
+        merged.merge(DomainSummary.from_bytes(other.to_bytes()))
+    again = SummaryEvidence(found.source, merged, 199, 0)
+    assert again.classes(names(found.plan)) == found.classes(names(found.plan))
+
+
+def test_rare_and_one_sided_classes_are_left_out_with_a_note():
+    source, target = of_classes(6000, 0, [0.49, 0.5, 0.01]), of_classes(6000, 1, [0.2, 0.2, 0.5, 0.1])
+    target.loc[target["y"] == "severe", "a"] += 3
+    result = within(source, target)
+    assert result.pvalue > 0.05
+    assert result.notes == (
+        "all labelled rows counted, in 2 classes",
+        "left out because one side has fewer than 100 rows of them: 2 classes",
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["label shift", "a rare class", "groups with several classes"])
+def test_level_within_classes(kind):
+    pvalues = []
+    for seed in range(120):
+        shares = ([0.69, 0.28, 0.03], [0.2, 0.4, 0.4]) if kind == "a rare class" else LABEL_SHIFT
+        source, target = (of_classes(5000, [seed, side], shares[side]) for side in (0, 1))
+        if kind.startswith("groups"):
+            rng = np.random.default_rng(seed)
+            for side, rows in enumerate((source, target)):
+                site = rng.integers(0, 300, 5000)
+                rows["a"] += rng.normal(size=300)[site]  # of all rows of a site, whatever their class
+                rows["site"] = site + 1000 * side
+        groups = "site" if kind.startswith("groups") else None
+        pvalues.append(within(source, target, seed=seed, groups=groups, n_permutations=99).pvalue)
+    assert (np.array(pvalues) <= 0.05).sum() <= 12  # as below
+    assert 0.3 < np.mean(pvalues) < 0.7
+
+
+# ------------------------------------------------------------------ levels
 
 
 def sizes(seed, kind):

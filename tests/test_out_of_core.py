@@ -90,8 +90,8 @@ def test_verdict_agrees_with_the_one_in_memory(kind, small_sample):
     memory = diagnose(source.drop(columns="y"), source["y"], target.drop(columns="y"), target["y"], **strict)
     assert large.verdict.kind == memory.verdict.kind
     assert kind in ("none", large.verdict.kind)  # without a shift a false alarm may happen, to both alike
-    assert large.test("p(y)").n_source == 2000
-    for test in ("p(x)", "p(y)"):
+    assert large.test("p(y)").n_source == large.test("p(x|y)").n_source == 2000
+    for test in ("p(x)", "p(y)", "p(x|y)"):
         assert large.test(test).rejects(0.01) == memory.test(test).rejects(0.01)
     effects = {f.feature: f.effect.value for f in memory.features}
     assert all(abs(f.effect.value - effects[f.feature]) < 0.01 for f in large.features)
