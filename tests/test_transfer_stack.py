@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -75,15 +76,16 @@ def test_aggregation_minimises_its_formula_over_the_simplex():
 
     def objective(theta, loss, each):
         mixed = -np.log(theta @ chance).sum() if loss == "log" else ((theta @ errors) ** 2).sum() / loss
-        return mixed / 2 + theta @ each / 2 + TEMPERATURE * theta @ np.log(theta / prior)
+        return mixed / 2 + theta @ each + TEMPERATURE * theta @ np.log(theta / prior)
 
-    for given, loss in ((chance, "log"), (errors, 1.7)):
+    excess = np.array([0.0, 0.02, 0.1, 0.0])
+    for given, loss, added in ((chance, "log", 0.0), (errors, 1.7, 0.0), (errors, 1.7, excess)):
         each = -np.log(chance).sum(axis=1) if loss == "log" else (errors**2).sum(axis=1) / loss
-        found = aggregate(given, prior, loss)
+        found = aggregate(given, prior, loss, added)
         best = minimize(
             objective,
             prior,
-            args=(loss, each),
+            args=(loss, each / 2 + 30 * added),
             method="SLSQP",
             bounds=[(1e-9, 1)] * 4,
             constraints={"type": "eq", "fun": lambda theta: theta.sum() - 1},
@@ -142,6 +144,38 @@ def test_held_out_losses_are_of_rows_not_seen():
         few[i] - Ridge().fit(X_target[rows[rows != i]], few[rows[rows != i]]).predict(X_target[[i]])[0] for i in rows
     ]
     assert stack.losses_["target"] == pytest.approx(np.mean(np.square(errors)))
+
+
+def test_excess_departure_by_hand():
+    """(f_j - f_s)^2 on all target rows beyond that on the labelled ones; none where all are labelled."""
+    X, y, X_target, few, *_ = problem("regression", 2, 0.5, 7)
+    stack = TransferStack(Ridge(), random_state=0).fit(X, y, X_target, few)
+    source, target = Ridge().fit(X, y).predict(X_target), stack.members_["target"].predict(X_target)
+    known = SimpleNamespace(X_target=X_target, labelled=np.arange(600) < 7)
+    for step in (0.1, 9.0):
+        held = {"source": source[:7], "target": source[:7] + step}
+        beyond = (7 * step**2 + ((target - source)[7:] ** 2).sum()) / 600 - step**2
+        np.testing.assert_allclose(stack._excess_departure(known, known, held, 0), [0, max(beyond, 0)], rtol=1e-6)
+    known.labelled = np.full(600, True)
+    np.testing.assert_array_equal(stack._excess_departure(known, known, held, 0), 0)
+
+
+def test_little_harm_where_the_target_model_interpolates():
+    """Twelve correlated features, weak effects that did not change, ten labels: target-only is wild, and lucky."""
+    lost, lost_alone = [], []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        beta, mixing = 0.5 * rng.normal(size=12) / np.sqrt(12), rng.normal(size=(4, 12)) / 2
+        X, X_target, X_new = (
+            rng.normal(size=(n, 4)) @ mixing + 0.4 * rng.normal(size=(n, 12)) for n in (300, 300, 999)
+        )
+        y, y_target, y_new = (rows @ beta + rng.standard_t(5, size=len(rows)) for rows in (X, X_target, X_new))
+        few = np.where(np.arange(300) < 10, y_target, np.nan)
+        source = Ridge().fit(X, y).score(X_new, y_new)
+        lost_alone.append(source - Ridge().fit(X_target[:10], y_target[:10]).score(X_new, y_new))
+        lost.append(source - TransferStack(Ridge(), random_state=0).fit(X, y, X_target, few).score(X_new, y_new))
+    assert np.mean(lost_alone) > 0.3
+    assert np.mean(lost) < np.mean(lost_alone) / 10
 
 
 def test_adapted_members_take_part():
