@@ -440,7 +440,7 @@ ADAPTERS = (
         BOTH,
         "optional",
         False,
-        "Longer feature vectors in both domains alike.",
+        "Target features as far from their mean as source features are from theirs.",
         extra="deep",
         slot="DeepAdapter.loss",
     ),

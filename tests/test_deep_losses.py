@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the [deep] extra is not installed")
 pytest.importorskip("skorch", reason="the [deep] extra is not installed")
 
 from scipy.spatial.distance import cdist  # noqa: E402
-from scipy.special import log_softmax, softmax  # noqa: E402
+from scipy.special import expit, log_softmax, softmax  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -168,37 +168,60 @@ def test_dan_and_jan_equal_their_formulas():
     assert JAN()(source, target, 0.5).item() == pytest.approx(sign @ joint @ sign)
 
 
-def test_afn_lengthens_target_rows_that_are_shorter_than_the_average_source_row():
-    source, target = batches(n=20, m=20, shift=0.0)
+def test_afn_moves_target_rows_from_their_mean_up_to_the_radius_of_the_source():
+    source, target = batches(n=20, m=20, shift=3.0)
     loss = AFN(step=0.2)(source, target, 0.5)
     loss.backward()
-    z = array(target.features)
-    norm, level = np.linalg.norm(z, axis=1), np.linalg.norm(array(source.features), axis=1).mean()
-    asked = np.clip((level - norm) / level, 0, 0.2)
+    zs, zt = (array(b.features) - array(b.features).mean(axis=0) for b in (source, target))
+    norm, radius = np.linalg.norm(zt, axis=1), np.linalg.norm(zs, axis=1).mean()
+    asked = np.clip((radius - norm) / radius, 0, 0.2)
     assert 0 < (asked > 0).sum() < len(asked)
     assert loss.item() == pytest.approx((asked**2).mean())
-    expected = -2 * (asked / norm / level / len(z))[:, None] * z
-    np.testing.assert_allclose(array(target.features.grad), expected, atol=1e-8)
+    outwards = -2 * (asked / norm / radius / len(zt))[:, None] * zt
+    np.testing.assert_allclose(array(target.features.grad), outwards - outwards.mean(axis=0), atol=1e-8)
     assert source.features.grad is None
+    wide = DomainBatch(target.inputs, 10 * target.features, target.logits)
+    assert AFN()(source, wide, 0.5).item() == 0
 
 
 def test_mdd_equals_its_formula_and_has_the_stated_optimum():
     source, target = batches()
     adversary = nn.Linear(3, 4).double()
     zs, zt = (torch.tensor(z) for z in units(source.features, target.features))
-    on_source, on_target = (array(adversary(z) + b.logits) for z, b in ((zs, source), (zt, target)))
-    ys, yt = (array(b.logits).argmax(axis=1) for b in (source, target))
-    agrees = -log_softmax(on_source, axis=1)[np.arange(len(ys)), ys].mean()
-    disagrees = -np.log(1 - softmax(on_target, axis=1)[np.arange(len(yt)), yt]).mean()
-    assert MDD(4.0, adversary, gradient_penalty=0)(source, target, 1.0).item() == pytest.approx(4 * agrees + disagrees)
-    # on equal domains sigma = gamma / (1 + gamma) is the best constant
+    odds = []
+    for z, b in ((zs, source), (zt, target)):
+        predicted = array(b.logits).argmax(axis=1)
+        odds.append(array(adversary(z))[np.arange(len(z)), predicted])
+    agrees, disagrees = -np.log(expit(odds[0])).mean(), -np.log(1 - expit(odds[1])).mean()
+    expected = (4 * agrees + disagrees) / 5
+    assert MDD(4.0, adversary, gradient_penalty=0)(source, target, 1.0).item() == pytest.approx(expected)
+    # on equal domains gamma / (1 + gamma) is the best constant
     values = []
     for sigma in (0.79, 0.8, 0.81):
-        logits = torch.tensor([[math.log(sigma / (1 - sigma)), 0.0]], dtype=torch.float64)
-        equal = DomainBatch(logits, logits, logits)  # equal features are centred: the correction is zero
-        values.append(MDD(4.0, nn.Identity(), gradient_penalty=0)(equal, equal, 1.0).item())
-    assert values[1] == pytest.approx(5 * math.log(5) - 4 * math.log(4))
+        adversary = nn.Linear(3, 4).double()
+        nn.init.zeros_(adversary.weight)
+        nn.init.constant_(adversary.bias, math.log(sigma / (1 - sigma)))
+        values.append(MDD(4.0, adversary, gradient_penalty=0)(source, source, 1.0).item())
+    assert values[1] == pytest.approx(math.log(5) - 0.8 * math.log(4))
     assert values[1] < min(values[0], values[2])
+
+
+def test_mdd_is_the_same_with_the_default_adversary_and_with_one_of_the_user():
+    """The default knows its slope; the slope of another network is found by automatic differentiation."""
+    source, target = batches(n=20, m=20)
+    default = MDD().double()
+    default.initialize(source, target)
+    first, last = default.adversary_.layers
+    own = MDD(adversary=nn.Sequential(first, nn.ReLU(), last))
+    gradients = []
+    for loss in (default, own):
+        loss.zero_grad()
+        value = loss(source, target, 0.5)
+        value.backward()
+        gradients.append([value.item(), first.weight.grad.clone(), last.weight.grad.clone()])
+    assert gradients[0][0] == pytest.approx(gradients[1][0])
+    for a, b in zip(gradients[0][1:], gradients[1][1:], strict=True):
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("loss", [DANN(gradient_penalty=0.0), MDD(gradient_penalty=0.0)])

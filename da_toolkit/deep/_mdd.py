@@ -2,14 +2,14 @@ r"""MDD: an adversarial classifier looks for the classes on which the domains di
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._batch import AlignmentLoss, DomainBatch, class_logits, row_share, unit_features
-from ._critic import value_and_slope
+from ._critic import Critic, value_and_slope
 from ._dann import ramp, reverse_gradient
 
 
@@ -22,27 +22,28 @@ class MDD(AlignmentLoss):
 
     .. math::
 
-        L = \gamma\, \mathbb{E}_s\big[ -\log \sigma_{\hat y}(f'(z)) \big]
-            + \mathbb{E}_t\big[ -\log (1 - \sigma_{\hat y}(f'(z))) \big],
+        L = \frac{1}{1 + \gamma} \Big( \gamma\, \mathbb{E}_s\big[ -\log \sigma_{\hat y}(f'(z)) \big]
+            + \mathbb{E}_t\big[ -\log (1 - \sigma_{\hat y}(f'(z))) \big] \Big),
 
-    :math:`\sigma` the softmax. The adversary is the model plus a correction, :math:`f' = f + g` with :math:`f`
-    held constant: it need not learn the classes before it can look for a disparity. :math:`g` minimises
-    :math:`L` and, as in `DANN`, a penalty on the squared slope of the log odds; the features, through a reversed
-    gradient of strength :math:`\lambda(p)`, raise :math:`L`. On equal domains the best adversary says
-    :math:`\sigma_{\hat y} = \gamma / (1 + \gamma)` everywhere, where
-    :math:`L = (1 + \gamma) \log(1 + \gamma) - \gamma \log \gamma`.
+    :math:`\sigma` the softmax. All that enters of :math:`f'` is its probability of :math:`\hat y`, and any function
+    between 0 and 1 is that of some classifier; so the log odds of this probability are learnt themselves, by an
+    adversary :math:`g` with one output per class: :math:`\sigma_{\hat y}(f') = 1 / (1 + e^{-g_{\hat y}(z)})`. (An
+    :math:`f'` with a softmax of its own would have to learn the classes before it could look for a disparity.)
+    :math:`g` minimises :math:`L` and, as in `DANN`, a penalty on the squared slope of the log odds; the features,
+    through a reversed gradient of strength :math:`\lambda(p)`, raise :math:`L`. On equal domains the best adversary
+    says :math:`\gamma / (1 + \gamma)` everywhere, where
+    :math:`L = \log(1 + \gamma) - \gamma \log \gamma / (1 + \gamma)`.
 
-    Assumes that the model is right about most target rows, and classes of similar frequency. More delicate than
-    `MCC` or `DeepCORAL`.
+    Assumes that the model is right about most target rows, and classes of similar frequency.
 
     Parameters
     ----------
     margin : float
         :math:`\gamma`, at least 1.
     adversary : nn.Module, optional
-        The correction :math:`g`, from features (n, d) to (n, n_classes). None: one hidden layer of 128 rectified
-        units.
+        :math:`g`, from features (n, d) to (n, n_classes). None: one hidden layer of 64 rectified units.
     gradient_penalty : float
+        As in `DANN`.
 
     References
     ----------
@@ -52,13 +53,11 @@ class MDD(AlignmentLoss):
     --------
     >>> import math, torch
     >>> from da_toolkit.deep import MDD, DomainBatch
-    >>> z = torch.zeros(2, 2)  # everyone says 1/2: with margin 1 the best on equal domains, 2 log 2
+    >>> z = torch.zeros(2, 2)  # log odds of 0: the best on equal domains with margin 1, log 2
     >>> loss = MDD(1.0, torch.nn.Identity(), gradient_penalty=0)
     >>> round(loss(DomainBatch(z, z, z), DomainBatch(z, z, z), 1.0).item() / math.log(2), 4)
-    2.0
+    1.0
     """
-
-    default_weight: ClassVar[float] = 0.03
 
     def __init__(self, margin: float = 4.0, adversary: nn.Module | None = None, *, gradient_penalty: float = 5.0):
         super().__init__()
@@ -71,23 +70,15 @@ class MDD(AlignmentLoss):
         """Build the default adversary for the width of the features and the number of classes."""
         if self.adversary_ is None:
             z, k = source.features, class_logits(source, "MDD").shape[1]
-            self.adversary_ = nn.Sequential(nn.Linear(z.shape[1], 128), nn.ReLU(), nn.Linear(128, k)).to(z)
+            self.adversary_ = Critic(z.shape[1], (64,), k).to(z)
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         """Loss of the adversary, with the gradient of the features reversed."""
         self.initialize(source, target)
-        z = torch.cat(unit_features(source, target))
-        chosen = torch.cat([class_logits(batch, "MDD").argmax(dim=1, keepdim=True) for batch in (source, target)])
-
-        own = torch.cat([source.logits, target.logits]).detach()
-
-        def against(z: Tensor) -> Tensor:
-            """Log odds of the adversary against the class that the model predicts."""
-            logits = own + self.adversary_(z)
-            others = logits.scatter(1, chosen, -torch.inf)
-            return torch.logsumexp(others, dim=1) - logits.gather(1, chosen).squeeze(1)
-
-        odds, slope = value_and_slope(against, reverse_gradient(z, ramp(progress)))
+        z = reverse_gradient(torch.cat(unit_features(source, target)), ramp(progress))
+        predicted = torch.cat([class_logits(batch, "MDD").argmax(dim=1) for batch in (source, target)])
+        odds, slope = value_and_slope(self.adversary_, z, predicted)
         n = len(source.features)
-        loss = self.margin * (row_share(source) @ F.softplus(odds[:n])) + row_share(target) @ F.softplus(-odds[n:])
+        agrees, disagrees = row_share(source) @ F.softplus(-odds[:n]), row_share(target) @ F.softplus(odds[n:])
+        loss = (self.margin * agrees + disagrees) / (1 + self.margin)
         return loss + self.gradient_penalty * slope.square().sum(dim=1).mean()
