@@ -8,10 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from shift_detectors._domains import CSV, PARQUET
 from shift_detectors._errors import InputError, MissingDependencyError
-
-CSV = (".csv", ".csv.gz")
-PARQUET = (".parquet", ".pq")
 
 
 def read_table(path: str | Path, separator: str = ",") -> pd.DataFrame:

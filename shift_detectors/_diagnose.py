@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from scipy.special import logit
 
 from ._boundary import read_problem
@@ -134,24 +133,23 @@ def diagnose(
         effects.update(min_effect)
     seed = _seed(random_state)
     evidence, large_notes = None, ()
+    needs_rows = {
+        "sample_weight": sample_weight,
+        "sample_weight_target": sample_weight_target,
+        "source_domain": source_domain,
+        "representation": representation,
+    }
+    data = (X_source, y_source, X_target, y_target, groups, groups_target)
+    arrays = isinstance(X_source, np.ndarray)
     with _Progress(progress) as step:
         step("reading")
-        if not in_memory(X_source) or not in_memory(X_target):
+        large = _large(data, needs_rows, exclude)
+        if large is not None:
             from ._out_of_core import read_large
 
             X_source, y_source, X_target, y_target, groups, groups_target, exclude, evidence, large_notes = read_large(
-                X_source,
-                y_source,
-                X_target,
-                y_target,
-                groups,
-                groups_target,
-                unsupported={
-                    "sample_weight": sample_weight,
-                    "sample_weight_target": sample_weight_target,
-                    "source_domain": source_domain,
-                    "representation": representation,
-                },
+                *large,
+                unsupported=needs_rows,
                 task=task,
                 exclude=exclude,
                 n_permutations=n_permutations,
@@ -182,13 +180,15 @@ def diagnose(
             with_separators = _examine(problem, alpha, effects, n_permutations, seed, step, evidence)["verdict"]
         step("describing")
         extra = () if isinstance(detectors, str) else _run_extra(detectors, kept, n_jobs)
-        features = found["features"]
+        features, overlap = found["features"], found["overlap"]
+        if evidence is not None:  # measured on the sample; the weights would go to every row
+            overlap = replace(overlap, effective_sample_size=overlap.ess_fraction * evidence.n_source)
         report = ShiftReport(
             verdict=found["verdict"],
             shifts=found["shifts"],
             tests=found["tests"] + extra,
             features=features,
-            overlap=found["overlap"],
+            overlap=overlap,
             prior=None if found["prior"] is None else found["prior"].estimate(),
             impact=None,
             next_steps=(),
@@ -213,17 +213,18 @@ def diagnose(
         report = replace(report, next_steps=next_steps(report.verdict, budget, problem.task, report.n_target))
         if estimator is not None and problem.task is not None:
             step("measuring the impact on the model")
-            report = replace(report, impact=_impact(estimator, X_source, X_target, problem, found))
+            rows = (X.to_numpy() if arrays and large is not None else X for X in (X_source, X_target))
+            report = replace(report, impact=_impact(estimator, *rows, problem, found))
     return replace(report, seconds=time.perf_counter() - start)
 
 
-def in_memory(X) -> bool:
-    """Whether rows are held as they are: neither a path nor read in batches."""
-    if isinstance(X, (np.ndarray, pd.DataFrame)):
-        return True
-    from ._domains import is_large
+def _large(data: tuple, needs_rows: dict, exclude: Any) -> tuple | None:
+    """The data, if its rows are to be counted in batches: larger than memory, or large in it."""
+    from ._domains import is_large, many_rows
 
-    return not is_large(X)
+    if is_large(data[0]) or is_large(data[2]):
+        return data
+    return many_rows(*data, exclude) if all(given is None for given in needs_rows.values()) else None
 
 
 def _seed(random_state) -> int:

@@ -1,4 +1,4 @@
-"""Rows that do not fit into memory, read in batches: Parquet, Arrow datasets, iterators, Dask partitions.
+"""Rows that do not fit into memory, read in batches: Parquet, CSV, Arrow datasets, iterators, Dask partitions.
 
 A `Domain` knows how to pass over its rows twice: once to draw the row sample, from which the plan of the summaries is
 made, and once to count. Rows are numbered as they stand (files in natural order of their names), so that neither the
@@ -12,6 +12,7 @@ import glob
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from threading import Event, Lock
@@ -19,27 +20,30 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from threadpoolctl import threadpool_limits
 
-from ._columns import _from_polars
+from ._columns import _from_polars, from_polars_series
 from ._domain_summary import DomainSummary, SummaryPlan
 from ._errors import InputError, MissingDependencyError
 from ._row_sample import RowSample, frame_of
 
 BATCH = 2**16  # rows that are worked on at a time
+MANY = 100_000  # rows of both sides from which rows in memory are counted too: permutations take n x 500 numbers
 HEAD = 2_000  # leading rows that are looked at for serial dependence
+PARQUET, CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
 ACCEPTED = (
-    "rows in memory, a Parquet file, folder or glob, a pyarrow dataset, a Dask DataFrame, or an iterator or list of "
-    "DataFrames"
+    "rows in memory, a Parquet or CSV file, folder or glob, a pyarrow dataset, a Dask DataFrame, or an iterator or "
+    "list of DataFrames"
 )
 
 
 def is_large(X: Any) -> bool:
     """Whether `X` is read in batches instead of being held."""
-    if isinstance(X, (str, Path, DomainSummary)):
+    if isinstance(X, (str, Path, CsvFiles, DomainSummary)):
         return True
     if isinstance(X, (list, tuple)):
-        return bool(X) and all(isinstance(x, (pd.DataFrame, Path)) or str(x).endswith((".parquet", ".pq")) for x in X)
+        return bool(X) and all(isinstance(x, (pd.DataFrame, Path)) or str(x).lower().endswith(PARQUET + CSV) for x in X)
     package = type(X).__module__.split(".")[0]
     if package in ("dask", "dask_expr"):
         return hasattr(X, "to_delayed")
@@ -203,7 +207,7 @@ class Parquet(Domain):
             import pyarrow  # noqa: F401
         except ImportError:
             raise MissingDependencyError("pyarrow", "parquet") from None
-        files = [Path(x) for x in X] if isinstance(X, (list, tuple)) else _files(X, argument)
+        files = files_of(X, argument)
         self.parts = [(path, _keys_of(path, files)) for path in files]
         self.n_rows, expected = 0, None
         for path, keys in self.parts:
@@ -230,6 +234,54 @@ class Parquet(Domain):
                         yield _with_keys(batch, keys, columns)
                 except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
                     raise _unreadable(path, error) from error
+
+
+@dataclass(frozen=True)
+class CsvFiles:
+    """CSV files whose columns are separated by something else than a comma.
+
+    Attributes
+    ----------
+    path : str or Path
+        A file, a folder, or a pattern; gzipped or not.
+    separator : str
+    """
+
+    path: Any
+    separator: str = ","
+
+
+class Csv(Domain):
+    """CSV files, parsed anew in each pass; a column that holds text anywhere is text everywhere, as in memory."""
+
+    def __init__(self, X: CsvFiles, argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()):
+        super().__init__(argument, names, dropped)
+        self.separator, self.files = X.separator, files_of(X.path, argument)
+        self._columns = _csv_header(self.files[0], X.separator)
+        for path in self.files[1:]:
+            _same_columns(_csv_header(path, X.separator), str(path), self._columns, str(self.files[0]))
+        self._kinds: dict[str, set[bool]] = {}  # of every column: was it numeric, batch by batch?
+        self._text: dict[str, type] = {}  # columns that are read as text, though some batch looks like numbers
+
+    def draw(self, size: int, seed: int, label: str | None, n_jobs: int, step: Callable[[str], None]) -> RowSample:
+        """The row sample; drawn again if a column of numbers turned out to hold text further down."""
+        sample = super().draw(size, seed, label, n_jobs, step)
+        self._text = {name: str for name, kinds in self._kinds.items() if len(kinds) > 1}
+        return super().draw(size, seed, label, n_jobs, step) if self._text else sample
+
+    def raw(self, columns: list[str] | None) -> Iterator[Any]:
+        for path in self.files:
+            try:
+                with pd.read_csv(
+                    path, sep=self.separator, usecols=columns, dtype=self._text, chunksize=BATCH, low_memory=False
+                ) as batches:
+                    for batch in batches:
+                        for name, values in batch.items():
+                            if not values.isna().all():
+                                self._kinds.setdefault(name, set()).add(is_numeric_dtype(values))
+                        yield batch
+            except (OSError, EOFError, ValueError) as error:  # ParserError is a ValueError, EOFError a cut-off gzip
+                raise _broken_csv(path, error) from error
 
 
 class Dataset(Domain):
@@ -268,11 +320,15 @@ def open_domain(X: Any, argument: str, names: dict[str, str], dropped: tuple[str
     """The domain of what the caller passed."""
     if isinstance(X, pd.DataFrame):
         return Frames([X], argument, names, dropped)
-    if isinstance(X, (str, Path)):
-        return Parquet(X, argument, names, dropped)
-    if isinstance(X, (list, tuple)):
-        kind = Frames if isinstance(X[0], pd.DataFrame) else Parquet
-        return kind(X, argument, names, dropped)
+    if isinstance(X, CsvFiles):
+        return Csv(X, argument, names, dropped)
+    if isinstance(X, (list, tuple)) and isinstance(X[0], pd.DataFrame):
+        return Frames(X, argument, names, dropped)
+    if isinstance(X, (str, Path, list, tuple)):
+        files = files_of(X, argument)
+        if _is_csv(files[0]):
+            return Csv(CsvFiles(files), argument, names, dropped)
+        return Parquet(files, argument, names, dropped)
     package = type(X).__module__.split(".")[0]
     if package in ("dask", "dask_expr"):
         from ._dask import Partitions
@@ -291,6 +347,51 @@ def open_domain(X: Any, argument: str, names: dict[str, str], dropped: tuple[str
     )
 
 
+def many_rows(
+    X_source: Any, y_source: Any, X_target: Any, y_target: Any, groups: Any, groups_target: Any, exclude: Any
+) -> tuple | None:
+    """The arguments as frames and columns, if they are plain tables with so many rows that counting them pays.
+
+    None for the rest, and for what `read_problem` must refuse.
+    """
+    if not all(isinstance(X, (pd.DataFrame, np.ndarray)) or hasattr(X, "get_columns") for X in (X_source, X_target)):
+        return None
+    if len(X_source) + len(X_target) <= MANY:
+        return None
+    if any(isinstance(name, (int, np.integer)) for name in ([exclude] if np.isscalar(exclude) else exclude or ())):
+        return None  # a position
+    arrays = [X for X in (X_source, X_target) if isinstance(X, np.ndarray)]
+    if len(arrays) == 1 or any(X.ndim != 2 or X.dtype.kind not in "iuf" for X in arrays):
+        return None
+    if len({X.shape[1:] for X in arrays}) > 1:
+        return None
+    found = []
+    for X, y, group, argument in (
+        (X_source, y_source, groups, "X_source"),
+        (X_target, y_target, groups_target, "X_target"),
+    ):
+        columns = [_column(values) for values in (y, group)]
+        if any(column is not None and len(column) != len(X) for column in columns):
+            return None
+        if isinstance(X, np.ndarray):
+            X = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])], copy=False)
+        found.append((X if isinstance(X, pd.DataFrame) else _from_polars(X, argument), *columns))
+    (X_source, y_source, groups), (X_target, y_target, groups_target) = found
+    return X_source, y_source, X_target, y_target, groups, groups_target
+
+
+def _column(values: Any) -> Any:
+    """One-dimensional values without an index, by which a frame would rearrange them; () if they are no column."""
+    if values is None:
+        return None
+    if type(values).__module__.split(".")[0] == "polars":
+        values = from_polars_series(values)
+    if isinstance(values, (pd.Series, pd.Index)):
+        return values.array
+    values = np.asarray(values, dtype=object) if isinstance(values, (list, tuple)) else values
+    return values if isinstance(values, (np.ndarray, pd.api.extensions.ExtensionArray)) and values.ndim == 1 else ()
+
+
 def columns_of(X: Any) -> list[str] | None:
     """Names of the columns of a frame in memory, None for anything else."""
     return [str(name) for name in X.columns] if isinstance(X, pd.DataFrame) else None
@@ -299,31 +400,53 @@ def columns_of(X: Any) -> list[str] | None:
 # ------------------------------------------------------------------ files
 
 
-def _files(path: str | Path, argument: str) -> list[Path]:
-    """Parquet files of a path, a folder or a pattern, in natural order."""
-    text = str(path)
-    if Path(text).is_dir():
-        found = [p for kind in ("*.parquet", "*.pq") for p in Path(text).rglob(kind)]
+def files_of(X: Any, argument: str) -> list[Path]:
+    """Parquet or CSV files of a path, a list of paths, a folder or a pattern, in natural order."""
+    if isinstance(X, (list, tuple)):
+        found, what = [Path(x) for x in X], ""
+    elif Path(text := str(X)).is_dir():
+        found = [p for p in Path(text).rglob("*") if str(p).lower().endswith(PARQUET + CSV)]
         found = [p for p in found if not any(part.startswith(("_", ".")) for part in p.relative_to(text).parts)]
-        what = f"the folder {text} holds no Parquet file"
+        found, what = _in_order(found), f"the folder {text} holds no Parquet or CSV file"
     elif glob.has_magic(text):
-        found = [Path(name) for name in glob.glob(text, recursive=True)]
-        what = f"no file matches {text}"
+        found, what = _in_order(glob.glob(text, recursive=True)), f"no file matches {text}"
     else:
-        found = [Path(text)] if Path(text).exists() else []
-        what = f"{text} does not exist"
+        found, what = [Path(text)] if Path(text).exists() else [], f"{text} does not exist"
     if not found:
         raise InputError(
-            f"{argument}: {what}", "a Parquet file, a folder of them, or a pattern such as 'part-*.parquet'"
+            f"{argument}: {what}", "a Parquet or CSV file, a folder of them, or a pattern such as 'part-*.parquet'"
         )
-    other = [p for p in found if p.suffix.lower() not in (".parquet", ".pq")]
-    if other:
-        raise InputError(
-            f"{argument}: {other[0]} is no Parquet file",
-            "names that end in .parquet or .pq",
-            "CSV can be read in pieces: pass pandas.read_csv(path, chunksize=100_000).",
-        )
-    return sorted(found, key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", str(p))])
+    for path in found:
+        if not str(path).lower().endswith(PARQUET + CSV):
+            raise InputError(
+                f"{argument}: {path} is of an unknown type", f"names that end in {', '.join(PARQUET + CSV)}"
+            )
+        if _is_csv(path) != _is_csv(found[0]):
+            raise InputError(f"{argument}: {found[0]} and {path} are of two kinds", "files of one kind")
+    return found
+
+
+def _in_order(paths: Any) -> list[Path]:
+    """part-2 before part-10"""
+    return sorted(map(Path, paths), key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", str(p))])
+
+
+def _is_csv(path: Path) -> bool:
+    return str(path).lower().endswith(CSV)
+
+
+def _csv_header(path: Path, separator: str) -> list[str]:
+    try:
+        return [str(name) for name in pd.read_csv(path, sep=separator, nrows=0).columns]
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist", "a CSV file") from None
+    except (OSError, EOFError, ValueError) as error:
+        raise _broken_csv(path, error) from error
+
+
+def _broken_csv(path: Path, error: Exception) -> InputError:
+    accepted = "whole files: a header, and rows of its length"
+    return InputError(f"{path} cannot be read as CSV ({_first_line(error)})", accepted)
 
 
 def _keys_of(path: Path, files: list[Path]) -> dict[str, str]:

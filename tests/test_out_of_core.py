@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from shift_detectors import InputError, ShiftWarning, _out_of_core, diagnose
+from shift_detectors import InputError, ShiftWarning, _domains, _out_of_core, diagnose
 from shift_detectors._domain_summary import DomainSummary, SummaryPlan
+from shift_detectors._domains import CsvFiles, files_of
 
 pytest.importorskip("pyarrow")
 FAST = {"random_state": 0, "n_permutations": 99}
@@ -242,11 +243,130 @@ def test_folders_named_by_keys_and_natural_order(tmp_path):
     report = diagnose(tmp_path, "y", tmp_path, **FAST)
     assert "year" in {f.feature for f in report.features} and report.n_source == 600
 
-    from shift_detectors._domains import _files
-
     for k in (2, 10, 1):
         table(20).to_parquet(tmp_path / f"part.{k}.parquet")
-    assert [path.name for path in _files(tmp_path / "part.*.parquet", "X")] == [f"part.{k}.parquet" for k in (1, 2, 10)]
+    assert [path.name for path in files_of(tmp_path / "part.*.parquet", "X")] == [
+        f"part.{k}.parquet" for k in (1, 2, 10)
+    ]
+
+
+# ------------------------------------------------------------------ many rows in memory
+
+
+@pytest.mark.usefixtures("small_sample")
+def test_many_rows_in_memory_are_counted_like_files(tmp_path, monkeypatch):
+    source, target = table(3000), table(2500, seed=1, shift=0.4)
+    source.to_parquet(tmp_path / "source.parquet")
+    target.to_parquet(tmp_path / "target.parquet")
+    expected = facts(diagnose(tmp_path / "source.parquet", "y", tmp_path / "target.parquet", "y", **FAST))
+    monkeypatch.setattr(_domains, "MANY", 5000)
+    X, y, X_target = source.drop(columns="y"), source["y"], target.drop(columns="y")
+    y_target = target["y"].set_axis(range(100, 2600))  # an index of its own must not rearrange it
+    report = diagnose(X, y, X_target, y_target, **FAST)
+    assert facts(report) == expected and any("were counted" in note for note in report.notes)
+    assert "y" in source and list(X_target.columns) == ["a", "b", "c", "ward"]
+    polars = pytest.importorskip("polars")
+    frames = [polars.DataFrame({name: list(part[name]) for name in part.columns}) for part in (X, X_target)]
+    assert facts(diagnose(frames[0], polars.Series(list(y)), frames[1], **FAST)) == facts(
+        diagnose(X, list(y), X_target, **FAST)
+    )
+    monkeypatch.setattr(_domains, "MANY", 5500)
+    assert not any("were counted" in note for note in diagnose(X, None, X_target, **FAST).notes)
+
+
+@pytest.mark.usefixtures("small_sample")
+def test_many_rows_of_an_array_and_the_model_fitted_on_it(monkeypatch):
+    monkeypatch.setattr(_domains, "MANY", 1000)
+    source, target = table(3000), table(2500, seed=1, concept=2.0)
+    X, X_target = source[["a", "b"]].to_numpy(), target[["a", "b"]].to_numpy()
+    model = LogisticRegression().fit(X, source["y"])
+    report = diagnose(X, source["y"].to_numpy(), X_target, target["y"].to_numpy(), estimator=model, **FAST)
+    assert report.verdict.kind == "concept" and report.n_source == 3000
+    truth = model.score(X, source["y"]) - model.score(X_target, target["y"])
+    assert truth > 0.05 and "p(y|x)" in str(report)
+    assert report.overlap.effective_sample_size == pytest.approx(3000 * report.overlap.ess_fraction)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"sample_weight": np.ones(3000)},
+        {"exclude": 0},
+        {"representation": LogisticRegression},
+    ],
+)
+def test_options_that_need_rows_keep_many_rows_in_memory(given, monkeypatch):
+    monkeypatch.setattr(_domains, "MANY", 1000)
+    rows = np.random.default_rng(0).normal(size=(3000, 2))
+    if "representation" in given:
+        from sklearn.preprocessing import StandardScaler
+
+        given = {"representation": StandardScaler().fit(rows)}
+    report = diagnose(rows, None, rows[:500] + 0.5, **given, **FAST)
+    assert "p(x)" in report.shifts and not any("counted" in note or "drawn" in note for note in report.notes)
+
+
+def test_many_rows_that_cannot_be_used_are_refused_as_few_are(monkeypatch):
+    rows, y = np.random.default_rng(0).normal(size=(3000, 2)), np.arange(3000) % 2
+    said = []
+    for many in (10**6, 1000):
+        monkeypatch.setattr(_domains, "MANY", many)
+        for arguments in (
+            (rows, y[:-1], rows),
+            (rows, y, rows[:, :1]),
+            (rows, np.c_[y, y], rows),
+            (rows, y, rows * np.inf),
+        ):
+            with pytest.raises(InputError) as error:
+                diagnose(*arguments, **FAST)
+            said.append(str(error.value))
+    assert said[:4] == said[4:]
+
+
+# ------------------------------------------------------------------ CSV
+
+
+@pytest.mark.usefixtures("small_sample")
+def test_csv_files_are_read_in_pieces_like_parquet(tmp_path, monkeypatch):
+    monkeypatch.setattr(_domains, "BATCH", 700)
+    source, target = table(3000), table(2500, seed=1, shift=0.4)
+    code = source["ward"].map({"north": "1", "south": "2", "west": "3"})
+    source["code"], target["code"] = code.where(source.index < 2000, "w" + code), "w1"  # text only further down
+    for k in range(2):
+        (tmp_path / "source").mkdir(exist_ok=True)
+        part = slice(1500 * k, 1500 * (k + 1))
+        source[part].to_csv(tmp_path / "source" / f"part-{k}.csv.gz", index=False, sep=";", float_format="%.17g")
+    target.to_csv(tmp_path / "target.csv", index=False, sep=";", float_format="%.17g")
+    read = [
+        diagnose(CsvFiles(tmp_path / "source", ";"), "y", CsvFiles(tmp_path / "target.csv", ";"), "y", **FAST),
+        diagnose([source], "y", [target], "y", **FAST),
+    ]
+    assert facts(read[0]) == facts(read[1])
+    target.to_csv(tmp_path / "comma.csv", index=False)
+    assert "p(x)" in diagnose([source], "y", tmp_path / "comma.csv", **FAST).shifts
+
+
+def test_broken_csv_names_the_file(tmp_path):
+    table(300).to_csv(tmp_path / "whole.csv", index=False)
+    lines = (tmp_path / "whole.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "long.csv").write_text("".join([*lines[:200], "1,2,3,4,5,6,7\n", *lines[200:]]))
+    table(300).to_csv(tmp_path / "cut.csv.gz", index=False)
+    (tmp_path / "cut.csv.gz").write_bytes((tmp_path / "cut.csv.gz").read_bytes()[:-200])
+    (tmp_path / "empty.csv").write_text("")
+    table(300).drop(columns="b").to_csv(tmp_path / "narrow.csv", index=False)
+    table(300).to_parquet(tmp_path / "rows.parquet")
+    for name in ("long.csv", "cut.csv.gz", "empty.csv"):
+        with pytest.raises(InputError, match=f"{name} cannot be read as CSV"):
+            diagnose(tmp_path / "whole.csv", "y", tmp_path / name, **FAST)
+    with pytest.raises(InputError, match=r"narrow.csv lacks 'b'"):
+        diagnose([tmp_path / "whole.csv", tmp_path / "narrow.csv"], "y", tmp_path / "whole.csv", **FAST)
+    with pytest.raises(InputError, match="are of two kinds"):
+        diagnose([tmp_path / "whole.csv", tmp_path / "rows.parquet"], "y", tmp_path / "whole.csv", **FAST)
+    with pytest.raises(InputError, match=r"none.csv does not exist"):
+        diagnose([str(tmp_path / "none.csv")], "y", tmp_path / "whole.csv", **FAST)
+
+
+# ------------------------------------------------------------------ what cannot be read
 
 
 @pytest.mark.parametrize(
@@ -254,7 +374,7 @@ def test_folders_named_by_keys_and_natural_order(tmp_path):
     [
         ("nowhere.parquet", "y", "nowhere.parquet does not exist"),
         ("*.nothing", "y", "no file matches"),
-        ("setup.cfg", "y", "no Parquet file.*chunksize"),
+        ("setup.cfg", "y", "setup.cfg is of an unknown type; accepted: .*parquet.*csv"),
         (iter([1, 2]), "y", "batch 0 of X_source is a int"),
         (iter([table(30)]), np.zeros(30), "y_source is a ndarray while X_source is larger"),
     ],
