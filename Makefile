@@ -99,7 +99,7 @@ distclean: clean ## the environment, too
 # --- environment: one stamp file per set of extras, so that set-up happens once ---------------------------
 
 $(VENV)/ready-core: EXTRAS =
-$(VENV)/ready-test: EXTRAS = [deep,parquet,dask,test]
+$(VENV)/ready-test: EXTRAS = [deep,parquet,dask,skops,test]
 $(VENV)/ready-lint: EXTRAS = [lint]
 $(VENV)/ready-types: EXTRAS = [types]
 $(VENV)/ready-docs: EXTRAS = [deep,docs]

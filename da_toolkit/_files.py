@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from shift_detectors._domains import CSV, PARQUET
 from shift_detectors._errors import InputError, MissingDependencyError
+from shift_detectors._file_names import CSV, PARQUET
 
 
 def read_table(path: str | Path, separator: str = ",") -> pd.DataFrame:
@@ -62,21 +62,46 @@ def check_format(path: str | Path) -> None:
 
 
 def read_model(path: str | Path) -> Any:
-    """Load a model saved with joblib. This runs code from the file: only for files one trusts."""
-    import joblib
+    """Load a model saved with joblib, or with skops (a name that ends in .skops).
 
+    A joblib file runs code when it is loaded: only for files one trusts. A skops file runs none; types that skops
+    does not know to be harmless are refused.
+    """
     path = _existing(path)
     try:
-        model = joblib.load(path)
+        model = _read_skops(path) if path.suffix == ".skops" else _read_joblib(path)
+    except (InputError, MissingDependencyError):
+        raise
     except Exception as error:  # unpickling runs arbitrary code and fails in arbitrary ways
         raise InputError(
             f"{path} cannot be loaded as a model ({type(error).__name__}: {error})",
-            "a file written by joblib.dump",
+            "a file written by joblib.dump, or by skops.io.dump with a name in .skops",
             "Load it with the packages and versions it was saved with.",
         ) from error
     if not hasattr(model, "predict"):
         raise InputError(f"{path} holds a {type(model).__name__} without predict", "a scikit-learn estimator")
     return model
+
+
+def _read_joblib(path: Path) -> Any:
+    import joblib
+
+    return joblib.load(path)
+
+
+def _read_skops(path: Path) -> Any:
+    if importlib.util.find_spec("skops") is None:
+        raise MissingDependencyError("skops", "skops")
+    from skops import io
+
+    unknown = io.get_untrusted_types(file=path)
+    if unknown:
+        raise InputError(
+            f"{path} holds types that may run code: {', '.join(unknown)}",
+            "a model of types that skops trusts",
+            "If you trust the file, save the model with joblib.",
+        )
+    return io.load(path)
 
 
 def write_model(model: Any, path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``da-toolkit diagnose | adapt | monitor | predict | list | demo``.
+"""The command line: ``da-toolkit diagnose | adapt | monitor | predict | list | datasets | demo``.
 
 Exit codes, for pipelines that are gated by it:
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import glob
 import hashlib
 import os
 import sys
@@ -34,11 +35,13 @@ import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from scipy import sparse
 
 from shift_detectors._errors import InputError, MissingDependencyError
+from shift_detectors._file_names import CSV, PARQUET
 from shift_detectors._version import __version__
 
-from ._files import CSV, PARQUET, check_format, read_model, read_table, writable, write_model, write_table
+from ._files import check_format, read_model, read_table, writable, write_model, write_table
 
 OK, FOUND, USAGE, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -60,7 +63,11 @@ EXIT_CODES = """exit codes:
   3    unexpected error
   130  interrupted"""
 
-TRUST = "Loading a model runs code from its file: only use files that you trust."
+LARGE = 500 * 2**20  # bytes of both files
+PIECES = """Folders, patterns such as 'part-*.csv', and files of more than 500 MB together are read in pieces;
+what fits into memory does not matter then."""
+
+TRUST = "Loading a joblib file runs code from it: only use files that you trust; a .skops file runs none."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def diagnose(options: argparse.Namespace) -> int:
     """Which distributions differ between two tables."""
     _check_outputs(options.report, options.json)
-    data, keywords = _read_pair(options)
+    data, keywords = _name_pair(options) if _in_pieces(options.source, options.target) else _read_pair(options)
     estimator = None if options.estimator is None else _trusted_model(options.estimator, options.quiet)
 
     from shift_detectors import diagnose as diagnose_tables
@@ -178,7 +185,7 @@ def predict(options: argparse.Namespace) -> int:
     table = read_table(options.table, options.separator)
     model = _trusted_model(options.model, options.quiet)
     for name in options.drop:
-        _require(name, table, options.table)
+        _require(name, table.columns, options.table)
     X = table.drop(columns=options.drop)
     wanted = getattr(model, "feature_names_in_", None)
     if wanted is not None:
@@ -239,6 +246,48 @@ def list_methods(options: argparse.Namespace) -> int:
     return OK
 
 
+def datasets(options: argparse.Namespace) -> int:
+    """Data sets to try things on: list them, or write one as source.csv and target.csv."""
+    from da_toolkit import datasets as known
+
+    scenes = {scene.name: scene for scene in known.list_scenes()}
+    entries = {entry.name: entry for entry in known.list_datasets()}
+    if options.name is None:
+        home = known.get_data_home()
+        here = {name: "here" if (home / entry.file).is_file() else "not here" for name, entry in entries.items()}
+        _rows(
+            f"Data sets (files are looked for in {home})",
+            ("name", "shift", "file", "what"),
+            [(name, scene.kind, "shipped", scene.story) for name, scene in scenes.items()]
+            + [(name, entry.kind, here[name], entry.title) for name, entry in entries.items()],
+        )
+        return OK
+    folder = Path(options.out or options.name)
+    for path in (folder / "source.csv", folder / "target.csv"):
+        if path.exists():
+            raise InputError(f"{path} exists already", "a folder without it", "Name another one with --out.")
+    chosen = (options.source, options.target)
+    if options.name in entries:
+        pair = known.fetch(options.name).pair(*(chosen if any(chosen) else entries[options.name].example_pair))
+    elif options.name not in scenes:
+        names = [*scenes, *entries]
+        raise InputError(f"no data set {options.name!r}", f"one of {', '.join(names)}", _nearest(options.name, names))
+    elif any(chosen):
+        raise InputError(f"{options.name} has no domains to choose from", "no --source and no --target")
+    else:
+        pair = known.load_scene(options.name, random_state=0)
+    if sparse.issparse(pair.X_source):
+        raise InputError(
+            f"{options.name} is sparse: {pair.X_source.shape[1]:,} columns", "a table", "Use fetch() in Python."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for side, X, y in (("source", pair.X_source, pair.y_source), ("target", pair.X_target, pair.y_target)):
+        names = pair.feature_names or [f"x{j}" for j in range(X.shape[1])]
+        write_table(pd.DataFrame(X, columns=list(names)).assign(label=y), folder / f"{side}.csv")
+    _say(f"{pair.name}: {pair.n_source} source and {pair.n_target} target rows in {folder}", options.quiet)
+    return OK
+
+
 def demo(options: argparse.Namespace) -> int:
     """Diagnose and adapt three real-data problems."""
     from da_toolkit import demo as scenes
@@ -272,7 +321,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=run)
         return sub
 
-    sub = command("diagnose", diagnose)
+    sub = command("diagnose", diagnose, f"{PIECES}\n\n{EXIT_CODES}")
     _pair_arguments(sub)
     sub.add_argument("--estimator", metavar="MODEL", help=f"fitted model, to estimate what the shift costs it. {TRUST}")
     sub.add_argument("--task", choices=("auto", "classification", "regression"), default="auto")
@@ -288,7 +337,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("adapt", adapt)
     _pair_arguments(sub, label_required=True)
-    sub.add_argument("--model", required=True, help=f"scikit-learn estimator saved with joblib. {TRUST}")
+    sub.add_argument("--model", required=True, help=f"scikit-learn estimator saved with joblib or skops. {TRUST}")
     sub.add_argument("--out", required=True, metavar="FILE", help="where the model to use is written (joblib)")
     sub.add_argument("--candidates", type=_words_of, metavar="NAME,...", help="adapters to try (see: da-toolkit list)")
     sub.add_argument("--no-guard", action="store_true", help="adapt even where no gain can be shown")
@@ -333,7 +382,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--random-state", type=int, default=0, metavar="SEED", help="seed (default 0)")
 
     sub = command("predict", predict)
-    sub.add_argument("model", metavar="MODEL", help=f"model saved with joblib. {TRUST}")
+    sub.add_argument("model", metavar="MODEL", help=f"model saved with joblib or skops. {TRUST}")
     sub.add_argument("table", metavar="TABLE", help=".csv, .csv.gz or .parquet file")
     sub.add_argument("--out", metavar="FILE", help=".csv, .csv.gz or .parquet file (default: CSV to standard output)")
     sub.add_argument("--proba", action="store_true", help="class probabilities as well")
@@ -342,6 +391,12 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("list", list_methods)
     sub.add_argument("what", nargs="?", choices=("adapters", "tests"), help="one of the two lists (default: both)")
+
+    sub = command("datasets", datasets)
+    sub.add_argument("name", nargs="?", metavar="NAME", help="the data set to write (default: list all)")
+    sub.add_argument("--out", metavar="DIR", help="folder of source.csv and target.csv (default: NAME)")
+    for side in ("source", "target"):
+        sub.add_argument(f"--{side}", metavar="DOMAIN", help=f"name or pattern of the domains that are the {side}")
 
     sub = command("demo", demo)
     sub.add_argument("--out", default="da-toolkit-demo", metavar="DIR", help="folder of the HTML reports")
@@ -406,9 +461,9 @@ def _read_pair(options: argparse.Namespace) -> tuple[tuple, dict[str, Any]]:
     source, target = (read_table(path, options.separator) for path in (options.source, options.target))
     special = [name for name in (options.label, options.groups, options.weight) if name is not None]
     for name in special:
-        _require(name, source, options.source)
+        _require(name, source.columns, options.source)
     if options.groups is not None:
-        _require(options.groups, target, options.target)
+        _require(options.groups, target.columns, options.target)
 
     def column(table: pd.DataFrame, name: str | None) -> pd.Series | None:
         return None if name is None else table.get(name)
@@ -423,6 +478,32 @@ def _read_pair(options: argparse.Namespace) -> tuple[tuple, dict[str, Any]]:
     for table in (source, target):
         data += [table.drop(columns=special, errors="ignore"), column(table, options.label)]
     return tuple(data), {name: value for name, value in keywords.items() if value is not None}
+
+
+def _in_pieces(*paths: str) -> bool:
+    """Whether the rows are too many, or in too many files, to be read at once."""
+    files = [Path(path) for path in paths]
+    if all(path.is_file() for path in files):
+        return sum(path.stat().st_size for path in files) > LARGE
+    return any(path.is_dir() or glob.has_magic(str(path)) for path in files)
+
+
+def _name_pair(options: argparse.Namespace) -> tuple[tuple, dict[str, Any]]:
+    """The same as `_read_pair` with names of columns, for `diagnose` to read in pieces."""
+    from shift_detectors._domains import Files, open_domain
+
+    if options.weight is not None:
+        raise InputError("--weight with rows that are read in pieces", "whole tables for weights", "Leave it out.")
+    sides = [Files(path, options.separator) for path in (options.source, options.target)]
+    has = [open_domain(side, name, {}).columns for side, name in zip(sides, ("SOURCE", "TARGET"), strict=True)]
+    for name in (options.label, options.groups):
+        if name is not None:
+            _require(name, has[0], options.source)
+    if options.groups is not None:
+        _require(options.groups, has[1], options.target)
+    labels = [options.label if options.label in columns else None for columns in has]
+    data = (sides[0], labels[0], sides[1], labels[1])
+    return data, {} if options.groups is None else {"groups": options.groups, "groups_target": options.groups}
 
 
 def _monitor(options: argparse.Namespace) -> Any:
@@ -449,7 +530,7 @@ def _monitor(options: argparse.Namespace) -> Any:
         return watched
     reference = read_table(options.reference, options.separator)
     if options.label is not None:
-        _require(options.label, reference, options.reference)
+        _require(options.label, reference.columns, options.reference)
     watched = ShiftMonitor(
         reference.drop(columns=[] if options.label is None else options.label),
         None if options.label is None else reference[options.label],
@@ -487,20 +568,21 @@ def _read_batches(watched: Any, folder: Path, options: argparse.Namespace) -> No
             _say(f"da-toolkit: alarm raised by {path.name}", options.quiet)
 
 
-def _require(name: str, table: pd.DataFrame, path: str) -> None:
-    if name not in table.columns:
-        columns = [str(column) for column in table.columns]
-        near = difflib.get_close_matches(name, columns, n=3)
+def _require(name: str, columns: Any, path: str) -> None:
+    columns = [str(column) for column in columns]
+    if name not in columns:
         more = f" and {len(columns) - 12} more" if len(columns) > 12 else ""
-        raise InputError(
-            f"{path} has no column {name!r}",
-            ", ".join(columns[:12]) + more,
-            f"Did you mean {' or '.join(map(repr, near))}?" if near else "",
-        )
+        raise InputError(f"{path} has no column {name!r}", ", ".join(columns[:12]) + more, _nearest(name, columns))
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=3)
+    return f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def _trusted_model(path: str, quiet: bool) -> Any:
-    _say(f"loading {path}: this runs code from the file, so only use files that you trust", quiet)
+    if not path.endswith(".skops"):
+        _say(f"loading {path}: this runs code from the file, so only use files that you trust", quiet)
     return read_model(path)
 
 

@@ -35,6 +35,7 @@ from ._fetch import (
     fetch_sms_mail_spam,
     fetch_student_performance,
     fetch_wine_quality,
+    get_data_home,
     list_datasets,
 )
 from ._generators import (
@@ -88,6 +89,7 @@ __all__ = [
     "fetch_sms_mail_spam",
     "fetch_student_performance",
     "fetch_wine_quality",
+    "get_data_home",
     "induce_concept_shift",
     "induce_conditional_shift",
     "induce_covariate_shift",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 
 
@@ -55,6 +56,11 @@ class Entry:
     kind: str = "mixed"
     label: str = "label"
     extra: tuple[str, ...] = ()
+
+    @property
+    def example_pair(self) -> tuple:
+        """Source and target domains of `example`."""
+        return ast.literal_eval(self.example)
 
 
 CATALOGUE: dict[str, Entry] = {

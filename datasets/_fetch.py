@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from ._pair import DomainPair
 
 CACHE = Path("~/.cache/da_toolkit")
 TIMEOUT = 60  # seconds without an answer
+ATTEMPTS = 3  # to finish a transfer that broke off
 # the columns by which the authors of the student data match the students of the two subjects
 STUDENT = "school sex age address famsize Pstatus Medu Fedu Mjob Fjob reason nursery internet".split()
 INCOMES = ("wagp", "intp", "pap", "retp", "ssip", "ssp", "otherincp")
@@ -174,6 +176,26 @@ def list_datasets() -> tuple[Entry, ...]:
     return tuple(CATALOGUE.values())
 
 
+def get_data_home(data_home: str | os.PathLike | None = None) -> Path:
+    """The folder in which `fetch` looks for files.
+
+    Parameters
+    ----------
+    data_home : path, optional
+        By default the environment variable DA_TOOLKIT_DATA, else ~/.cache/da_toolkit.
+
+    Returns
+    -------
+    Path
+
+    Examples
+    --------
+    >>> get_data_home("data")
+    PosixPath('data')
+    """
+    return Path(data_home or os.environ.get("DA_TOOLKIT_DATA") or CACHE).expanduser()
+
+
 def fetch(name: str, *, data_home: str | os.PathLike | None = None, mirror: str | None = None) -> Domains:
     """Load a public data set.
 
@@ -182,7 +204,7 @@ def fetch(name: str, *, data_home: str | os.PathLike | None = None, mirror: str 
     name : str
         One of `list_datasets`.
     data_home : path, optional
-        Folder of the files; by default the environment variable DA_TOOLKIT_DATA, else ~/.cache/da_toolkit.
+        Folder of the files, see `get_data_home`.
     mirror : str, optional
         Base URL from which a missing file is downloaded into the data home; by default the environment variable
         DA_TOOLKIT_DATA_URL. There is no public mirror.
@@ -204,7 +226,7 @@ def fetch(name: str, *, data_home: str | os.PathLike | None = None, mirror: str 
     if name not in CATALOGUE:
         raise InputError(f"data set {name!r}", f"one of {', '.join(CATALOGUE)}", "See list_datasets().")
     entry = CATALOGUE[name]
-    home = Path(data_home or os.environ.get("DA_TOOLKIT_DATA") or CACHE).expanduser()
+    home = get_data_home(data_home)
     mirror = mirror or os.environ.get("DA_TOOLKIT_DATA_URL")
     return _READERS[entry.layout](entry, _find(entry, home, mirror))
 
@@ -302,9 +324,7 @@ def _find(entry: Entry, home: Path, mirror: str | None) -> Path:
         # beside its place, so that the last step is one rename: nobody ever sees half a file
         with tempfile.NamedTemporaryFile(dir=home, prefix=entry.file, suffix=".part", delete=False) as file:
             scratch = Path(file.name)
-            with urlopen(url, timeout=TIMEOUT) as answer:
-                while block := answer.read(1 << 20):
-                    file.write(block)
+            _download(url, file)
         _checked(scratch, entry, url).replace(path)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
@@ -314,6 +334,30 @@ def _find(entry: Entry, home: Path, mirror: str | None) -> Path:
         if scratch is not None:
             scratch.unlink(missing_ok=True)  # gone already when all went well
     return path
+
+
+def _download(url: str, file: Any) -> None:
+    """Write what is at `url` into an empty file; a transfer that breaks off goes on where it was."""
+    for attempt in range(ATTEMPTS):
+        start = file.tell()
+        request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+        try:
+            with urlopen(request, timeout=TIMEOUT) as answer:
+                if start and answer.status != 206:  # a mirror that cannot go on starts anew
+                    start = file.seek(0)
+                    file.truncate()
+                length = answer.headers.get("Content-Length")
+                while block := answer.read(1 << 16):
+                    file.write(block)
+            if length is None or file.tell() == start + int(length):
+                return
+            broken: Exception = ConnectionError(f"{file.tell() - start} bytes of {length} arrived")
+        except HTTPError:
+            raise
+        except OSError as error:
+            broken = error
+        if attempt == ATTEMPTS - 1:
+            raise broken
 
 
 def _checked(path: Path, entry: Entry, whence: str | None = None) -> Path:

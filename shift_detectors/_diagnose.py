@@ -43,6 +43,8 @@ MIN_PERMUTATIONS = 99
 JOINT_SHARE = 0.8  # share of the level of p(x) that goes to the permutation portfolio, the rest to the classifier
 FOLDS = 5
 
+_Data = tuple[Any, Any, Any, Any, Any, Any]  # X, y of the source, X, y of the target, groups of both
+
 
 def diagnose(
     X_source: Any,
@@ -140,7 +142,7 @@ def diagnose(
         "representation": representation,
     }
     data = (X_source, y_source, X_target, y_target, groups, groups_target)
-    arrays = isinstance(X_source, np.ndarray)
+    arrays = isinstance(X_source, np.ndarray)  # a model fitted on arrays is to see arrays
     with _Progress(progress) as step:
         step("reading")
         large = _large(data, needs_rows, exclude)
@@ -213,12 +215,13 @@ def diagnose(
         report = replace(report, next_steps=next_steps(report.verdict, budget, problem.task, report.n_target))
         if estimator is not None and problem.task is not None:
             step("measuring the impact on the model")
-            rows = (X.to_numpy() if arrays and large is not None else X for X in (X_source, X_target))
-            report = replace(report, impact=_impact(estimator, *rows, problem, found))
+            if arrays and large is not None:
+                X_source, X_target = X_source.to_numpy(), X_target.to_numpy()
+            report = replace(report, impact=_impact(estimator, X_source, X_target, problem, found))
     return replace(report, seconds=time.perf_counter() - start)
 
 
-def _large(data: tuple, needs_rows: dict, exclude: Any) -> tuple | None:
+def _large(data: _Data, needs_rows: dict, exclude: Any) -> _Data | None:
     """The data, if its rows are to be counted in batches: larger than memory, or large in it."""
     from ._domains import is_large, many_rows
 

@@ -26,12 +26,12 @@ from threadpoolctl import threadpool_limits
 from ._columns import _from_polars, from_polars_series
 from ._domain_summary import DomainSummary, SummaryPlan
 from ._errors import InputError, MissingDependencyError
+from ._file_names import CSV, PARQUET
 from ._row_sample import RowSample, frame_of
 
 BATCH = 2**16  # rows that are worked on at a time
 MANY = 100_000  # rows of both sides from which rows in memory are counted too: permutations take n x 500 numbers
 HEAD = 2_000  # leading rows that are looked at for serial dependence
-PARQUET, CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
 ACCEPTED = (
     "rows in memory, a Parquet or CSV file, folder or glob, a pyarrow dataset, a Dask DataFrame, or an iterator or "
     "list of DataFrames"
@@ -40,7 +40,7 @@ ACCEPTED = (
 
 def is_large(X: Any) -> bool:
     """Whether `X` is read in batches instead of being held."""
-    if isinstance(X, (str, Path, CsvFiles, DomainSummary)):
+    if isinstance(X, (str, Path, Files, DomainSummary)):
         return True
     if isinstance(X, (list, tuple)):
         return bool(X) and all(isinstance(x, (pd.DataFrame, Path)) or str(x).lower().endswith(PARQUET + CSV) for x in X)
@@ -65,6 +65,7 @@ class Domain:
         Columns that are left aside.
     """
 
+    columns: list[str]  # the caller's names, where they are known before reading
     once = False  # whether the rows can be passed over once only
     n_rows: int | None = None
 
@@ -201,13 +202,12 @@ class Frames(Domain):
 class Parquet(Domain):
     """Parquet files."""
 
-    def __init__(self, X: Any, argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()):
+    def __init__(self, files: list[Path], argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()):
         super().__init__(argument, names, dropped)
         try:
             import pyarrow  # noqa: F401
         except ImportError:
             raise MissingDependencyError("pyarrow", "parquet") from None
-        files = files_of(X, argument)
         self.parts = [(path, _keys_of(path, files)) for path in files]
         self.n_rows, expected = 0, None
         for path, keys in self.parts:
@@ -225,6 +225,8 @@ class Parquet(Domain):
                         "Write the file again with the other files' types.",
                     )
 
+        self.columns = list(expected or ())
+
     def raw(self, columns: list[str] | None) -> Iterator[Any]:
         for path, keys in self.parts:
             stored = None if columns is None else [name for name in columns if name not in keys]
@@ -237,13 +239,13 @@ class Parquet(Domain):
 
 
 @dataclass(frozen=True)
-class CsvFiles:
-    """CSV files whose columns are separated by something else than a comma.
+class Files:
+    """Parquet or CSV files, the latter with columns separated by something else than a comma.
 
     Attributes
     ----------
     path : str or Path
-        A file, a folder, or a pattern; gzipped or not.
+        A file, a folder, or a pattern.
     separator : str
     """
 
@@ -254,12 +256,14 @@ class CsvFiles:
 class Csv(Domain):
     """CSV files, parsed anew in each pass; a column that holds text anywhere is text everywhere, as in memory."""
 
-    def __init__(self, X: CsvFiles, argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()):
+    def __init__(
+        self, files: list[Path], separator: str, argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()
+    ):
         super().__init__(argument, names, dropped)
-        self.separator, self.files = X.separator, files_of(X.path, argument)
-        self._columns = _csv_header(self.files[0], X.separator)
-        for path in self.files[1:]:
-            _same_columns(_csv_header(path, X.separator), str(path), self._columns, str(self.files[0]))
+        self.separator, self.files = separator, files
+        self.columns = _csv_header(files[0], separator)
+        for path in files[1:]:
+            _same_columns(_csv_header(path, separator), str(path), self.columns, str(files[0]))
         self._kinds: dict[str, set[bool]] = {}  # of every column: was it numeric, batch by batch?
         self._text: dict[str, type] = {}  # columns that are read as text, though some batch looks like numbers
 
@@ -320,14 +324,14 @@ def open_domain(X: Any, argument: str, names: dict[str, str], dropped: tuple[str
     """The domain of what the caller passed."""
     if isinstance(X, pd.DataFrame):
         return Frames([X], argument, names, dropped)
-    if isinstance(X, CsvFiles):
-        return Csv(X, argument, names, dropped)
     if isinstance(X, (list, tuple)) and isinstance(X[0], pd.DataFrame):
         return Frames(X, argument, names, dropped)
     if isinstance(X, (str, Path, list, tuple)):
-        files = files_of(X, argument)
+        X = Files(X)
+    if isinstance(X, Files):
+        files = files_of(X.path, argument)
         if _is_csv(files[0]):
-            return Csv(CsvFiles(files), argument, names, dropped)
+            return Csv(files, X.separator, argument, names, dropped)
         return Parquet(files, argument, names, dropped)
     package = type(X).__module__.split(".")[0]
     if package in ("dask", "dask_expr"):
@@ -349,7 +353,7 @@ def open_domain(X: Any, argument: str, names: dict[str, str], dropped: tuple[str
 
 def many_rows(
     X_source: Any, y_source: Any, X_target: Any, y_target: Any, groups: Any, groups_target: Any, exclude: Any
-) -> tuple | None:
+) -> tuple[Any, Any, Any, Any, Any, Any] | None:
     """The arguments as frames and columns, if they are plain tables with so many rows that counting them pays.
 
     None for the rest, and for what `read_problem` must refuse.

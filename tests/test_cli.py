@@ -11,8 +11,10 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.preprocessing import FunctionTransformer
 
 from da_toolkit import cli
 from shift_detectors._base import BaseDetector
@@ -209,6 +211,37 @@ def test_the_estimator_is_loaded_with_a_word_of_caution(files, capsys, diagnose)
     assert isinstance(diagnose.keywords["estimator"], LogisticRegression)
 
 
+def test_folders_patterns_and_large_files_are_left_to_the_library_to_read(files, capsys, diagnose, monkeypatch):
+    (files / "days").mkdir()
+    for k in range(2):
+        table(20, k).drop(columns="ill").to_csv(files / "days" / f"{k}.csv", index=False)
+    code, *_ = run(capsys, "diagnose source.csv days --label ill --groups site")
+    source, label, target, label_target = diagnose.arguments
+    assert code == 0 and (source.path, target.path) == ("source.csv", "days")
+    assert (label, label_target) == ("ill", None)
+    assert diagnose.keywords["groups"] == diagnose.keywords["groups_target"] == "site"
+    run(capsys, "diagnose sour*.csv target.csv --label ill --separator ,")
+    assert diagnose.arguments[0].path == "sour*.csv" and diagnose.arguments[3] == "ill"
+    run(capsys, "diagnose source.csv target.csv")
+    assert isinstance(diagnose.arguments[0], pd.DataFrame)
+    monkeypatch.setattr(cli, "LARGE", 1000)
+    run(capsys, "diagnose source.csv target.csv")
+    assert diagnose.arguments[0].path == "source.csv" and diagnose.keywords["task"] == "auto"
+    fails(capsys, "diagnose source.csv days --label il", "no column 'il'", "Did you mean 'ill'")
+    fails(capsys, "diagnose source.csv days --weight w", "--weight")
+    fails(capsys, "diagnose source.csv no*.csv", "TARGET: no file matches")
+    (files / "empty").mkdir()
+    fails(capsys, "diagnose empty days", "SOURCE: the folder empty holds no")
+
+
+def test_a_folder_is_diagnosed_for_real(files, capsys):
+    (files / "days").mkdir()
+    for k in range(3):
+        table(60, k).assign(age=90).to_csv(files / "days" / f"{k}.csv", index=False)
+    code, out, _ = run(capsys, "diagnose source.csv days --label ill --exclude site,w --fail-on any")
+    assert code == 1 and "180 target rows" in out
+
+
 def test_warnings_are_one_line_each(files, capsys, monkeypatch):
     import shift_detectors
 
@@ -298,6 +331,38 @@ def test_list(capsys, monkeypatch):
     assert "Aligner" not in run(capsys, "list tests")[1] and "Seen" not in run(capsys, "list adapters")[1]
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert "Adapters" in run(capsys, "list")[1]
+
+
+def test_datasets_are_listed_and_written(files, capsys, monkeypatch):
+    monkeypatch.setenv("DA_TOOLKIT_DATA", str(files))
+    code, out, _ = run(capsys, "datasets")
+    assert code == 0 and "clinic\tcovariate\tshipped\t" in out and "heart_disease\tmixed\tnot here\t" in out
+    code, out, err = run(capsys, "datasets clinic")
+    assert code == 0 and not out and "282 source and 287 target rows in clinic" in err
+    written = pd.read_csv("clinic/source.csv")
+    assert len(written) == 282 and set(written["label"]) == {0, 1}
+    fails(capsys, "datasets clinc", "Did you mean 'clinic'?")
+    fails(capsys, "datasets clinic --out .", "source.csv exists already")
+    fails(capsys, "datasets clinic --out new --source a", "no domains to choose from")
+    fails(capsys, "datasets heart_disease", "heart_disease_hospitals.csv.gz is not in")
+
+
+def test_datasets_of_real_domains(files, capsys, monkeypatch):
+    import da_toolkit.datasets as known
+
+    def fetch(name):
+        X = np.arange(12.0).reshape(6, 2)
+        domain = np.array(["red", "red", "white", "white", "rose", "rose"])
+        X = sparse.csr_matrix(X) if name == "newsgroups" else X
+        return known.Domains({e.name: e for e in known.list_datasets()}[name], X, np.arange(6), domain)
+
+    monkeypatch.setattr(known, "fetch", fetch)
+    assert run(capsys, "datasets wine_quality --out a")[0] == 0
+    assert pd.read_csv("a/source.csv")["label"].tolist() == [2, 3] and list(pd.read_csv("a/target.csv")["x1"]) == [1, 3]
+    assert run(capsys, "datasets wine_quality --target ro* --out b")[0] == 0
+    assert pd.read_csv("b/source.csv")["label"].tolist() == [0, 1, 2, 3]
+    fails(capsys, "datasets newsgroups --source red", "sparse")
+    assert not (files / "newsgroups").exists()
 
 
 def test_demo(capsys, monkeypatch, tmp_path):
@@ -441,7 +506,7 @@ def test_help_and_version(capsys):
 
 def test_files_that_cannot_be_used(files, capsys, diagnose):
     fails(capsys, "diagnose nowhere.csv target.csv", "nowhere.csv does not exist")
-    fails(capsys, "diagnose . target.csv", "not a file")
+    fails(capsys, "predict model.joblib .", "not a file")
     (files / "empty.csv").write_text("")
     fails(capsys, "diagnose empty.csv target.csv", "empty.csv is empty")
     (files / "header.csv").write_text("age,ward\n")
@@ -488,6 +553,20 @@ def test_models_that_cannot_be_used(files, capsys, adapt):
     fails(capsys, f"adapt {rest} broken.joblib", "broken.joblib cannot be loaded", "joblib.dump")
     joblib.dump({"weights": 1}, "dict.joblib")
     fails(capsys, f"adapt {rest} dict.joblib", "holds a dict without predict")
+
+
+def test_models_of_skops_run_no_code(files, capsys, monkeypatch):
+    io = pytest.importorskip("skops.io")
+    model = LogisticRegression().fit(table()[["age", "w"]], table()["ill"])
+    io.dump(model, "model.skops")
+    code, out, err = run(capsys, "predict model.skops source.csv --drop ward,site,ill")
+    assert code == 0 and "runs code" not in err and out.startswith("prediction\n")
+    io.dump(FunctionTransformer(fails), "own.skops")
+    fails(capsys, "predict own.skops source.csv", "own.skops holds types that may run code", "test_cli.fails")
+    (files / "broken.skops").write_text("no archive")
+    fails(capsys, "predict broken.skops source.csv", "broken.skops cannot be loaded")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    fails(capsys, "predict model.skops source.csv", "da-toolkit[skops]")
 
 
 def test_outputs_are_checked_before_the_work(files, capsys, diagnose, adapt):

@@ -114,7 +114,7 @@ def test_the_table_of_tests_is_complete(ext):
         assert (f"`{name}`" in page) == name.endswith("Test")
 
 
-@pytest.mark.parametrize("command", ["", "diagnose", "adapt", "monitor", "predict", "list", "demo"])
+@pytest.mark.parametrize("command", ["", "diagnose", "adapt", "monitor", "predict", "list", "datasets", "demo"])
 def test_help_is_what_the_command_prints(ext, command):
     assert ext.registry_pages.help_of(command).startswith(f"usage: da-toolkit {command}".strip())
     assert f"help-{command or 'da-toolkit'}.txt" in (DOCS / "command-line.md").read_text(encoding="utf-8")

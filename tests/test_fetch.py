@@ -3,7 +3,10 @@
 import hashlib
 import os
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pandas as pd
@@ -150,6 +153,85 @@ def test_a_failed_download_leaves_nothing_behind(file, tmp_path, mirror):
     with pytest.raises(InputError, match="sha256" if mirror == "wrong content" else "mirror"):
         ds.fetch("tiny", data_home=home, mirror=url)
     assert list(home.iterdir()) == []
+
+
+class Mirror(ThreadingHTTPServer):
+    """Serves one content; breaks the first transfers off, and says what it was asked for."""
+
+    def __init__(self, content, breaks=0, resumes=True):
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.content, self.breaks, self.resumes, self.asked = content, breaks, resumes, []
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Mirror
+
+    def do_GET(self):
+        mirror, start = self.server, 0
+        mirror.asked.append(self.headers.get("Range"))
+        if self.path != "/tiny.csv":
+            self.send_error(404)
+            return
+        if self.headers.get("Range") and mirror.resumes:
+            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        rest = mirror.content[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        if mirror.breaks:
+            mirror.breaks -= 1
+            rest = rest[: len(rest) // 2]
+        self.wfile.write(rest)
+        self.close_connection = True
+
+    def log_message(self, format, *args):
+        pass
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_a_broken_transfer_goes_on_where_it_was(file, tmp_path, resumes):
+    content = file.read_bytes()
+    with Mirror(content, breaks=2, resumes=resumes) as mirror:
+        ds.fetch("tiny", data_home=tmp_path / "home", mirror=mirror.url)
+    half = len(content) // 2
+    again = half + (len(content) - half) // 2 if resumes else half
+    assert mirror.asked == [None, f"bytes={half}-", f"bytes={again}-"]
+    assert [path.read_bytes() for path in (tmp_path / "home").iterdir()] == [content]
+
+
+@pytest.mark.parametrize(
+    ("content", "breaks", "path", "message"),
+    [
+        (TABLE.encode(), 9, "", "bytes of .* arrived"),
+        (b"another file", 0, "", "has sha256"),
+        (TABLE.encode(), 0, "/nowhere", "404"),
+    ],
+    ids=["broken for good", "wrong checksum", "not found"],
+)
+def test_a_server_that_does_not_deliver(file, tmp_path, content, breaks, path, message):
+    with Mirror(content, breaks) as mirror:
+        with pytest.raises(InputError, match=message):
+            ds.fetch("tiny", data_home=tmp_path / "home", mirror=mirror.url + path)
+        assert len(mirror.asked) == (3 if breaks else 1) and list((tmp_path / "home").iterdir()) == []
+
+
+def test_several_may_fetch_at_once(file, tmp_path):
+    with Mirror(file.read_bytes()) as mirror, ThreadPoolExecutor(8) as pool:
+        fetched = list(pool.map(lambda _: ds.fetch("tiny", data_home=tmp_path / "home", mirror=mirror.url), range(16)))
+    assert all(data.y.tolist() == [5, 6, 7, 8] for data in fetched)
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["tiny.csv"]
 
 
 def test_unknown_name():

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from shift_detectors import InputError, ShiftWarning, _domains, _out_of_core, diagnose
 from shift_detectors._domain_summary import DomainSummary, SummaryPlan
-from shift_detectors._domains import CsvFiles, files_of
+from shift_detectors._domains import Files, files_of
 
 pytest.importorskip("pyarrow")
 FAST = {"random_state": 0, "n_permutations": 99}
@@ -338,7 +338,7 @@ def test_csv_files_are_read_in_pieces_like_parquet(tmp_path, monkeypatch):
         source[part].to_csv(tmp_path / "source" / f"part-{k}.csv.gz", index=False, sep=";", float_format="%.17g")
     target.to_csv(tmp_path / "target.csv", index=False, sep=";", float_format="%.17g")
     read = [
-        diagnose(CsvFiles(tmp_path / "source", ";"), "y", CsvFiles(tmp_path / "target.csv", ";"), "y", **FAST),
+        diagnose(Files(tmp_path / "source", ";"), "y", Files(tmp_path / "target.csv", ";"), "y", **FAST),
         diagnose([source], "y", [target], "y", **FAST),
     ]
     assert facts(read[0]) == facts(read[1])

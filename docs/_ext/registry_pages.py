@@ -23,7 +23,7 @@ FAMILIES = {
     "few-labels": "da_toolkit.transfer",
     "selection": "da_toolkit",
 }
-COMMANDS = ("", "diagnose", "adapt", "predict", "monitor", "list", "demo")
+COMMANDS = ("", "diagnose", "adapt", "predict", "monitor", "list", "datasets", "demo")
 
 
 def rows_of(family: str) -> list[_registry.Row]:
