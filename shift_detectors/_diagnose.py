@@ -183,6 +183,9 @@ def diagnose(
         step("describing")
         extra = () if isinstance(detectors, str) else _run_extra(detectors, kept, n_jobs)
         features, overlap = found["features"], found["overlap"]
+        prior = None if found["prior"] is None else found["prior"].estimate()
+        if prior is not None and prior.assumption and found["label_shift_rejected"]:
+            prior = replace(prior, assumption="label shift, which does not fit these data")
         if evidence is not None:  # measured on the sample; the weights would go to every row
             overlap = replace(overlap, effective_sample_size=overlap.ess_fraction * evidence.n_source)
         report = ShiftReport(
@@ -191,7 +194,7 @@ def diagnose(
             tests=found["tests"] + extra,
             features=features,
             overlap=overlap,
-            prior=None if found["prior"] is None else found["prior"].estimate(),
+            prior=prior,
             impact=None,
             next_steps=(),
             task=problem.task,
@@ -249,7 +252,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
     propensity = crossfit_probabilities(inputs, domain, fold, 2, weight=problem.weight)[:, 1]
     preceding = prequential_scores(inputs, domain, fold, problem.weight)
     overlap = measure_overlap(propensity, domain, problem.weight)
-    scores = proba = None
+    scores = proba = fit = None
     if task is not None:
         step("learning y from x")
         scores = source_scores(problem, inputs, fold)
@@ -323,7 +326,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         explained = predicts_p_x(problem, _fit_scores(proba, scores), p_x, quantities["p(x|y)"].pvalue)
         verdict = labelled_verdict(quantities, shifts, overlap, problem.n_labelled, problem.new_classes, explained)
     else:
-        fit, change = None, 1.0
+        change = 1.0
         if task is not None:
             step("testing whether label shift fits")
             fitted = fit_label_shift(problem, _fit_scores(proba, scores), preceding, seed)
@@ -344,6 +347,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         "features": _ranked(joint.per_feature, importance),
         "notes": tuple(notes),
         "label_variance": label_variance,
+        "label_shift_rejected": fit is not None and fit.pvalue <= alpha,
         "propensity": propensity,
     }
 

@@ -14,6 +14,7 @@ Without target labels p(x) is tested, then whether changed class frequencies alo
 from __future__ import annotations
 
 from ._results import Overlap, ShiftTestResult, Verdict
+from ._text import pvalue
 
 NO_OVERLAP_AUC = 0.97
 EQUIVALENCE = 0.1  # change of a class probability (or of the mean, in sd) that counts as none, for "confirmed"
@@ -88,6 +89,7 @@ def labelled_verdict(
     if new_classes and kind == "label":  # no weighting of the source makes up for a class it does not have
         kind = "mixed"
     change = tests["p(y|x)"].effect
+    shown = "" if change is None else f" ({change})"
     bounded = change is not None and change.ci is not None and max(abs(change.ci[0]), abs(change.ci[1])) <= EQUIVALENCE
     within = tests["p(x|y)"].effect
     if kind == "none":
@@ -100,7 +102,7 @@ def labelled_verdict(
         strength = "confirmed" if bounded else "consistent"
         text = (
             "The inputs x are distributed differently, but at equal x the outcome y behaves the same: covariate "
-            f"shift. {change}."
+            f"shift{shown}."
         )
     elif kind == "label":
         strength = "confirmed" if within is not None and within.value <= EQUIVALENCE else "consistent"
@@ -111,7 +113,7 @@ def labelled_verdict(
     elif kind == "concept":
         strength = "confirmed" if "p(y|x)" in shifts else "consistent"
         text = (
-            f"The same x now goes with another y: p(y|x) itself changed ({change}). Weighting or aligning x cannot "
+            f"The same x now goes with another y: p(y|x) itself changed{shown}. Weighting or aligning x cannot "
             "repair that; target labels can."
         )
     elif kind == "conditional":
@@ -133,7 +135,7 @@ def labelled_verdict(
             "adaptation of the source can learn them."
             if new_classes
             else "Both factorisations changed: p(x), p(y), p(x|y) and p(y|x) all differ, so no single simple shift "
-            f"explains it. {change}."
+            f"explains it{shown}."
         )
     return Verdict(kind, strength, text, ("p(y|x)",) if kind == "support" else ())
 
@@ -160,13 +162,13 @@ def unlabelled_verdict(
     if fit is not None and fit.pvalue > alpha and change_pvalue <= alpha:
         text = (
             f"The inputs differ ({auc}), and changed frequencies of y alone explain it: the target fits a mixture of "
-            f"the source's classes (p = {fit.pvalue:.2g}). Label shift is the simplest explanation, not the only one."
+            f"the source's classes ({pvalue(fit.pvalue)}). Label shift is the simplest explanation, not the only one."
         )
         return Verdict("label", "consistent", text, untestable)
     reason = (
         ""
         if fit is None
-        else f"Changed frequencies of y alone do not explain it (p = {fit.pvalue:.2g}). "
+        else f"Changed frequencies of y alone do not explain it ({pvalue(fit.pvalue)}). "
         if fit.pvalue <= alpha
         else "No change of the frequencies of y was found that would explain it. "
     )
