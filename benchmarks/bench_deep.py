@@ -1,12 +1,12 @@
 """Deep adapters beside training on the source alone and beside the same-named methods of skada.
 
-``python benchmarks/bench_deep.py [--quick] [--methods DANN,...] [--no-write]``
+``python benchmarks/bench_deep.py [--quick] [--only accuracy] [--methods DANN,...] [--no-write]``
 
-Accuracy on shifted digits, MNIST and USPS, and moons; then training rows per second beside skada and a bare torch
-loop, and memory over the epochs. Every (library, problem, method, seed) is one cell: the problem is stored once in
-benchmarks/_cache, all sides read the same arrays and are measured by the same harness (peers/deep_peers.py), each in
-its own environment. Finished cells are kept in benchmarks/_cache/deep.jsonl; delete it after a change of the code.
-Writes RESULTS.md.
+Accuracy on shifted digits, MNIST and USPS, Office-Caltech, and moons; then training rows per second beside skada and a
+bare torch loop, and memory over the epochs. Every (library, problem, method, seed) is one cell: the problem is stored
+once in benchmarks/_cache, all sides read the same arrays and are measured by the same harness (peers/deep_peers.py),
+each in its own environment. Finished cells are kept in benchmarks/_cache/deep.jsonl; delete it after a change of the
+code. Writes RESULTS.md.
 """
 
 from __future__ import annotations
@@ -53,6 +53,21 @@ def images(source, target):
     return make
 
 
+def office(source, target):
+    """Histograms of 800 visual words as shares, standardised by the source; half of the target to be scored on."""
+
+    def make(seed):
+        data = datasets.fetch("office_caltech10")
+        X = data.X / data.X.sum(axis=1, keepdims=True)
+        rng = np.random.default_rng(seed)
+        i, j = (rng.permutation(data.rows(side)) for side in (source, target))
+        X = (X - X[i].mean(axis=0)) / np.maximum(X[i].std(axis=0), 1e-6)
+        y, half = np.unique(data.y, return_inverse=True)[1], len(j) // 2
+        return Problem(X[i], y[i], X[j[:half]], X[j[half:]], y[j[half:]], "")
+
+    return make
+
+
 def large(_seed):
     rng = np.random.default_rng(0)
     rows, y = rng.random((20_000, 64)), rng.integers(0, 10, 10_000)
@@ -66,6 +81,8 @@ TASKS = {
     "digits, no shift": lambda seed: scenario("digits", 750, seed, shifted=False),
     "MNIST -> USPS": images("mnist", "usps"),
     "USPS -> MNIST": images("usps", "mnist"),
+    "Caltech -> Amazon": office("caltech", "amazon"),
+    "Amazon -> Webcam": office("amazon", "webcam"),
     "moons": lambda seed: scenario("moons", 500, seed),
 }
 SHIFTED = [task for task in TASKS if task not in ("digits inverted", "digits, no shift")]
@@ -120,9 +137,9 @@ def accuracy_table(bench, seeds):
         except InputError as error:
             bench.notes.append(f"{task}: skipped, {error}")
     values = {}
-    for seed in range(seeds):  # a seed of everything before the next one
-        for task, make in tasks.items():
-            for library in (name for name in ("da_toolkit", "skada") if name in bench.methods):
+    for library in (name for name in ("da_toolkit", "skada") if name in bench.methods):
+        for seed in range(seeds):  # a seed of everything before the next one
+            for task, make in tasks.items():
                 for method in bench.methods[library]:
                     record = bench.run(library, task, make, method, seed) or {}
                     if "accuracy" in record:
@@ -142,8 +159,9 @@ def accuracy_table(bench, seeds):
                 if task in SHIFTED and both:
                     gains += [mine[s] - base[s] for s in both]
             body.append([*line, "" if method == "source only" or not gains else verdict(np.array(gains))])
-    finished = [len(values.get(("da_toolkit", m, task), {})) for m in bench.methods["da_toolkit"] for task in tasks]
-    bench.notes.append(f"Seeds: {min(finished)} of {seeds} complete")
+    for library in sorted({library for library, _, _ in values}):
+        finished = [len(values.get((library, m, task), {})) for m in bench.methods[library] for task in tasks]
+        bench.notes.append(f"Seeds of {library}: {min(finished)} of {seeds} complete")
     return markdown(["method", "library", *tasks, "mean gain, points"], body)
 
 
@@ -199,15 +217,19 @@ SECTIONS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed")
+    parser.add_argument("--only", choices=("accuracy", "throughput"), help="one of the two tables")
     parser.add_argument("--minutes", type=float, help="time at most (19 with --quick, else 115)")
     parser.add_argument("--methods", help="some methods, by their names in the tables")
     parser.add_argument("--no-write", action="store_true", help="print only")
     args = parser.parse_args()
     command = "python benchmarks/bench_deep.py" + (" --quick" if args.quick else "")
+    command += f" --only {args.only}" if args.only else ""
     minutes = args.minutes or (19 if args.quick else 115)
     bench = Bench(args.methods.split(",") if args.methods else None, time.time() + 60 * minutes)
     try:
         for title, (table, sentence) in reversed(SECTIONS.items()):
+            if args.only and args.only not in title:
+                continue
             body = table(bench, args.quick)
             left = [f"Not run for lack of time: {bench.skipped} measurements"] if bench.skipped else []
             body = " ".join([sentence, *(f"{note}." for note in [*left, *bench.notes])]) + "\n\n" + body

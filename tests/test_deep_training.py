@@ -16,7 +16,13 @@ from torch.nn import functional as F  # noqa: E402
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset  # noqa: E402
 
 from da_toolkit.deep import CDAN, DAN, DANN, WDGRL, AlignmentLoss, DeepAdapter, DeepCORAL  # noqa: E402
-from da_toolkit.deep._early_stopping import collapsed, effective_classes, unsupervised_score  # noqa: E402
+from da_toolkit.deep._early_stopping import (  # noqa: E402
+    collapsed,
+    effective_classes,
+    judge_values,
+    unsupervised_score,
+    weighted_risk,
+)
 from da_toolkit.deep._trainer import PairedBatches, rows_are_independent  # noqa: E402
 from shift_detectors._errors import InputError, ShiftWarning  # noqa: E402
 
@@ -78,6 +84,63 @@ def test_early_stopping_keeps_a_sound_epoch_where_plain_entropy_would_keep_a_col
     assert len(stopped.history_) < 25
 
 
+class Flatten(AlignmentLoss):
+    """In the second half of the training, all target rows get the same value."""
+
+    def forward(self, source, target, progress):
+        """Variance of the predictions on the target."""
+        return (100.0 if progress > 0.5 else 0.0) * target.logits.square().mean()
+
+
+def regression(n=500, move=0.5, seed=0):
+    """A smooth function of two of three columns, with noise; the target is moved."""
+    rng = np.random.default_rng(seed)
+    X, X_target = rng.normal(size=(n, 3)), rng.normal(size=(n, 3)) + move
+    mean = lambda X: 10 + 5 * np.sin(X[:, 0]) + 3 * X[:, 1]  # noqa: E731
+    return X, mean(X) + rng.normal(size=n), X_target, mean(X_target)
+
+
+def test_weighted_risk_estimates_the_loss_on_the_target():
+    rng = np.random.default_rng(0)
+    z, there = rng.normal(size=(2000, 1)), rng.normal(size=(2000, 1)) + 0.7
+    loss = lambda z: (z[:, 0] + 1) ** 2  # noqa: E731
+    assert weighted_risk(loss(z), z, there) == pytest.approx(loss(there).mean(), rel=0.08)
+    same = rng.normal(size=(2000, 1))
+    assert weighted_risk(loss(z), z, same) == pytest.approx(loss(z).mean(), rel=0.05)
+
+
+def test_judgement_of_values_equals_its_formulas():
+    y, values, there = np.array([0.0, 2.0, 4.0, 6.0] * 5), np.array([1.0, 2.0, 4.0, 5.0] * 5), np.full(20, 3.0)
+    judgement = judge_values(values[:, None], values, y, values[:, None], there)
+    assert judgement.on_source == judgement.record["source_r2"] == pytest.approx(1 - 0.5 / 5)
+    assert judgement.record["target_spread"] == 0 and judgement.collapsed
+    assert judgement.score == pytest.approx(-0.5, abs=1e-3)  # equal features: weights of one
+    assert not judge_values(values[:, None], values, y, values[:, None], values).collapsed
+
+
+def test_early_stopping_of_a_regression_does_not_keep_a_flat_network():
+    X, y, X_target, truth = regression()
+    adapter = quick(Flatten(), max_epochs=24, patience=24, lr=5e-3).fit(X, y, X_target)
+    assert all(row["vetoed"] for row in adapter.history_[16:])
+    assert not any(row["vetoed"] for row in adapter.history_[6:12])
+    assert adapter.score(X_target, truth) > 0.8
+    last = quick(Flatten(), max_epochs=24, lr=5e-3).fit(X, y, X_target)
+    assert last.score(X_target, truth) < 0.5
+    assert set(adapter.history_[0]) >= {"target_score", "target_spread", "source_r2", "vetoed"}
+
+
+def test_early_stopping_of_a_regression_keeps_the_epoch_with_the_best_score():
+    X, y, X_target, truth = regression()
+    for loss in (None, DANN()):
+        adapter = quick(loss, max_epochs=30, patience=4, lr=5e-3).fit(X, y, X_target)
+        best = max(row["target_score"] for row in adapter.history_ if not row["vetoed"])
+        assert len(adapter.history_) < 30
+        assert best in [row["target_score"] for row in adapter.history_[-5:]]
+        assert adapter.score(X_target, truth) > 0.8
+        again = quick(loss, max_epochs=30, patience=4, lr=5e-3).fit(X, y, X_target)
+        np.testing.assert_array_equal(again.predict(X_target), adapter.predict(X_target))
+
+
 def test_early_stopping_warns_when_every_epoch_is_vetoed():
     class Always(Collapse):
         def forward(self, source, target, progress):
@@ -99,8 +162,6 @@ def test_early_stopping_does_not_look_at_target_labels_and_holds_groups_out_toge
     inside = np.isin(X[:, 0].astype(np.float32), trained[:, 0])
     assert 0.6 < inside.mean() < 0.8
     assert all(len(set(inside[groups == g])) == 1 for g in np.unique(groups))
-    with pytest.raises(InputError, match="patience with a regression"):
-        quick(patience=2).fit(X, X[:, 0], X_target)
     with pytest.raises(InputError, match="groups of shape"):
         quick(patience=2).fit(X, y, X_target, groups=groups[1:])
 

@@ -23,9 +23,10 @@ from da_toolkit._base import BaseAdapter, column_names, unpack_target
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 
-from ._early_stopping import BestEpoch
+from ._early_stopping import BestEpoch, Judgement, judge_classes, judge_values
 from ._network import MLP
 from ._rows import DatasetRows, float_type, plain, read_rows, read_source, same_rows, to_device
+from ._team import MeanStatistics, Team
 from ._trainer import (
     Annealing,
     Checkpoint,
@@ -37,6 +38,7 @@ from ._trainer import (
     Trainer,
     find_layer,
     predict_logits,
+    predict_rows,
     rows_are_independent,
     run_module,
 )
@@ -105,9 +107,12 @@ class DeepAdapter(BaseEstimator):
     max_grad_norm : float, optional
         Gradients are clipped to this norm.
     patience : int, optional
-        Early stopping (classification): keep the epoch with the best `unsupervised_score` on the target, stop
-        when this many epochs brought no better one. Networks whose predictions collapsed into few classes, or that
-        forgot the source, are never kept. None: train for `max_epochs`, keep the last.
+        Early stopping without target labels: keep the epoch with the best score, stop when this many epochs
+        brought no better one. Of a classification the score is the certainty of the target's predictions less
+        their distance from the expected class frequencies; of a regression the loss of held-out source rows,
+        weighted to look like the target in the module's own features. Networks whose predictions collapsed
+        into few classes or nearly one value, or that forgot the source, are never kept. None: train for `max_epochs`,
+        keep the last.
     validation_fraction : float
         Share of the source held out to judge by when there is `patience`, whole `groups` together.
     checkpoint : str or Path, optional
@@ -117,6 +122,10 @@ class DeepAdapter(BaseEstimator):
         Run the module in bfloat16 where torch thinks it safe; losses and predictions stay in full precision.
     device : str
         ``"auto"``: a CUDA device when there is one, else the CPU.
+    distributed : bool
+        Whether the processes that accelerate, Lightning Fabric or torchrun started train together: each calls
+        `fit` with all data, and takes `batch_size` rows of its own in every step. Gradients are averaged; an
+        alignment loss compares the rows of one process. All processes end with the same module.
     warm_start : bool
         Whether a second `fit` goes on from the weights of the first.
     scale_y : bool
@@ -138,7 +147,8 @@ class DeepAdapter(BaseEstimator):
         Alignment loss with what it learnt.
     history_ : list of dict
         Per epoch: ``train_loss``, ``task_loss``, ``alignment_loss`` (NaN without one), ``seconds``; with `patience`
-        also ``target_score``, ``target_entropy``, ``source_accuracy``, ``vetoed``.
+        also ``target_score``, ``vetoed``, and ``target_entropy``, ``source_accuracy`` (classification) or
+        ``target_spread`` (relative to the source's), ``source_r2`` (regression).
     target_prior_ : ndarray of shape (n_classes,)
         Class frequencies that the alignment gave the source, when `target_prior` asked for it.
     task_ : str
@@ -195,6 +205,7 @@ class DeepAdapter(BaseEstimator):
         checkpoint: str | Path | None = None,
         mixed_precision: bool = False,
         device: str = "auto",
+        distributed: bool = False,
         warm_start: bool = False,
         scale_y: bool = True,
         callbacks: Sequence | None = None,
@@ -218,6 +229,7 @@ class DeepAdapter(BaseEstimator):
         self.checkpoint = checkpoint
         self.mixed_precision = mixed_precision
         self.device = device
+        self.distributed = distributed
         self.warm_start = warm_start
         self.scale_y = scale_y
         self.callbacks = callbacks
@@ -276,17 +288,26 @@ class DeepAdapter(BaseEstimator):
             )
         device = torch.device(self._device())
         cuda = [device] if device.type == "cuda" else []
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        team = Team(self.distributed)
+        seed = team.first(check_random_state(self.random_state).randint(2**31 - 1))
         with torch.random.fork_rng(devices=cuda):
             torch.default_generator.manual_seed(seed)
             if cuda:
                 with torch.cuda.device(device):
                     torch.cuda.manual_seed(seed)
-            self._fit(X, y, X_target, y_target, sample_weight, groups, device)
+            self._fit(X, y, X_target, y_target, sample_weight, groups, device, team)
         return self
 
     def _fit(
-        self, X: Any, y: Any, X_target: Any, y_target: Any, sample_weight: Any, groups: Any, device: torch.device
+        self,
+        X: Any,
+        y: Any,
+        X_target: Any,
+        y_target: Any,
+        sample_weight: Any,
+        groups: Any,
+        device: torch.device,
+        team: Team,
     ) -> None:
         names = column_names(X)
         (source_x, y), target_x = read_source(X, y), read_rows(X_target, "X_target")
@@ -357,16 +378,27 @@ class DeepAdapter(BaseEstimator):
             mixed_precision=self.mixed_precision,
         )
         _try_out(objective, source, target if with_target else None, self.batch_size)
-        self._train(objective.to(device), source, target, with_target, validation)
+        team.join(objective.to(device))
+        if team.rank > 0:
+            torch.manual_seed(torch.initial_seed() + team.rank)  # dropout of its own
+        self._train(objective, source, target, with_target, validation, team)
         self.module_ = objective.target_path
         self.source_module_ = objective.source_path
         self.loss_ = loss
 
     def _train(
-        self, objective: Objective, source: Rows, target: Rows, with_target: bool, validation: Rows | None
+        self,
+        objective: Objective,
+        source: Rows,
+        target: Rows,
+        with_target: bool,
+        validation: Rows | None,
+        team: Team,
     ) -> None:
-        batches = PairedBatches(source, target if with_target else None, self.batch_size, self.max_epochs)
+        batches = PairedBatches(source, target if with_target else None, self.batch_size, self.max_epochs, team)
         callbacks = list(copy.deepcopy(self.callbacks) or [])
+        if team.size > 1:
+            callbacks.insert(0, ("mean_statistics", MeanStatistics(team)))
         if self.lr_schedule == "annealed":
             callbacks.append(("annealing", Annealing()))
         if self.max_grad_norm is not None:
@@ -377,18 +409,8 @@ class DeepAdapter(BaseEstimator):
             callbacks.append(("class_prior", prior))
         best = checkpoint = None
         if validation is not None:
-            labels: Any = source.y
-            shares = np.bincount(labels.cpu(), minlength=self._n_outputs) / len(labels)
-
-            def evaluate():
-                proba = predict_logits(objective, target).softmax(dim=1).cpu().numpy()
-                right = predict_logits(objective, validation, "source").argmax(dim=1) == validation.y
-                expected = shares
-                if objective.class_weight is not None:
-                    expected = expected * objective.class_weight.cpu().numpy()
-                return proba, expected / expected.sum(), float(right.float().mean())
-
-            best = BestEpoch(evaluate, self.patience or 1)
+            judge = self._judge(objective, source, target, validation)
+            best = BestEpoch(lambda: team.first(judge()), self.patience or 1)
             callbacks.append(("best", best))
         if self.checkpoint is not None:
             sizes = {"rows": (len(source.inputs), len(target.inputs)), "shape": self.input_shape_}
@@ -412,12 +434,37 @@ class DeepAdapter(BaseEstimator):
         objective.eval()
         objective.zero_grad()
         losses = ("train_loss", "task_loss", "alignment_loss")
-        judged = ("target_score", "target_entropy", "source_accuracy", "vetoed") if best else ()
+        judged = [k for k in trainer.history[0] if k.startswith(("target_", "source_", "vetoed"))]
         self.history_ = [{**{k: row[k] for k in (*losses, *judged)}, "seconds": row["dur"]} for row in trainer.history]
         if hasattr(self, "target_prior_"):
             del self.target_prior_
         if prior is not None and objective.class_weight is not None:
             self.target_prior_ = (objective.class_weight * prior.source_prior).cpu().numpy()
+
+    def _judge(self, objective: Objective, source: Rows, target: Rows, validation: Rows) -> Callable[[], Judgement]:
+        """What early stopping asks after every epoch."""
+        labels: Any = source.y
+        if self.task_ == "regression":
+            layer = find_layer(objective.target_path, self.layer)
+
+            def judge_regression() -> Judgement:
+                held_out = predict_rows(objective, validation, "source", layer)
+                there = predict_rows(objective, target, "target", layer)
+                parts: Any = (held_out.features, held_out.logits, held_out.y, there.features, there.logits)
+                return judge_values(*(part.cpu().numpy() for part in parts))
+
+            return judge_regression
+        shares = np.bincount(labels.cpu(), minlength=self._n_outputs) / len(labels)
+
+        def judge_classification() -> Judgement:
+            proba = predict_logits(objective, target).softmax(dim=1).cpu().numpy()
+            right = predict_logits(objective, validation, "source").argmax(dim=1) == validation.y
+            expected = shares
+            if objective.class_weight is not None:
+                expected = expected * objective.class_weight.cpu().numpy()
+            return judge_classes(proba, expected / expected.sum(), float(right.float().mean()))
+
+        return judge_classification
 
     def _held_out(self, labels: Any, groups: Any) -> np.ndarray | None:
         """Mask of the source rows that only judge; None without early stopping."""
@@ -427,16 +474,15 @@ class DeepAdapter(BaseEstimator):
             raise InputError(f"groups of shape {groups.shape}", f"shape ({n},)", "Pass one group per source row.")
         if self.patience is None:
             return None
-        if labels.task == "regression":
-            raise InputError(
-                "patience with a regression",
-                "a classification",
-                "No score without target labels is known for it: leave patience out, or stop by a callback.",
-            )
         seed = int(torch.randint(2**31 - 1, (1,)))
         options = {"n_splits": 1, "test_size": self.validation_fraction, "random_state": seed}
         split = ShuffleSplit(**options) if groups is None else GroupShuffleSplit(**options)
-        if groups is None and np.unique(labels.y_source, return_counts=True)[1].min() >= 2 / self.validation_fraction:
+        classes = labels.task == "classification"
+        if (
+            classes
+            and groups is None
+            and np.unique(labels.y_source, return_counts=True)[1].min() >= 2 / self.validation_fraction
+        ):
             split = StratifiedShuffleSplit(**options)
         mask = np.zeros(n, bool)
         mask[next(split.split(mask[:, None], labels.y_source, groups))[1]] = True

@@ -4,15 +4,64 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
 from shift_detectors._errors import ShiftWarning
 
-SOURCE_DROP = 0.05  # accuracy that the source may lose against the best epoch
+from ..weighting import ClassifierRatio
+
+SOURCE_DROP = 0.05  # accuracy or R2 that the source may lose against the best epoch
 CLASSES_KEPT = 0.5  # effective number of predicted classes, as a share of the expected number
+SPREAD_KEPT = 0.25  # standard deviation of the predictions on the target, as a share of that on the source
+
+
+class Judgement(NamedTuple):
+    """What is known of an epoch without target labels; `record` goes to the history."""
+
+    score: float
+    on_source: float
+    collapsed: bool
+    record: dict[str, float]
+
+
+def judge_classes(proba: np.ndarray, prior: np.ndarray, accuracy: float) -> Judgement:
+    """By the predictions on the target, the expected class shares, and the accuracy on held-out source rows."""
+    entropy = float(-np.sum(_entr(proba, proba), axis=1).mean())
+    record = {"target_entropy": entropy, "source_accuracy": accuracy}
+    return Judgement(unsupervised_score(proba, prior), accuracy, collapsed(proba, prior), record)
+
+
+def judge_values(
+    features: np.ndarray, values: np.ndarray, y: np.ndarray, on_target: np.ndarray, target_values: np.ndarray
+) -> Judgement:
+    """By features, predictions and truth of held-out source rows, and features and predictions on the target."""
+    loss, spread = (values - y) ** 2, target_values.std() / max(values.std(), 1e-12)
+    r2 = float(1 - loss.mean() / max(y.var(), 1e-12))
+    record = {"target_spread": float(spread), "source_r2": r2}
+    return Judgement(-weighted_risk(loss, features, on_target), r2, bool(spread < SPREAD_KEPT), record)
+
+
+def weighted_risk(loss: np.ndarray, features: np.ndarray, on_target: np.ndarray) -> float:
+    r"""Loss on held-out source rows, weighted to look like the target in the network's own features.
+
+    .. math:: \hat R = \sum_i w(z_i)\, \ell_i \Big/ \sum_i w(z_i)
+
+    with the density ratio :math:`w` of the features, by a cross-fitted logistic regression. Lies between the
+    smallest and the largest loss. Where all target rows fall on one spot it is the loss at that spot, which a
+    collapsed network can make small: hence the veto on the spread of the predictions.
+    """
+    ratio = ClassifierRatio(make_pipeline(StandardScaler(), LogisticRegression()), random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # little overlap before the features are aligned is no news
+        ratio.fit(features.astype(float), on_target.astype(float))
+    return float(np.average(loss, weights=ratio.weights_))
 
 
 def unsupervised_score(proba: np.ndarray, prior: np.ndarray) -> float:
@@ -48,33 +97,29 @@ class BestEpoch(Callback):
     """Keep the state of the best epoch; give up after `patience` epochs without a better one.
 
     An epoch is vetoed, whatever its score, when its predictions collapsed, or when held-out source rows are
-    predicted markedly worse than in the best epoch: certainty on the target was bought by forgetting the task.
+    predicted markedly worse than in the best epoch: the score was bought by forgetting the task.
 
     Parameters
     ----------
-    evaluate : callable
-        Without arguments: predictions of the target rows, expected class shares, accuracy on held-out source
-        rows.
+    judge : callable
+        Without arguments: the `Judgement` of the present state.
     patience : int
     """
 
-    def __init__(self, evaluate: Any, patience: int):
-        self.evaluate = evaluate
+    def __init__(self, judge: Callable[[], Judgement], patience: int):
+        self.judge = judge
         self.patience = patience
-        self.best: dict[str, Any] = {"score": -np.inf, "epoch": 0, "source": 0.0, "state": None}
+        self.best: dict[str, Any] = {"score": -np.inf, "epoch": 0, "source": -np.inf, "state": None}
 
     def on_epoch_end(self, net, **kwargs):
         """Score the epoch and keep it if it is the best."""
-        proba, prior, accuracy = self.evaluate()
-        best, score = self.best, unsupervised_score(proba, prior)
-        best["source"] = max(best["source"], accuracy)
-        vetoed = collapsed(proba, prior) or accuracy < best["source"] - SOURCE_DROP
-        net.history.record("target_score", score)
-        net.history.record("target_entropy", float(-np.sum(_entr(proba, proba), axis=1).mean()))
-        net.history.record("source_accuracy", accuracy)
-        net.history.record("vetoed", vetoed)
-        if not vetoed and score > best["score"]:
-            best.update(score=score, epoch=len(net.history), state=copy.deepcopy(net.module_.state_dict()))
+        judgement, best = self.judge(), self.best
+        best["source"] = max(best["source"], judgement.on_source)
+        vetoed = judgement.collapsed or judgement.on_source < best["source"] - SOURCE_DROP
+        for name, value in {"target_score": judgement.score, **judgement.record, "vetoed": vetoed}.items():
+            net.history.record(name, value)
+        if not vetoed and judgement.score > best["score"]:
+            best.update(score=judgement.score, epoch=len(net.history), state=copy.deepcopy(net.module_.state_dict()))
 
     def exhausted(self, n_epochs: int) -> bool:
         """Whether `patience` epochs went by since the best one."""
@@ -84,8 +129,8 @@ class BestEpoch(Callback):
         """Go back to the best epoch."""
         if self.best["state"] is None:
             warnings.warn(
-                "early stopping vetoed every epoch: the predictions on the target collapsed into too few classes, "
-                "or the source was forgotten. The last epoch is kept; do not trust it.",
+                "early stopping vetoed every epoch: the predictions on the target collapsed, or the source was "
+                "forgotten. The last epoch is kept; do not trust it.",
                 ShiftWarning,
                 stacklevel=2,
             )

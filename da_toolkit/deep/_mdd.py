@@ -34,7 +34,8 @@ class MDD(AlignmentLoss):
     says :math:`\gamma / (1 + \gamma)` everywhere, where
     :math:`L = \log(1 + \gamma) - \gamma \log \gamma / (1 + \gamma)`.
 
-    Assumes that the model is right about most target rows, and classes of similar frequency.
+    Assumes that the model is right about most target rows, and classes of similar frequency: rows are matched with
+    the class they are taken for.
 
     Parameters
     ----------
@@ -43,7 +44,8 @@ class MDD(AlignmentLoss):
     adversary : nn.Module, optional
         :math:`g`, from features (n, d) to (n, n_classes). None: one hidden layer of 64 rectified units.
     gradient_penalty : float
-        As in `DANN`.
+        As in `DANN`; larger, as every class has an adversary of its own: a steep one matches classes that were
+        confused at the start as they are.
 
     References
     ----------
@@ -59,7 +61,7 @@ class MDD(AlignmentLoss):
     1.0
     """
 
-    def __init__(self, margin: float = 4.0, adversary: nn.Module | None = None, *, gradient_penalty: float = 5.0):
+    def __init__(self, margin: float = 4.0, adversary: nn.Module | None = None, *, gradient_penalty: float = 50.0):
         super().__init__()
         self.margin = margin
         self.adversary = adversary

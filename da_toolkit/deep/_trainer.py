@@ -27,6 +27,7 @@ from shift_detectors._errors import InputError
 
 from ._batch import AlignmentLoss, DomainBatch
 from ._early_stopping import BestEpoch
+from ._team import Team
 
 
 class Rows(NamedTuple):
@@ -47,12 +48,12 @@ class PairedBatches(torch.utils.data.IterableDataset):
 
     The number of steps depends on the source alone. Target rows come in one endless random order that uses
     all of them before it repeats one. Equal sizes leave no last batch of a single row, which batch
-    normalisation cannot take.
+    normalisation cannot take. In a team each process gets its part of the same batches.
     """
 
-    def __init__(self, source: Rows, target: Rows | None, batch_size: int, max_epochs: int):
-        self.source, self.target = source, target
-        self.n_batches = math.ceil(len(source.inputs) / batch_size)
+    def __init__(self, source: Rows, target: Rows | None, batch_size: int, max_epochs: int, team: Team | None = None):
+        self.source, self.target, self.team = source, target, team or Team(False)
+        self.n_batches = math.ceil(len(source.inputs) / (batch_size * self.team.size))
         self.n_steps = self.n_batches * max_epochs
         self.step = 0
         self._waiting = torch.empty(0, dtype=torch.long)
@@ -61,7 +62,9 @@ class PairedBatches(torch.utils.data.IterableDataset):
         device = self.source.inputs.device
         order = torch.randperm(len(self.source.inputs))
         others = order if self.target is None else self._next_target(len(order), len(self.target.inputs))
-        splits = (rows.to(device).tensor_split(self.n_batches) for rows in (order, others))
+        order, others = self.team.first((order, others))
+        parts = (rows.to(device).tensor_split(self.n_batches * self.team.size) for rows in (order, others))
+        splits = (rows[self.team.rank :: self.team.size] for rows in parts)
         for rows, other in zip(*splits, strict=True):
             target = None if self.target is None else self.target.take(other)
             yield self.source.take(rows), target, self.step / self.n_steps
@@ -268,8 +271,9 @@ class Trainer(NeuralNet):
             step = step_fn(batch)
             steps.append(step["losses"])
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        for name, values in zip(("train_loss", "task_loss", "alignment_loss"), zip(*steps, strict=True), strict=True):
-            self.history.record(name, torch.stack(values).mean().item())
+        means = iterator.team.mean(torch.stack([torch.stack(step) for step in steps]).mean(dim=0))
+        for name, value in zip(("train_loss", "task_loss", "alignment_loss"), means.tolist(), strict=True):
+            self.history.record(name, value)
         epoch: Any = self.history[-1]
         if not math.isfinite(epoch["train_loss"]):
             raise InputError(
@@ -357,17 +361,25 @@ class ClassPrior(Callback):
         return prior
 
 
-def predict_logits(objective: Objective, rows: Rows, domain: str = "target", batch_size: int = 1024) -> Tensor:
-    """Outputs of all rows in evaluation mode; the objective is left in training mode."""
+def predict_rows(
+    objective: Objective, rows: Rows, domain: str = "target", layer: Layer | None = None, batch_size: int = 1024
+) -> DomainBatch:
+    """All rows in evaluation mode, without gradient; the objective is left in training mode."""
     path = objective.target_path if domain == "target" else objective.source_path
     objective.eval()
     with torch.no_grad():
         parts = [
-            run_module(path, rows.take(part), objective.n_outputs, None).logits
+            run_module(path, Rows(rows.inputs[part]), objective.n_outputs, layer)
             for part in torch.arange(len(rows.inputs), device=rows.inputs.device).split(batch_size)
         ]
     objective.train()
-    return torch.cat(parts)
+    features, logits = (torch.cat([getattr(part, name) for part in parts]) for name in ("features", "logits"))
+    return DomainBatch(rows.inputs, features, logits, *rows[1:])
+
+
+def predict_logits(objective: Objective, rows: Rows, domain: str = "target") -> Tensor:
+    """Outputs of all rows in evaluation mode; the objective is left in training mode."""
+    return predict_rows(objective, rows, domain).logits
 
 
 class Checkpoint(Callback):
@@ -389,15 +401,18 @@ class Checkpoint(Callback):
         self.best = best
 
     def on_epoch_end(self, net, **kwargs):
-        """Write the file, never half of it."""
-        cuda = self.batches.source.inputs.device.type == "cuda"
+        """Write the file, never half of it; in a team the first process does."""
+        cuda, team = self.batches.source.inputs.device.type == "cuda", self.batches.team
+        random = team.all((torch.get_rng_state(), torch.cuda.get_rng_state() if cuda else None))
+        if team.rank > 0:
+            return
         state = {
             "settings": self.settings,
             "objective": net.module_.state_dict(),
             "optimizer": net.optimizer_.state_dict(),
             "history": net.history.to_list(),
             "batches": (self.batches.step, self.batches._waiting),
-            "random": (torch.get_rng_state(), torch.cuda.get_rng_state() if cuda else None),
+            "random": random,
             "best": None if self.best is None else self.best.best,
         }
         partial = self.path.with_name(self.path.name + ".partial")
@@ -424,9 +439,10 @@ class Checkpoint(Callback):
         net.history = History(state["history"])
         self.batches.step, waiting = state["batches"]
         self.batches._waiting = waiting.cpu()
-        torch.set_rng_state(state["random"][0].cpu())
-        if state["random"][1] is not None:
-            torch.cuda.set_rng_state(state["random"][1].cpu())
+        on_cpu, on_cuda = state["random"][self.batches.team.rank]
+        torch.set_rng_state(on_cpu.cpu())
+        if on_cuda is not None:
+            torch.cuda.set_rng_state(on_cuda.cpu())
         if self.best is not None:
             self.best.best = state["best"]
 
