@@ -8,10 +8,11 @@ Parquet files of a million rows in a temporary folder (4 GB for the full bench) 
 RESULTS.md.
 
 - Growth: 20 columns, from 10^5 rows a side up to 20 million.
-- Memory: the same rows in memory and in files; verdict, p-values and effects beside each other.
+- Memory: the same rows in files, in frames, and with every row in every test, as `diagnose` does with few rows;
+  verdict, p-values and effects beside each other.
 - Dask: two worker processes beside one process; once more with a worker killed.
 - Wide: 100 columns, beside libraries whose users report hours (evidently issues 763 and 1526), where they are installed
-  (peers/README.md), each stopped after its cap.
+  (peers/README.md), each stopped at a cap of time and memory.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from _cells import interpreter, markdown, write_section
 PART = 1_000_000  # rows of a file
 GOAL_SECONDS, GOAL_MB = 300, 2048
 PEERS = ("evidently", "nannyml")
+CAP_MB = 18 * 1024  # of a process that holds all rows
 
 
 # --- tables -------------------------------------------------------------------------------------------------
@@ -76,16 +78,18 @@ def write(folder, n, columns):
 
 def measure(cell):
     """Run one cell; what it took and found."""
-    from shift_detectors import diagnose
+    from shift_detectors import _domains, diagnose
 
     source, target = (Path(path) for path in cell["sides"])
     options = {"random_state": 0, "n_jobs": 2}
     if cell["how"] == "files":
-        found, seconds = timed(lambda: diagnose(source, "y", target, None, **options))
-    elif cell["how"] == "memory":
-        frames = [pd.read_parquet(path) for path in (source, target)]
-        X = [frame.drop(columns="y") for frame in frames]
-        found, seconds = timed(lambda: diagnose(X[0], frames[0]["y"], X[1], None, **options))
+        found, seconds = timed(lambda: diagnose(source, "y", target, "y" if cell["labelled"] else None, **options))
+    elif cell["how"] in ("frames", "every row"):
+        if cell["how"] == "every row":
+            _domains.MANY = 2**62
+        X = [pd.read_parquet(path) for path in (source, target)]
+        y = [frame.pop("y") for frame in X]
+        found, seconds = timed(lambda: diagnose(X[0], y[0], X[1], y[1] if cell["labelled"] else None, **options))
     else:
         found, seconds = on_cluster(source, target, cell["how"] == "dask, one killed", options)
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -102,10 +106,17 @@ def measure(cell):
 
 def peak_mb():
     """Largest memory of this process; ru_maxrss would begin with that of the process it was forked from."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
-    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1024
+    known = memory_mb("self", "VmHWM")
+    return known or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+
+
+def memory_mb(process, what):
+    """A line of a process's status; 0 where there is none."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(what)), 0.0)
 
 
 def on_cluster(source, target, kill, options):
@@ -126,19 +137,38 @@ def timed(function):
     return function(), time.perf_counter() - start
 
 
-def run(how, sides, cap=None):
+def run(how, sides, cap=None, labelled=False):
     """The record of a cell, or why there is none."""
-    cell = json.dumps({"how": how, "sides": [str(path) for path in sides]})
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--cell", cell]
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=cap)
-    except subprocess.TimeoutExpired:
-        return {"error": f"stopped after {cap / 60:.0f} min"}
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["killed"])[-1]
-        return {"error": "out of memory" if done.returncode == -signal.SIGKILL else reason[:60]}
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    cell = json.dumps({"how": how, "sides": [str(path) for path in sides], "labelled": labelled})
+    return finished([sys.executable, __file__, "--cell", cell], cap)
+
+
+def run_peer(python, peer, sides, cap):
+    """A peer's own call on the same rows, read with pandas, in its environment."""
+    return finished([str(python), str(Path(__file__).parent / "peers" / "scale_peers.py"), peer, *map(str, sides)], cap)
+
+
+def finished(command, cap):
+    """What a process prints in its last line, or why it did not: with a cap of seconds it has one of memory, too."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=out, stderr=errors)
+        end, stopped = time.time() + (cap or float("inf")), ""
+        while process.poll() is None:
+            time.sleep(0.2)
+            if time.time() > end:
+                stopped = f"stopped after {cap / 60:.0f} min"
+            elif cap and memory_mb(process.pid, "VmRSS") > CAP_MB:
+                stopped = f"stopped at {CAP_MB // 1024} GB"
+            if stopped:
+                process.kill()
+                process.wait()
+        out.seek(0)
+        errors.seek(0)
+        if stopped or process.returncode == -signal.SIGKILL:
+            return {"error": stopped or "out of memory"}
+        if process.returncode:
+            return {"error": (errors.read().strip().splitlines() or ["ended without a word"])[-1][:60]}
+        return json.loads(out.read().strip().splitlines()[-1])
 
 
 # --- sections -----------------------------------------------------------------------------------------------
@@ -187,30 +217,33 @@ def growth(folder, quick):
 
 def memory(folder, quick):
     body = []
-    for n in (50_000,) if quick else (100_000, 1_000_000):
+    # with labels on both sides four quantities are tested, and permutations of every row take twice the memory
+    for n, labelled in ((60_000, True),) if quick else ((100_000, True), (1_000_000, False)):
         sides = write(folder, n, 20)
-        records = {how: run(how, sides) for how in ("memory", "files")}
+        records = {how: run(how, sides, 3600, labelled) for how in ("every row", "frames", "files")}
         clean(sides)
         for how, record in records.items():
+            size = f"{n:,}, {'labelled' if labelled else 'target unlabelled'}"
             if "error" in record:
-                body.append([f"{n:,}", how, record["error"], *[""] * 5])
+                body.append([size, how, record["error"], *[""] * 5])
                 continue
-            other = records["memory"].get("effects", {})
-            gap = max((abs(v - other.get(name, v)) for name, v in record["effects"].items()), default=0.0)
+            other = records["every row"].get("effects", {})
+            gap = max((abs(v - other[name]) for name, v in record["effects"].items()), default=0.0) if other else None
+            tests = [name for name in ("JointTest", "LabelTest", "StratifiedTest") if name in record["pvalues"]]
             body.append(
                 [
-                    f"{n:,}",
+                    size,
                     how,
                     f"{record['seconds']:.0f}",
                     f"{record['mb']:.0f}",
                     record["verdict"],
-                    f"{record['pvalues']['JointTest']:.3f}",
+                    ", ".join(f"{name} {record['pvalues'][name]:.3f}" for name in tests),
                     ", ".join(record["changed"]),
-                    f"{gap:.5f}",
+                    "" if gap is None else f"{gap:.5f}",
                 ]
             )
-    head = ["rows a side", "", "s", "peak MB", "verdict", "p of JointTest", "features that differ"]
-    return markdown([*head, "largest gap of an effect to memory"], body)
+    head = ["rows a side", "", "s", "peak MB", "verdict", "p", "features that differ"]
+    return markdown([*head, "largest gap of an effect to every row"], body)
 
 
 def dask(folder, quick):
@@ -248,20 +281,6 @@ def wide(folder, quick):
     return markdown([f"{n:,} rows a side, 100 columns", "s", "peak MB", "says"], body)
 
 
-def run_peer(python, peer, sides, cap):
-    """A peer's own call on the same rows, read with pandas, in its environment."""
-    script = Path(__file__).parent / "peers" / "scale_peers.py"
-    command = [str(python), str(script), peer, *map(str, sides)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=cap)
-    except subprocess.TimeoutExpired:
-        return {"error": f"stopped after {cap / 60:.0f} min"}
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["killed"])[-1]
-        return {"error": "out of memory" if done.returncode == -signal.SIGKILL else reason[:60]}
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
 def clean(sides):
     for path in sides:
         shutil.rmtree(path, ignore_errors=True)
@@ -278,7 +297,8 @@ SECTIONS = {
     "memory": (
         "Scale: the answer in memory",
         memory,
-        "The same rows, held as frames or read from files.",
+        "The same rows: each in every test and its permutations (what `diagnose` does up to 100 000 rows of both "
+        "sides), or counted, from frames or from files.",
     ),
     "dask": (
         "Scale: Dask",
@@ -289,7 +309,8 @@ SECTIONS = {
     "wide": (
         "Scale: 100 columns",
         wide,
-        "evidently: DataDriftPreset; NannyML: univariate drift with its default methods; both with the rows in memory.",
+        "evidently: DataDriftPreset; NannyML: univariate drift with its default methods; both with the rows in memory. "
+        f"Each is stopped after 20 minutes (3 with --quick) or at {CAP_MB // 1024} GB.",
     ),
 }
 

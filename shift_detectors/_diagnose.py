@@ -75,9 +75,10 @@ def diagnose(
     ----------
     X_source, X_target : array, pandas or polars DataFrame, or sparse matrix of shape (n_rows, n_features)
         Numeric, categorical, boolean, datetime and missing values; at least 10 rows each. Larger than memory:
-        Parquet (path, folder, glob pattern), a pyarrow dataset, a Dask DataFrame, an iterator or list of
-        DataFrames, or a `DomainSummary`. Labels and groups are then names of columns, p(x) and p(y) are tested on
-        all rows, and the rest on 20 000 rows of each side, drawn at random.
+        Parquet or CSV (path, folder, glob pattern), a pyarrow dataset, a Dask DataFrame, an iterator or list of
+        DataFrames, or a `DomainSummary`; labels and groups are then names of columns. From these, and from tables
+        in memory of more than 100 000 rows together, p(x), p(y) and, of classes, p(x|y) are tested on all rows,
+        the rest on 20 000 rows of each side, drawn at random; a note says so.
     y_source : array-like of shape (n_source,) or None
         Without it only p(x) is compared.
     y_target : array-like of shape (n_target,), optional
