@@ -1,12 +1,13 @@
 """What are m = 5 to 500 target labels worth? Learning curves of the few-label methods, and their regret.
 
-``python benchmarks/bench_transfer.py [--quick] [--minutes 60] [--problems NAME,...] [--no-write]``
+``python benchmarks/bench_transfer.py [--quick] [--minutes 60] [--problems NAME,...] [--redo METHOD,...] [--no-write]``
 
 A repeat draws rows anew, gives m random target labels to every method and scores it on other target rows. The regret
 of a method is how far its mean score lies below the better of source-only and target-only, in points (100 times
-accuracy or R2). Cells are kept in benchmarks/_cache/transfer_*.json; delete them after a change of the code. The
-methods of adapt run on the same arrays in their own environment (peers/README.md); without it their rows say "not
-run". Real data are found as `da_toolkit.datasets.fetch` finds them. Writes RESULTS.md.
+accuracy or R2). Cells are kept in benchmarks/_cache/transfer_*.json; after a change of a method's code measure it anew
+with --redo, after a change of a problem delete its cells. The methods of adapt run on the same arrays in their own
+environment (peers/README.md), in as many repeats as --peer-repeats says; without it their rows say "not run". Real data
+are found as `da_toolkit.datasets.fetch` finds them. Writes RESULTS.md.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _cells import interpreter, markdown, run_cell, write_section
+from _cells import CACHE, interpreter, markdown, write_section
 from scipy.stats import t as student
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -189,8 +190,8 @@ class Peer:
             self.process.wait()
 
 
-def once(name, m, seed, peer):
-    """Scores of every method in one repeat; a string says why there is none."""
+def once(name, m, seed, methods, peer):
+    """Scores of some methods in one repeat, and of the peer unless it is None; a string says why there is none."""
     task, draw = PROBLEMS[name]
     X, y, X_target, y_target = draw(seed)
     scale = X.std(axis=0)
@@ -200,8 +201,8 @@ def once(name, m, seed, peer):
     few[m:] = None
     X_new, y_new = X_target[pool : pool + TEST], y_target[pool : pool + TEST]
     scores = {}
-    for method, fit in METHODS.items():
-        start = time.process_time()
+    for method in methods:
+        fit, start = METHODS[method], time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if method == "target only" and task == "classification" and len(set(y_target[:m])) == 1:
@@ -209,47 +210,76 @@ def once(name, m, seed, peer):
             else:
                 scores[method] = float(fit(MODELS[task], X, y, X_target[:pool], few).score(X_new, y_new))
         scores[f"{method}: CPU s"] = time.process_time() - start
-    few = {"X_few": X_target[:m], "y_few": y_target[:m]}
-    return scores | peer.scores(X=X, y=y, **few, X_new=X_new, y_new=y_new, task=task)
+    if peer is not None:
+        few = {"X_few": X_target[:m], "y_few": y_target[:m]}
+        scores |= peer.scores(X=X, y=y, **few, X_new=X_new, y_new=y_new, task=task)
+    return scores
+
+
+class Cell:
+    """The repeats of one problem and m, one row of scores each, kept in a file; what a row lacks is added."""
+
+    def __init__(self, name, m, redo):
+        self.name, self.m = name, m
+        self.path = CACHE / f"transfer_{''.join(c if c.isalnum() else '_' for c in name)}_{m}.json"
+        kept = json.loads(self.path.read_text()) if self.path.exists() else []
+        self.rows = [{key: value for key, value in row.items() if key.split(":")[0] not in redo} for row in kept]
+        if self.rows != kept:
+            self.store()
+
+    def measure(self, seed, peer):
+        while len(self.rows) <= seed:
+            self.rows.append({})
+        row = self.rows[seed]
+        missing = [method for method in METHODS if method not in row]
+        asked = peer if peer is not None and not set(PEER_METHODS) & set(row) else None
+        if missing or asked is not None:
+            row |= once(self.name, self.m, seed, missing, asked)
+            self.store()
+
+    def store(self):
+        CACHE.mkdir(exist_ok=True)
+        self.path.write_text(json.dumps(self.rows))
 
 
 # --- tables -------------------------------------------------------------------------------------------------
 
 
-def means(cells, method):
-    """Mean score of a method per (problem, m), in points; NaN where it has none."""
-    answer = {}
-    for key, rows in cells.items():
-        values = [row.get(method) for row in rows]
-        numbers = [100 * v for v in values if isinstance(v, float)]
-        answer[key] = np.mean(numbers) if numbers and len(numbers) == len(values) else np.nan
-    return answer
+def mean(rows, method):
+    """Mean score in points; NaN where there is none."""
+    values = [100 * row[method] for row in rows if isinstance(row.get(method), float)]
+    return np.mean(values) if values else np.nan
 
 
-def better(cells):
-    source, target = means(cells, "source only"), means(cells, "target only")
-    return {key: max(source[key], target[key]) for key in cells}, {key: abs(source[key] - target[key]) for key in cells}
+def regret(rows, method):
+    """Of the repeats that have the method: how far it lies below the better of source-only and target-only."""
+    rows = [row for row in rows if isinstance(row.get(method), float)]
+    return max(mean(rows, "source only"), mean(rows, "target only")) - mean(rows, method)
+
+
+def of_task(key, task):
+    return PROBLEMS[key[0]][0] == task
 
 
 def curves(cells, task):
     """Mean over the problems that have pools for the m; R2 below -100 points counts as -100."""
     body = []
     for method in [*METHODS, *PEER_METHODS]:
-        score, line = means(cells, method), [method]
+        line = [method]
         for m in LABELS:
-            values = [max(score[k], -100.0) for k in cells if k[1] == m and PROBLEMS[k[0]][0] == task]
+            values = [max(mean(rows, method), -100.0) for k, rows in cells.items() if k[1] == m and of_task(k, task)]
             line.append("not run" if not np.isfinite(values).all() or not values else f"{np.mean(values):.1f}")
         body.append(line)
     return markdown(["method", *(f"m = {m}" for m in LABELS)], body)
 
 
 def regrets(cells):
-    best, _ = better(cells)
     body = []
     for method in [*METHODS, *PEER_METHODS]:
-        score, line = means(cells, method), [method]
+        line = [method]
         for m in LABELS:
-            values = {key[0]: best[key] - score[key] for key in cells if key[1] == m and np.isfinite(score[key])}
+            values = {key[0]: regret(rows, method) for key, rows in cells.items() if key[1] == m}
+            values = {name: value for name, value in values.items() if np.isfinite(value)}
             if not values:
                 line.append("not run")
                 continue
@@ -261,21 +291,20 @@ def regrets(cells):
 
 def goals(cells):
     """The default against what it has to keep."""
-    best, gap = better(cells)
-    score = means(cells, DEFAULT)
     body = []
     for m in LABELS:
         keys = [key for key in cells if key[1] == m]
         if not keys:
             continue
-        regret, allowed = [best[k] - score[k] for k in keys], [gap[k] / 3 + 1 if m < 50 else 1.0 for k in keys]
-        beyond = [f"{k[0]} {r:+.1f}" for k, r, a in zip(keys, regret, allowed, strict=True) if r > a]
+        gap = [abs(mean(cells[k], "source only") - mean(cells[k], "target only")) for k in keys]
+        lost, allowed = [regret(cells[k], DEFAULT) for k in keys], [g / 3 + 1 if m < 50 else 1.0 for g in gap]
+        beyond = [f"{k[0]} {r:+.1f}" for k, r, a in zip(keys, lost, allowed, strict=True) if r > a]
         below = [k[0] for k in keys if below_the_worse(cells[k])]
-        met = np.mean(regret) <= np.mean(allowed) and not below
+        met = np.mean(lost) <= np.mean(allowed) and not below
         line = [
             str(m),
             str(len(keys)),
-            f"{np.mean(regret):+.2f}",
+            f"{np.mean(lost):+.2f}",
             f"{np.mean(allowed):.2f}",
             "yes" if met else "**no**",
         ]
@@ -306,11 +335,15 @@ def main():
     parser.add_argument("--quick", action="store_true", help="two repeats, 20 minutes at most")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--minutes", type=float, default=115)
+    parser.add_argument("--peer-repeats", type=int, default=10)
+    parser.add_argument("--redo", default="", help="methods whose stored scores are forgotten, by their names")
     parser.add_argument("--problems", help="some problems, by their names in the tables")
     parser.add_argument("--no-write", action="store_true", help="print only")
     args = parser.parse_args()
     repeats, minutes = (2, min(args.minutes, 19)) if args.quick else (args.repeats, args.minutes)
-    command = "python benchmarks/bench_transfer.py" + (" --quick" if args.quick else "")
+    command = f"python benchmarks/bench_transfer.py {'--quick' if args.quick else f'--repeats {repeats}'}"
+    if args.peer_repeats < repeats:
+        command += f" --peer-repeats {args.peer_repeats}"
     deadline, peer, cells, notes = time.time() + 60 * minutes, Peer(), {}, []
     names = args.problems.split(",") if args.problems else list(PROBLEMS)
     for name in list(names):
@@ -320,21 +353,24 @@ def main():
             names.remove(name)
             notes.append(f"{name}: not run, its data are absent.")
             continue
-        cells |= {(name, m): [] for m in LABELS if m <= size}
+        cells |= {(name, m): Cell(name, m, args.redo.split(",")) for m in LABELS if m <= size}
     # one repeat of everything after the other, so that a deadline cuts all problems short alike
-    for done in range(1, repeats + 1):
-        for name, m in cells:
-            file = f"transfer_{''.join(c if c.isalnum() else '_' for c in name)}_{m}"
-            cells[name, m] = run_cell(
-                file, lambda seed, n=name, m=m: once(n, m, seed, peer), done, n_jobs=1, chunk=1, deadline=deadline
-            )
-        print(f"{done} of {repeats} repeats, {(deadline - time.time()) / 60:.1f} minutes left", flush=True)
-        if time.time() > deadline:
-            break
+    for seed in range(repeats):
+        for cell in cells.values():
+            if time.time() < deadline:
+                cell.measure(seed, peer if seed < args.peer_repeats else None)
+        print(f"{seed + 1} of {repeats} repeats, {(deadline - time.time()) / 60:.1f} minutes left", flush=True)
     peer.close()
+    # a row that a deadline has cut short does not count
+    cells = {key: [row for row in cell.rows[:repeats] if set(METHODS) <= set(row)] for key, cell in cells.items()}
     cells = {key: rows for key, rows in cells.items() if rows}
     counts = [len(rows) for rows in cells.values()]
-    notes += [peer.note, f"Repeats: {min(counts)} to {max(counts)} per cell."]
+    peers = [sum(bool(set(PEER_METHODS) & set(row)) for row in rows) for rows in cells.values()]
+    notes += [
+        peer.note,
+        f"Repeats: {min(counts)} to {max(counts)} per cell, of adapt {min(peers)} to {max(peers)} (its means and "
+        "regrets are of these alone).",
+    ]
     explanation = (
         f"Logistic regression or ridge on {SOURCE_ROWS} source rows, m random target labels, {TEST} other target rows "
         "(fewer where there are fewer). Below the worse is judged from three repeats on. "

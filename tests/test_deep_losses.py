@@ -14,6 +14,7 @@ pytest.importorskip("skorch", reason="the [deep] extra is not installed")
 from scipy.spatial.distance import cdist  # noqa: E402
 from scipy.special import expit, log_softmax, softmax  # noqa: E402
 from sklearn.base import clone  # noqa: E402
+from sklearn.datasets import load_digits  # noqa: E402
 from torch import nn  # noqa: E402
 
 from da_toolkit.deep import (  # noqa: E402
@@ -25,6 +26,7 @@ from da_toolkit.deep import (  # noqa: E402
     JAN,
     MCC,
     MDD,
+    MLP,
     WDGRL,
     DeepAdapter,
     DeepCORAL,
@@ -370,6 +372,27 @@ def test_regression_works_or_is_refused(loss):
             adapter.fit(X, y, X_target)
     else:
         assert adapter.fit(X, y, X_target).predict(X_target).shape == (40,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", [AFN(), MDD()], ids=lambda loss: type(loss).__name__)
+def test_gain_where_the_target_lost_contrast_and_no_harm_where_it_did_not(loss):
+    """Digits with grey ink on grey paper, three seeds."""
+    X, y = load_digits(return_X_y=True)
+    gains = {0.45: [], 1.0: []}
+    for seed in range(3):
+        source, target = np.array_split(np.random.default_rng(seed).permutation(len(X)), 2)
+        for contrast, gain in gains.items():
+            X_target = contrast * X[target] / 16 + (1 - contrast) * 0.45
+            plain, adapted = (
+                DeepAdapter(lambda: MLP(64, 10), "encoder", own, random_state=seed, device="cpu")
+                .fit(X[source] / 16, y[source], X_target)
+                .score(X_target, y[target])
+                for own in (None, loss)
+            )
+            gain.append(adapted - plain)
+    assert np.mean(gains[0.45]) > 0.1
+    assert np.mean(gains[1.0]) > -0.01
 
 
 def test_losses_compose_by_addition():
