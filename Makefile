@@ -82,7 +82,7 @@ bench-alignment: $(VENV)/ready-core ## aligners beside their peers (environments
 	$(BIN)/python benchmarks/bench_alignment.py $(BENCH_FLAGS)
 
 docs: $(VENV)/ready-docs ## the documentation, in docs/_build/html
-	$(BIN)/python -m sphinx -W --keep-going -q -j auto docs docs/_build/html
+	$(BIN)/python -m sphinx -E -W --keep-going -q -j auto docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
 build: $(VENV)/ready-build ## source archive and wheel, in dist/
