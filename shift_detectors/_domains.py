@@ -24,7 +24,7 @@ from pandas.api.types import is_numeric_dtype
 from threadpoolctl import threadpool_limits
 
 from ._columns import _from_polars, from_polars_series
-from ._domain_summary import DomainSummary, SummaryPlan
+from ._domain_summary import BINS, DomainSummary, SummaryPlan
 from ._errors import InputError, MissingDependencyError
 from ._file_names import CSV, PARQUET
 from ._row_sample import RowSample, frame_of
@@ -377,10 +377,14 @@ def many_rows(
         columns = [_column(values) for values in (y, group)]
         if any(column is not None and len(column) != len(X) for column in columns):
             return None
+        if columns[1] is not None and len(pd.unique(columns[1])) < BINS:
+            return None  # groups that can be exchanged one by one need no bins
         if isinstance(X, np.ndarray):
             X = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])], copy=False)
         found.append((X if isinstance(X, pd.DataFrame) else _from_polars(X, argument), *columns))
     (X_source, y_source, groups), (X_target, y_target, groups_target) = found
+    if y_source is not None and pd.isna(y_source).any():
+        return None
     return X_source, y_source, X_target, y_target, groups, groups_target
 
 

@@ -293,6 +293,7 @@ def test_many_rows_of_an_array_and_the_model_fitted_on_it(monkeypatch):
         {"sample_weight": np.ones(3000)},
         {"exclude": 0},
         {"representation": LogisticRegression},
+        {"groups": np.arange(3000) % 200, "groups_target": np.arange(500) + 10_000},
     ],
 )
 def test_options_that_need_rows_keep_many_rows_in_memory(given, monkeypatch):
@@ -316,11 +317,12 @@ def test_many_rows_that_cannot_be_used_are_refused_as_few_are(monkeypatch):
             (rows, y, rows[:, :1]),
             (rows, np.c_[y, y], rows),
             (rows, y, rows * np.inf),
+            (rows, np.where(np.arange(3000) == 5, np.nan, y), rows),
         ):
             with pytest.raises(InputError) as error:
                 diagnose(*arguments, **FAST)
             said.append(str(error.value))
-    assert said[:4] == said[4:]
+    assert said[:5] == said[5:]
 
 
 # ------------------------------------------------------------------ CSV
