@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from shift_detectors._errors import InputError
 
+from ..deep._team import Team
 from ..deep._trainer import Trainer
 
 EPISODES = 100  # in an epoch of the history
@@ -85,6 +86,7 @@ class EpisodeRows(torch.utils.data.IterableDataset):
 
     def __init__(self, inputs: Any, episodes: Iterator):
         self.inputs, self.episodes = inputs, episodes
+        self.team = Team(False)
 
     def __iter__(self) -> Iterator[tuple[Tensor]]:
         for _, episode in zip(range(EPISODES), self.episodes, strict=False):
