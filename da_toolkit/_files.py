@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,14 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 def check_format(path: str | Path) -> None:
     """Refuse a name that `write_table` could not write, before any work is done."""
     _format(writable(path))
+
+
+def check_model_name(path: str | Path) -> None:
+    """Refuse a name that says skops for a file that joblib will write."""
+    if Path(path).suffix == ".skops":
+        raise InputError(
+            f"{path} says skops, which cannot hold an adapted model", "a name such as model.joblib", "Rename it."
+        )
 
 
 def read_model(path: str | Path) -> Any:
@@ -118,6 +127,8 @@ def writable(path: str | Path) -> Path:
         raise InputError(f"{path} is a folder", "the name of a file to write")
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist", "a file in an existing folder", "Create it first.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InputError(f"{path} cannot be written", "a file and folder that may be written", "Check permissions.")
     return path
 
 
@@ -126,7 +137,7 @@ def _existing(path: str | Path) -> Path:
     if not path.exists():
         raise InputError(f"{path} does not exist", "an existing file", "Check the name and the current folder.")
     if not path.is_file():
-        raise InputError(f"{path} is not a file", "a file")
+        raise InputError(f"{path} is a folder, not a file", "the name of one file")
     return path
 
 

@@ -21,6 +21,8 @@ import difflib
 import glob
 import hashlib
 import os
+import re
+import shlex
 import sys
 import time
 import traceback
@@ -28,7 +30,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -41,7 +43,7 @@ from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._file_names import CSV, PARQUET
 from shift_detectors._version import __version__
 
-from ._files import check_format, read_model, read_table, writable, write_model, write_table
+from ._files import check_format, check_model_name, read_model, read_table, writable, write_model, write_table
 
 OK, FOUND, USAGE, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -67,6 +69,16 @@ LARGE = 500 * 2**20  # bytes of both files
 PIECES = """Folders, patterns such as 'part-*.csv', and files of more than 500 MB together are read in pieces;
 what fits into memory does not matter then."""
 
+# names of the Python functions' arguments in messages, and what they are called here
+SHELL_WORDS = {
+    "pass y_source=None": "leave out --label",
+    "exclude=": "--exclude",
+    "X_source": "SOURCE",
+    "X_target": "TARGET",
+    "y_source": "the label column of SOURCE",
+    "y_target": "the label column of TARGET",
+}
+
 TRUST = "Loading a joblib file runs code from it: only use files that you trust; a .skops file runs none."
 
 
@@ -88,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except (InputError, MissingDependencyError) as error:
-        _say(f"da-toolkit: error: {' '.join(str(error).split())}")
+        _say(f"da-toolkit: error: {_in_shell_words(' '.join(str(error).split()))}")
         return USAGE
     except KeyboardInterrupt:
         _say("da-toolkit: interrupted")
@@ -96,6 +108,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader went away, as in `| head`; keep Python from flushing again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except OSError as error:  # no permission, a full disk
+        _say(f"da-toolkit: error: {error.filename or 'a file'} cannot be read or written ({error.strerror or error})")
+        return USAGE
     except Exception:
         traceback.print_exc()
         _say("da-toolkit: unexpected error, see above")
@@ -133,6 +148,14 @@ def diagnose(options: argparse.Namespace) -> int:
 def adapt(options: argparse.Namespace) -> int:
     """Adapt a model to the target, or leave it alone where that is better."""
     _check_outputs(options.report, options.json, options.out)
+    check_model_name(options.out)
+    for path in (options.source, options.target):
+        if not Path(path).is_file() and (Path(path).is_dir() or glob.has_magic(path)):
+            raise InputError(
+                f"{path} is a folder or a pattern",
+                "one file for each side: adapt holds all rows in memory",
+                "Only diagnose reads folders and patterns.",
+            )
     data, keywords = _read_pair(options)
     model = _trusted_model(options.model, options.quiet)
     if options.frozen:
@@ -284,7 +307,8 @@ def datasets(options: argparse.Namespace) -> int:
     for side, X, y in (("source", pair.X_source, pair.y_source), ("target", pair.X_target, pair.y_target)):
         names = pair.feature_names or [f"x{j}" for j in range(X.shape[1])]
         write_table(pd.DataFrame(X, columns=list(names)).assign(label=y), folder / f"{side}.csv")
-    _say(f"{pair.name}: {pair.n_source} source and {pair.n_target} target rows in {folder}", options.quiet)
+    rows = f"{pair.n_source} source and {pair.n_target} target rows"
+    _say(f"{pair.name}: {rows} in {folder}, labels in column 'label'", options.quiet)
     return OK
 
 
@@ -299,8 +323,15 @@ def demo(options: argparse.Namespace) -> int:
 # ------------------------------------------------------------------ arguments
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: error: {message} (usage: {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="da-toolkit",
         description="Is there a shift between source and target, of which kind, and what to do about it?",
         epilog=EXIT_CODES,
@@ -322,7 +353,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("diagnose", diagnose, f"{PIECES}\n\n{EXIT_CODES}")
-    _pair_arguments(sub)
+    _pair_arguments(sub, "table (.csv, .csv.gz, .parquet), folder of tables or pattern, of")
     sub.add_argument("--estimator", metavar="MODEL", help=f"fitted model, to estimate what the shift costs it. {TRUST}")
     sub.add_argument("--task", choices=("auto", "classification", "regression"), default="auto")
     sub.add_argument("--alpha", type=_level, default=0.05, help="error level of the whole report (default 0.05)")
@@ -336,9 +367,9 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     sub = command("adapt", adapt)
-    _pair_arguments(sub, label_required=True)
+    _pair_arguments(sub, ".csv, .csv.gz or .parquet file of", label_required=True)
     sub.add_argument("--model", required=True, help=f"scikit-learn estimator saved with joblib or skops. {TRUST}")
-    sub.add_argument("--out", required=True, metavar="FILE", help="where the model to use is written (joblib)")
+    sub.add_argument("--out", required=True, metavar="FILE", help="where the model to use is written, by joblib")
     sub.add_argument("--candidates", type=_words_of, metavar="NAME,...", help="adapters to try (see: da-toolkit list)")
     sub.add_argument("--no-guard", action="store_true", help="adapt even where no gain can be shown")
     sub.add_argument(
@@ -371,7 +402,7 @@ def _parser() -> argparse.ArgumentParser:
         help="smallest change worth an alarm, in standard deviations (default 0.1)",
     )
     sub.add_argument("--exclude", type=_words_of, default=[], metavar="COL,...", help="columns that are not watched")
-    sub.add_argument("--separator", default=",", help="between the columns of CSV files")
+    sub.add_argument("--separator", type=_separator, default=",", help="between the columns of CSV files")
     sub.add_argument("--json", metavar="FILE.json", help="write what is known as JSON")
     sub.add_argument("--plot", metavar="FILE.png", help="draw the evidence over time")
     often = sub.add_mutually_exclusive_group()
@@ -379,7 +410,7 @@ def _parser() -> argparse.ArgumentParser:
     often.add_argument(
         "--watch", type=_seconds, metavar="SECONDS", help="look again so often, until an alarm is raised"
     )
-    sub.add_argument("--random-state", type=int, default=0, metavar="SEED", help="seed (default 0)")
+    sub.add_argument("--random-state", type=_seed, default=0, metavar="SEED", help="seed (default 0)")
 
     sub = command("predict", predict)
     sub.add_argument("model", metavar="MODEL", help=f"model saved with joblib or skops. {TRUST}")
@@ -387,7 +418,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", metavar="FILE", help=".csv, .csv.gz or .parquet file (default: CSV to standard output)")
     sub.add_argument("--proba", action="store_true", help="class probabilities as well")
     sub.add_argument("--drop", type=_words_of, default=[], metavar="COL,...", help="columns the model does not take")
-    sub.add_argument("--separator", default=",", help="between the columns of a CSV file")
+    sub.add_argument("--separator", type=_separator, default=",", help="between the columns of a CSV file")
 
     sub = command("list", list_methods)
     sub.add_argument("what", nargs="?", choices=("adapters", "tests"), help="one of the two lists (default: both)")
@@ -403,8 +434,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _pair_arguments(sub: argparse.ArgumentParser, label_required: bool = False) -> None:
-    files = ".csv, .csv.gz or .parquet file of"
+def _pair_arguments(sub: argparse.ArgumentParser, files: str, label_required: bool = False) -> None:
     sub.add_argument("source", metavar="SOURCE", help=f"{files} the domain the model was trained on")
     sub.add_argument("target", metavar="TARGET", help=f"{files} the domain it must work on")
     sub.add_argument(
@@ -415,10 +445,10 @@ def _pair_arguments(sub: argparse.ArgumentParser, label_required: bool = False) 
     )
     sub.add_argument("--groups", metavar="COL", help="rows with equal values belong together (patient, site)")
     sub.add_argument("--weight", metavar="COL", help="sample weights; may be absent in TARGET")
-    sub.add_argument("--separator", default=",", help="between the columns of CSV files")
+    sub.add_argument("--separator", type=_separator, default=",", help="between the columns of CSV files")
     sub.add_argument("--report", metavar="FILE.html", help="write a self-contained HTML report")
     sub.add_argument("--json", metavar="FILE.json", help="write everything as JSON")
-    sub.add_argument("--random-state", type=int, default=0, metavar="SEED", help="seed (default 0)")
+    sub.add_argument("--random-state", type=_seed, default=0, metavar="SEED", help="seed (default 0)")
 
 
 def _words_of(text: str) -> list[str]:
@@ -443,6 +473,23 @@ def _level(text: str) -> float:
     return value
 
 
+def _seed(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on, of type int")
+    return value
+
+
+def _separator(text: str) -> str:
+    text = text.replace("\\t", "\t")  # as a shell passes '\t'
+    if len(text) != 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one character, such as ';' or '\\t'")
+    return text
+
+
 def _seconds(text: str) -> float:
     try:
         value = float(text)
@@ -464,6 +511,13 @@ def _read_pair(options: argparse.Namespace) -> tuple[tuple, dict[str, Any]]:
         _require(name, source.columns, options.source)
     if options.groups is not None:
         _require(options.groups, target.columns, options.target)
+    missing = [name for name in source.columns if name not in target.columns]
+    if options.label is None and len(missing) == 1 and missing[0] not in options.exclude:
+        raise InputError(
+            f"{options.target} has no column {missing[0]!r}",
+            f"the columns of {options.source}, without the label",
+            f"If it is the label, pass --label {shlex.quote(missing[0])}, else --exclude {shlex.quote(missing[0])}.",
+        )
 
     def column(table: pd.DataFrame, name: str | None) -> pd.Series | None:
         return None if name is None else table.get(name)
@@ -571,8 +625,8 @@ def _read_batches(watched: Any, folder: Path, options: argparse.Namespace) -> No
 def _require(name: str, columns: Any, path: str) -> None:
     columns = [str(column) for column in columns]
     if name not in columns:
-        more = f" and {len(columns) - 12} more" if len(columns) > 12 else ""
-        raise InputError(f"{path} has no column {name!r}", ", ".join(columns[:12]) + more, _nearest(name, columns))
+        shown = columns if len(columns) <= 12 else [*columns[:6], f"{len(columns) - 9} more", *columns[-3:]]
+        raise InputError(f"{path} has no column {name!r}", ", ".join(shown), _nearest(name, columns))
 
 
 def _nearest(name: str, names: list[str]) -> str:
@@ -641,6 +695,12 @@ def _words(values: Any) -> str:
 
 def _first_line(what: Any) -> str:
     return (what.__doc__ or "").strip().splitlines()[0] if what.__doc__ else ""
+
+
+def _in_shell_words(message: str) -> str:
+    """A message of the library with options in place of arguments; quoted names stay as they are."""
+    pattern = "|".join(map(re.escape, SHELL_WORDS))
+    return re.sub(rf"(?<!['\w])(?:{pattern})(?!['\w])", lambda found: SHELL_WORDS[found[0]], message)
 
 
 def _say(message: str, quiet: bool = False) -> None:

@@ -490,7 +490,7 @@ def _kind_of_pair(name: str, pair: tuple[pd.Series, pd.Series], arguments: tuple
         notes.append(f"Column {name!r} holds dates as text on one side; it was read as dates.")
         return "datetime"
     shown = [
-        f"{kind} in {argument} (such as {series.dropna().iloc[0]!r})"
+        f"{kind} in {argument} (such as {series.dropna().iloc[:1].tolist()[0]!r})"
         for kind, series, argument in zip(kinds, pair, arguments, strict=True)
     ]
     raise InputError(

@@ -135,31 +135,38 @@ def diagnose(
             raise InputError(f"min_effect names {unknown}", f"names among {sorted(MIN_EFFECT)}")
         effects.update(min_effect)
     seed = _seed(random_state)
-    evidence, large_notes = None, ()
+    evidence, large_notes, numbers = None, (), ()
     needs_rows = {
         "sample_weight": sample_weight,
         "sample_weight_target": sample_weight_target,
         "source_domain": source_domain,
         "representation": representation,
     }
+    exclude = exclude if exclude is None or np.isscalar(exclude) else list(exclude)
     data = (X_source, y_source, X_target, y_target, groups, groups_target)
-    arrays = isinstance(X_source, np.ndarray)  # a model fitted on arrays is to see arrays
     with _Progress(progress) as step:
         step("reading")
         large = _large(data, needs_rows, exclude)
         if large is not None:
             from ._out_of_core import read_large
 
-            X_source, y_source, X_target, y_target, groups, groups_target, exclude, evidence, large_notes = read_large(
-                *large,
-                unsupported=needs_rows,
-                task=task,
-                exclude=exclude,
-                n_permutations=n_permutations,
-                seed=seed,
-                n_jobs=n_jobs,
-                step=step,
-            )
+            try:
+                found = read_large(
+                    *large,
+                    unsupported=needs_rows,
+                    task=task,
+                    exclude=exclude,
+                    n_permutations=n_permutations,
+                    seed=seed,
+                    n_jobs=n_jobs,
+                    step=step,
+                )
+                (X_source, y_source, X_target, y_target, groups, groups_target), rest = found[:6], found[6:]
+                exclude, evidence, large_notes, numbers = rest
+            except InputError:
+                if large is data:
+                    raise
+                step("reading")  # what counting cannot do is done, or refused, with all rows in memory
         problem = read_problem(
             X_source,
             y_source,
@@ -219,8 +226,8 @@ def diagnose(
         report = replace(report, next_steps=next_steps(report.verdict, budget, problem.task, report.n_target))
         if estimator is not None and problem.task is not None:
             step("measuring the impact on the model")
-            if arrays and large is not None:
-                X_source, X_target = X_source.to_numpy(), X_target.to_numpy()
+            if numbers:  # the model sees the caller's rows, whatever they are
+                X_source, X_target = (_rows(X, which) for X, which in zip((data[0], data[2]), numbers, strict=True))
             report = replace(report, impact=_impact(estimator, X_source, X_target, problem, found))
     return replace(report, seconds=time.perf_counter() - start)
 
@@ -232,6 +239,10 @@ def _large(data: _Data, needs_rows: dict, exclude: Any) -> _Data | None:
     if is_large(data[0]) or is_large(data[2]):
         return data
     return many_rows(*data, exclude) if all(given is None for given in needs_rows.values()) else None
+
+
+def _rows(X: Any, which: np.ndarray) -> Any:
+    return X.iloc[which] if hasattr(X, "iloc") else X[which]
 
 
 def _seed(random_state) -> int:

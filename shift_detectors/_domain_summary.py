@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 
 from ._boundary import read_problem
-from ._columns import _numbers, _seconds
+from ._columns import _numbers, _seconds, _without_arrow
 from ._distance_tests import ALL_PAIRS, RANDOM_PAIRS, squared_bandwidth
 from ._errors import InputError
 from ._overlap import separators
@@ -106,7 +106,15 @@ class Column:
         """Numbers (numeric), or cells (categorical)."""
         if self.kind == "categorical":
             return self._category_cells(series)
-        values = (_numbers if self.kind == "numeric" else _seconds)(series)
+        series = _without_arrow(series)
+        try:
+            values = (_numbers if self.kind == "numeric" else _seconds)(series)
+        except (TypeError, ValueError) as error:
+            raise self._misfit(str(error).partition("\n")[0]) from error
+        if series.dtype == object or isinstance(series.dtype, pd.StringDtype):
+            lost = np.isnan(values) & series.notna().to_numpy()
+            if lost.any():
+                raise self._misfit(f"such as {series[lost].iloc[0]!r}")
         if np.isinf(values).any():
             raise InputError(
                 f"infinite values in {self.name!r} ({np.isinf(values).sum()} of {len(values)} rows)",
@@ -114,6 +122,14 @@ class Column:
                 "Clip them or replace them by NaN.",
             )
         return values
+
+    def _misfit(self, what: str) -> InputError:
+        numbers = "numbers" if self.kind == "numeric" else "dates"
+        return InputError(
+            f"values in {self.name!r} that are no {numbers} ({what}) while the rows looked at first hold {numbers}",
+            "values of one kind",
+            "Replace them by missing values, or turn the whole column into text.",
+        )
 
     def cells(self, values: np.ndarray) -> np.ndarray:
         """Cells of what `read` returned."""

@@ -264,7 +264,7 @@ class Csv(Domain):
         self.columns = _csv_header(files[0], separator)
         for path in files[1:]:
             _same_columns(_csv_header(path, separator), str(path), self.columns, str(files[0]))
-        self._kinds: dict[str, set[bool]] = {}  # of every column: was it numeric, batch by batch?
+        self._kinds: dict[str, set[str]] = {}  # of every column: what its batches hold
         self._text: dict[str, type] = {}  # columns that are read as text, though some batch looks like numbers
 
     def draw(self, size: int, seed: int, label: str | None, n_jobs: int, step: Callable[[str], None]) -> RowSample:
@@ -282,7 +282,7 @@ class Csv(Domain):
                     for batch in batches:
                         for name, values in batch.items():
                             if not values.isna().all():
-                                self._kinds.setdefault(name, set()).add(is_numeric_dtype(values))
+                                self._kinds.setdefault(name, set()).add(_csv_kind(values))
                         yield batch
             except (OSError, EOFError, ValueError) as error:  # ParserError is a ValueError, EOFError a cut-off gzip
                 raise _broken_csv(path, error) from error
@@ -365,7 +365,7 @@ def many_rows(
     if any(isinstance(name, (int, np.integer)) for name in ([exclude] if np.isscalar(exclude) else exclude or ())):
         return None  # a position
     arrays = [X for X in (X_source, X_target) if isinstance(X, np.ndarray)]
-    if len(arrays) == 1 or any(X.ndim != 2 or X.dtype.kind not in "iuf" for X in arrays):
+    if len(arrays) == 1 or any(X.ndim != 2 or X.dtype.kind not in "iuf" or not X.dtype.isnative for X in arrays):
         return None
     if len({X.shape[1:] for X in arrays}) > 1:
         return None
@@ -381,7 +381,11 @@ def many_rows(
             return None  # groups that can be exchanged one by one need no bins
         if isinstance(X, np.ndarray):
             X = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])], copy=False)
-        found.append((X if isinstance(X, pd.DataFrame) else _from_polars(X, argument), *columns))
+        X = X if isinstance(X, pd.DataFrame) else _from_polars(X, argument)
+        names = columns_of(X) or []
+        if len({*names}) < len(names) or not names:
+            return None
+        found.append((X.set_axis(names, axis=1), *columns))
     (X_source, y_source, groups), (X_target, y_target, groups_target) = found
     if y_source is not None and pd.isna(y_source).any():
         return None
@@ -389,14 +393,16 @@ def many_rows(
 
 
 def _column(values: Any) -> Any:
-    """One-dimensional values without an index, by which a frame would rearrange them; () if they are no column."""
+    """One-dimensional values without an index, by which a frame would rearrange them; () for anything else."""
     if values is None:
         return None
     if type(values).__module__.split(".")[0] == "polars":
-        values = from_polars_series(values)
+        values = () if hasattr(values, "get_columns") else from_polars_series(values)
     if isinstance(values, (pd.Series, pd.Index)):
         return values.array
     values = np.asarray(values, dtype=object) if isinstance(values, (list, tuple)) else values
+    if isinstance(values, np.ndarray) and values.dtype.kind == "S":
+        return ()  # pandas does not compare these bytes with text
     return values if isinstance(values, (np.ndarray, pd.api.extensions.ExtensionArray)) and values.ndim == 1 else ()
 
 
@@ -416,10 +422,12 @@ def files_of(X: Any, argument: str) -> list[Path]:
         found = [p for p in Path(text).rglob("*") if str(p).lower().endswith(PARQUET + CSV)]
         found = [p for p in found if not any(part.startswith(("_", ".")) for part in p.relative_to(text).parts)]
         found, what = _in_order(found), f"the folder {text} holds no Parquet or CSV file"
+    elif Path(text).exists():
+        found, what = [Path(text)], ""
     elif glob.has_magic(text):
         found, what = _in_order(glob.glob(text, recursive=True)), f"no file matches {text}"
     else:
-        found, what = [Path(text)] if Path(text).exists() else [], f"{text} does not exist"
+        found, what = [], f"{text} does not exist"
     if not found:
         raise InputError(
             f"{argument}: {what}", "a Parquet or CSV file, a folder of them, or a pattern such as 'part-*.parquet'"
@@ -445,15 +453,30 @@ def _is_csv(path: Path) -> bool:
 
 def _csv_header(path: Path, separator: str) -> list[str]:
     try:
-        return [str(name) for name in pd.read_csv(path, sep=separator, nrows=0).columns]
+        names = [str(name) for name in pd.read_csv(path, sep=separator, nrows=0).columns]
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", "a CSV file") from None
     except (OSError, EOFError, ValueError) as error:
         raise _broken_csv(path, error) from error
+    other = next((mark for mark in (";", "\t", "|", ",") if mark in names[0]), None)
+    if len(names) == 1 and other is not None:
+        raise InputError(
+            f"{path} has one column only, {names[0][:60]!r}",
+            f"columns separated by {separator!r}",
+            f"The separator seems to be {other!r}.",
+        )
+    return names
+
+
+def _csv_kind(values: pd.Series) -> str:
+    """What a batch was read as; booleans beside missing values are no text."""
+    if pd.api.types.infer_dtype(values, skipna=True) == "boolean":
+        return "boolean"
+    return "number" if is_numeric_dtype(values) else "text"
 
 
 def _broken_csv(path: Path, error: Exception) -> InputError:
-    accepted = "whole files: a header, and rows of its length"
+    accepted = "whole files in UTF-8: a header, and rows of its length"
     return InputError(f"{path} cannot be read as CSV ({_first_line(error)})", accepted)
 
 

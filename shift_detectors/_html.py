@@ -89,7 +89,8 @@ def verdict_context(report: ShiftReport) -> dict[str, Any]:
 
 def report_context(report: ShiftReport) -> dict[str, Any]:
     """Everything that the template of the diagnosis needs: sentences, table rows and pictures."""
-    drawable = plot.drawable_features(report)[:TOP_FEATURES]
+    # what differs stands first: a feature may matter to the classifier that does not differ by itself
+    drawable = sorted(plot.drawable_features(report), key=lambda pair: pair[0].pvalue > report.alpha)[:TOP_FEATURES]
     drawn = {shift.feature for shift, _ in drawable}
     cards = [
         {"shift": shift, "summary": summary, "picture": picture(f"feature{k}", plot.FeatureDisplay(summary, shift))}
@@ -102,7 +103,9 @@ def report_context(report: ShiftReport) -> dict[str, Any]:
         "quantities": words.QUANTITIES,
         "changed": len(words.changed_features(report)),
         "cards": cards,
-        "other_features": [f for f in report.features if f.feature not in drawn],
+        "other_features": sorted(
+            (f for f in report.features if f.feature not in drawn), key=lambda f: f.pvalue > report.alpha
+        ),
         "overlap_sentence": words.overlap_sentence(report),
         "prior_sentence": "" if report.prior is None else words.prior_sentence(report.prior),
         "impact_sentences": () if report.impact is None else words.impact_sentences(report.impact),

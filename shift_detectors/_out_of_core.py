@@ -16,7 +16,7 @@ import pandas as pd
 from joblib import effective_n_jobs, parallel_config
 
 from ._boundary import _warn_of_dependence
-from ._columns import ROW_NUMBER, _counts_rows, read_rows, read_table
+from ._columns import ROW_NUMBER, _counts_rows, _kind, _numbers, read_rows, read_table
 from ._dependence import serial_columns
 from ._domain_summary import SAMPLE, DomainSummary, SummaryPlan
 from ._domains import ACCEPTED, Domain, Frames, columns_of, is_large, open_domain
@@ -28,7 +28,10 @@ COARSE_CELL = 0.01  # a larger share of rows between two edges is worth a note
 
 
 class Rows(NamedTuple):
-    """What `diagnose` goes on with: rows in memory, and what is known of all the others."""
+    """What `diagnose` goes on with: rows in memory, and what is known of all the others.
+
+    Of two frames `numbers` says which of their rows these are.
+    """
 
     X_source: Any
     y_source: Any
@@ -39,6 +42,7 @@ class Rows(NamedTuple):
     exclude: Any = ()
     evidence: SummaryEvidence | None = None
     notes: tuple[str, ...] = ()
+    numbers: tuple[np.ndarray, ...] = ()
 
 
 def read_large(
@@ -75,7 +79,8 @@ def read_large(
         raise InputError("y_target was given without y_source", "both, or y_source alone", "Pass y_source as well.")
     plan = next((X.plan for X in (X_source, X_target) if isinstance(X, DomainSummary)), None)
     if plan is None:
-        names = _Names(_our_name(y_source, y_target, "y"), _our_name(groups, groups_target, "group"))
+        taken = [*(columns_of(X_source) or ()), *(columns_of(X_target) or ())]
+        names = _Names(_our_name(y_source, y_target, "y", taken), _our_name(groups, groups_target, "group", taken))
         size = SAMPLE
     else:
         names = _names_of(plan, y_source, groups, exclude)
@@ -92,12 +97,14 @@ def read_large(
         sample = side.sample if isinstance(side, DomainSummary) else side.draw(size, seed, names.label, jobs, step)
         if sample is None:
             raise InputError("a summary without a row sample", "summaries made with keep_rows=True", "Count again.")
+        if not sample.n_seen.any():
+            raise InputError(f"X_{('source', 'target')[len(samples)]} has no rows", "at least 10 rows a side")
         samples.append(sample)
     for side, y, group in zip(sides, (y_source, y_target), (groups, groups_target), strict=True):
         names.check(side, y, group)
     fixed, evidence, notes, numbers = plan is not None, None, (), ()
     if not fixed and not all(sample.complete for sample in samples):
-        numbers = _row_numbers(sides)
+        numbers = _row_numbers(sides, names)
         exclude = (*_as_tuple(exclude), *numbers)
         if names.group is None:
             _warn_of_neighbours(sides, names.label, exclude)
@@ -126,8 +133,12 @@ def read_large(
     if fixed and plan is not None:  # the sample may have columns that the plan leaves out
         known = {column.name for column in plan.columns} | {names.label, names.group}
         exclude = tuple(name for name in frames[0].columns if name not in known)
+    in_memory = columns_of(X_source) is not None and columns_of(X_target) is not None
     return names.apart(frames[0], frames[1], y_source, y_target)._replace(
-        exclude=exclude, evidence=evidence, notes=notes
+        exclude=exclude,
+        evidence=evidence,
+        notes=notes,
+        numbers=tuple(sample.keys().astype(np.intp) for sample in samples) if in_memory else (),
     )
 
 
@@ -198,11 +209,14 @@ def _names_of(plan: SummaryPlan, y_source: Any, groups: Any, exclude: Any) -> _N
     return _Names(label, plan.groups)
 
 
-def _our_name(first: Any, second: Any, otherwise: str) -> str | None:
-    """What a special column is called in the summaries."""
+def _our_name(first: Any, second: Any, otherwise: str, taken: list[str]) -> str | None:
+    """What a special column is called in the summaries: as the caller says, else by a name of no other column."""
     if first is None and second is None:
         return None
-    return next((name for name in (first, second) if isinstance(name, str)), f"__{otherwise}__")
+    name = f"__{otherwise}__"
+    while name in taken:
+        name = f"_{name}_"
+    return next((given for given in (first, second) if isinstance(given, str)), name)
 
 
 def _drawn_note(samples: list[RowSample]) -> tuple[str, ...]:
@@ -222,11 +236,12 @@ def _as_tuple(exclude: Any) -> tuple:
     return (exclude,) if isinstance(exclude, (str, int)) else tuple(exclude)
 
 
-def _row_numbers(sides: Any) -> tuple[str, ...]:
-    """Columns that number the rows: seen where neighbours still stand beside each other."""
-    heads = [side.head.select_dtypes("number") for side in sides]
+def _row_numbers(sides: Any, names: _Names) -> tuple[str, ...]:
+    """Features that number the rows: seen where neighbours still stand beside each other."""
+    heads = [side.head.drop(columns=[*filter(None, names)], errors="ignore") for side in sides]
     shared = [name for name in heads[0].columns if name in heads[1].columns]
-    return tuple(name for name in shared if _counts_rows(*(head[name].to_numpy(float) for head in heads)))
+    numbers = [name for name in shared if all(_kind(head[name]) == "number" for head in heads)]
+    return tuple(name for name in numbers if _counts_rows(*(_numbers(head[name]) for head in heads)))
 
 
 def _plan(source, target, names: _Names, task, exclude, seed) -> SummaryPlan:
@@ -240,7 +255,10 @@ def _plan(source, target, names: _Names, task, exclude, seed) -> SummaryPlan:
 def _warn_of_neighbours(sides: Any, label: str | None, exclude: Any) -> None:
     """Look for serial dependence where neighbours still stand beside each other."""
     rows = [read_rows(side.head.drop(columns=label or [], errors="ignore"), side.argument) for side in sides]
-    table, _ = read_table(rows[0], rows[1], exclude)
+    try:
+        table, _ = read_table(rows[0], rows[1], exclude)
+    except InputError:  # the first rows may lack what others have; the sample decides
+        return
     _warn_of_dependence(0.0, serial_columns(table, None if label is None else pd.factorize(sides[0].head[label])[0]))
 
 

@@ -261,7 +261,14 @@ def measure_impact(
     classification = task == "classification"
     metric = "accuracy" if classification else "mean squared error"
     y_source = np.asarray(y_source)
-    values = _values(estimator.predict(X_source), y_source, classification)
+    try:
+        predicted_source = estimator.predict(X_source)
+    except Exception as error:  # the caller's model: not fitted, or fitted on other columns
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"the estimator cannot predict X_source ({what})", "a model fitted on rows with the same columns"
+        ) from error
+    values = _values(predicted_source, y_source, classification)
     notes = ["The source score is that of the given source rows; it flatters a model trained on them."]
 
     estimates = []

@@ -132,6 +132,10 @@ class RowSample:
         """The sample in the order of the keys."""
         return self._in_order()[1]
 
+    def keys(self) -> np.ndarray:
+        """The keys of `rows()`."""
+        return self._in_order()[0]
+
     def _in_order(self) -> tuple[np.ndarray, pd.DataFrame]:
         self._settle()
         parts = [held[0] for held in self._held if held]

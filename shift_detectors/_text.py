@@ -25,7 +25,7 @@ HEADLINES = {
     "support": "Support shift: source and target hardly overlap",
 }
 STRENGTHS = {
-    "confirmed": "tested, and bounded",
+    "confirmed": "shown by tests",
     "consistent": "not contradicted by a test that could have contradicted it",
     "assumed": "these data cannot test it",
 }
@@ -331,6 +331,8 @@ def report_to_text(report: ShiftReport) -> str:
         width = max(map(len, names))
         for name, feature in zip(names, changed, strict=False):
             lines.append(f"  {name:<{width}}  {feature_line(feature)}")
+        if len(changed) > TEXT_FEATURES:
+            lines.append(f"  and {len(changed) - TEXT_FEATURES:,} more")
 
     if unknowns(report):
         lines += ["", "What these data cannot say"]

@@ -112,9 +112,9 @@ def run(capsys, command):
 
 
 def fails(capsys, command, *words):
-    """Exit code 2 and one line (argparse adds its usage above) that has every word."""
+    """Exit code 2 and one line, below warnings, that has every word."""
     code, out, err = run(capsys, command)
-    assert code == 2 and not out and "Traceback" not in err
+    assert code == 2 and not out and "Traceback" not in err and "usage: da-toolkit [" not in err
     last = err.strip().splitlines()[-1]
     assert "error: " in last
     for word in words:
@@ -494,6 +494,8 @@ def test_usage_errors(files, capsys):
     fails(capsys, "diagnose source.csv target.csv --label ill --alpha 5", "'5' is not a number between 0 and 1")
     fails(capsys, "diagnose source.csv target.csv --label ill --alpha small", "between 0 and 1")
     fails(capsys, "diagnose source.csv target.csv --random-state x", "int")
+    fails(capsys, "diagnose source.csv target.csv --random-state -1", "'-1' is not a whole number from 0 on")
+    fails(capsys, "diagnose source.csv target.csv --separator ::", "'::' is not one character")
     fails(capsys, "adapt source.csv target.csv --label ill --out new.joblib", "--model")
     fails(capsys, "adapt source.csv target.csv --model model.joblib --out new.joblib", "--label")
 
@@ -542,6 +544,10 @@ def test_columns_that_are_not_there(files, capsys, diagnose):
     table(20).drop(columns="site").to_csv("target.csv", index=False)
     fails(capsys, "diagnose source.csv target.csv --groups site", "target.csv has no column 'site'")
     fails(capsys, "predict model.joblib ragged.csv", "does not exist")
+    table(20).drop(columns="ill").to_csv("target.csv", index=False)
+    fails(capsys, "diagnose source.csv target.csv", "no column 'ill'", "pass --label ill, else --exclude ill")
+    table(20).assign(**{f"x{j}": 0 for j in range(20)}).to_csv("wide.csv", index=False)
+    fails(capsys, "diagnose wide.csv target.csv --label y", "age, ", " more, x17, x18, x19")
     table().drop(columns="age").to_csv("rows.csv", index=False)
     fails(capsys, "predict model.joblib rows.csv", "rows.csv lacks 'age'")
 
@@ -553,6 +559,26 @@ def test_models_that_cannot_be_used(files, capsys, adapt):
     fails(capsys, f"adapt {rest} broken.joblib", "broken.joblib cannot be loaded", "joblib.dump")
     joblib.dump({"weights": 1}, "dict.joblib")
     fails(capsys, f"adapt {rest} dict.joblib", "holds a dict without predict")
+    rest = "source.csv target.csv --label ill --model model.joblib --out"
+    fails(capsys, f"adapt {rest} new.skops", "new.skops says skops", "model.joblib")
+
+
+def test_adapt_reads_one_file_a_side(files, capsys, adapt):
+    (files / "parts").mkdir()
+    rest = "target.csv --label ill --model model.joblib --out new.joblib"
+    fails(capsys, f"adapt parts {rest}", "parts is a folder or a pattern", "Only diagnose")
+    fails(capsys, f"adapt part-*.csv {rest}", "part-*.csv is a folder or a pattern")
+    assert adapt.arguments is None
+
+
+@pytest.mark.parametrize("model", [LogisticRegression(), LogisticRegression().fit([[0], [1]], [0, 1])])
+def test_a_model_that_cannot_predict_the_source(files, capsys, model):
+    joblib.dump(model, "other.joblib")
+    fails(
+        capsys,
+        "diagnose source.csv target.csv --label ill --groups site --weight w --exclude ward --estimator other.joblib",
+        "cannot predict SOURCE",
+    )
 
 
 def test_models_of_skops_run_no_code(files, capsys, monkeypatch):
@@ -583,8 +609,16 @@ def test_errors_of_the_library_keep_their_code(files, capsys, diagnose):
     fails(
         capsys,
         "diagnose source.csv target.csv --label ill",
-        "X_target lacks 'age'; accepted: the same columns. Drop it.",
+        "TARGET lacks 'age'; accepted: the same columns. Drop it.",
     )
+    diagnose.answer = InputError("y_source has one class only", "two in 'X_source'", "Else pass y_source=None.")
+    fails(
+        capsys,
+        "diagnose source.csv target.csv --label ill",
+        "the label column of SOURCE has one class only; accepted: two in 'X_source'. Else leave out --label.",
+    )
+    diagnose.answer = PermissionError(13, "Permission denied", "r.html")
+    fails(capsys, "diagnose source.csv target.csv --label ill", "r.html cannot be read or written (Permission denied)")
     diagnose.answer = MissingDependencyError("torch", "deep")
     fails(capsys, "diagnose source.csv target.csv --label ill", "da-toolkit[deep]")
     diagnose.answer = KeyboardInterrupt()

@@ -280,7 +280,8 @@ def test_many_rows_of_an_array_and_the_model_fitted_on_it(monkeypatch):
     source, target = table(3000), table(2500, seed=1, concept=2.0)
     X, X_target = source[["a", "b"]].to_numpy(), target[["a", "b"]].to_numpy()
     model = LogisticRegression().fit(X, source["y"])
-    report = diagnose(X, source["y"].to_numpy(), X_target, target["y"].to_numpy(), estimator=model, **FAST)
+    y = source["y"].to_numpy(str).astype(bytes)
+    report = diagnose(X, y, X_target, target["y"].to_numpy(), estimator=model, **FAST)
     assert report.verdict.kind == "concept" and report.n_source == 3000
     truth = model.score(X, source["y"]) - model.score(X_target, target["y"])
     assert truth > 0.05 and "p(y|x)" in str(report)
@@ -325,6 +326,77 @@ def test_many_rows_that_cannot_be_used_are_refused_as_few_are(monkeypatch):
     assert said[:5] == said[5:]
 
 
+def test_what_counting_cannot_do_is_done_or_refused_with_all_rows(monkeypatch):
+    monkeypatch.setattr(_out_of_core, "SAMPLE", 500)
+    rng = np.random.default_rng(0)
+    rows, y = pd.DataFrame(rng.normal(size=(1500, 2)), columns=["a", "b"]), np.arange(1500) % 2
+    late = pd.Series(rng.integers(0, 5, 1500), dtype=object)
+    days = (pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 99, 1500), unit="D")).strftime("%Y-%m-%d")
+    days, late[1498] = days.to_series(index=rows.index).astype(object), "unknown"  # a text that the sample has not
+    days[1498], one = "unknown", np.arange(1500)
+    cases = [
+        ((rows.assign(z=late), y, rows.assign(z=late)), {}),
+        ((rows.assign(z=days), y, rows.assign(z=days)), {}),
+        ((rows.set_axis(["a", "a"], axis=1), y, rows), {}),
+        ((rows[[]], y, rows[[]]), {}),
+        ((rows, y, rows[:0]), {}),
+        ((rows, y, rows), {"groups": one}),
+        ((rows, y, rows), {"groups": one.astype(float), "groups_target": np.where(one == 9, np.nan, one)}),
+        ((rows.assign(z=np.where(one == 1498, np.inf, 1.0)), y, rows.assign(z=1.0)), {}),
+    ]
+    said = []
+    for arguments, given in cases:
+        for many in (10**6, 1000):
+            monkeypatch.setattr(_domains, "MANY", many)
+            try:
+                report = diagnose(*arguments, **given, **FAST)
+                said.append((facts(report), report.notes))
+            except InputError as error:
+                said.append(str(error))
+    assert said[::2] == said[1::2] and [isinstance(words, str) for words in said[::2]] == [False] * 2 + [True] * 6
+
+
+def test_names_of_columns_that_are_odd_or_ours(monkeypatch):
+    monkeypatch.setattr(_out_of_core, "SAMPLE", 500)
+    monkeypatch.setattr(_domains, "MANY", 1000)
+    source, target = (table(1500, seed=k)[["a", "b", "y"]] for k in (0, 1))
+    y, target = source.pop("y"), target[["a", "b"]] + [0, 0.6]
+    groups = {"groups": np.arange(1500), "groups_target": np.arange(1500)}  # they number the rows
+    names = pd.MultiIndex.from_tuples([("__y__", 0), ("p", 1)])
+
+    class First:
+        classes_ = np.array(["ill", "well"])
+
+        def predict(self, X):
+            assert X.columns.equals(names)
+            return np.where(X[("__y__", 0)] > 0, "ill", "well")
+
+    for columns, model in ((["__y__", "__group__"], None), ([1, 0], None), (names, First())):
+        X, X_target = source.set_axis(columns, axis=1), target.set_axis(columns, axis=1)
+        report = diagnose(X, y, X_target, y, estimator=model, exclude=iter(()), **groups, **FAST)
+        assert {f.feature for f in report.features} == {str(name) for name in columns}
+        assert report.features[0].feature == str([*columns][1]) and "p(x)" in report.shifts
+    assert any("counted" in note for note in report.notes) and report.impact is not None
+
+
+def test_columns_of_arrow_dates_and_times_that_number_the_rows(small_sample, monkeypatch):
+    import pyarrow as pa
+
+    monkeypatch.setattr(_domains, "MANY", 1000)
+    days = pd.Series(pd.date_range("2020", periods=90).date).astype(pd.ArrowDtype(pa.date32()))
+    rows = [table(2000, seed=k).assign(day=days.sample(2000, replace=True, random_state=k).array) for k in (0, 1)]
+    rows = [part.assign(clock=pd.to_timedelta(np.arange(2000), unit="s")) for part in rows]
+    report = diagnose(rows[0].drop(columns="y"), None, rows[1].drop(columns="y"), **FAST)
+    assert "day" in {f.feature for f in report.features} and report.verdict.kind == "none"
+    assert any("'clock', because it numbers the rows" in note for note in report.notes)
+
+
+def test_what_is_no_number_further_down_says_where(small_sample):
+    rows = table(3000).assign(z=np.where(np.arange(3000) == 2990, "x", "1"))
+    with pytest.raises(InputError, match=r"rows 2,000 to 3,000: values in 'z' that are no numbers \(such as 'x'\)"):
+        diagnose(iter([rows[:2000].assign(z=1), rows[2000:]]), "y", iter([table(3000).assign(z=1)]), **FAST)
+
+
 # ------------------------------------------------------------------ CSV
 
 
@@ -348,6 +420,20 @@ def test_csv_files_are_read_in_pieces_like_parquet(tmp_path, monkeypatch):
     assert "p(x)" in diagnose([source], "y", tmp_path / "comma.csv", **FAST).shifts
 
 
+@pytest.mark.usefixtures("small_sample")
+def test_booleans_beside_missing_values_and_parts_in_another_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(_domains, "BATCH", 500)
+    source, target = (table(1600, seed=k).assign(flag=np.arange(1600) % 3 == 0) for k in (0, 1))
+    source["y"], target["y"] = source["y"] == "ill", (target["y"] == "ill").astype(object).where(target.index < 700)
+    source["flag"] = source["flag"].astype(object).where(source.index != 1200)
+    (tmp_path / "[1]").mkdir()  # brackets would be a pattern
+    source[:900].to_csv(tmp_path / "[1]" / "part-1.csv", index=False)
+    source.loc[900:, ::-1].to_csv(tmp_path / "[1]" / "part-2.csv", index=False)
+    target.to_csv(tmp_path / "[1].csv", index=False)
+    read = diagnose(tmp_path / "[1]", "y", tmp_path / "[1].csv", "y", **FAST)
+    assert facts(read) == facts(diagnose([source], "y", [target], "y", **FAST)) and read.n_labelled == 700
+
+
 def test_broken_csv_names_the_file(tmp_path):
     table(300).to_csv(tmp_path / "whole.csv", index=False)
     lines = (tmp_path / "whole.csv").read_text().splitlines(keepends=True)
@@ -364,6 +450,11 @@ def test_broken_csv_names_the_file(tmp_path):
         diagnose([tmp_path / "whole.csv", tmp_path / "narrow.csv"], "y", tmp_path / "whole.csv", **FAST)
     with pytest.raises(InputError, match="are of two kinds"):
         diagnose([tmp_path / "whole.csv", tmp_path / "rows.parquet"], "y", tmp_path / "whole.csv", **FAST)
+    with pytest.raises(InputError, match=r"one column only, .*separator seems to be ','"):
+        diagnose(Files(tmp_path / "whole.csv", ";"), "y", tmp_path / "whole.csv", **FAST)
+    (tmp_path / "header.csv").write_text(lines[0])
+    with pytest.raises(InputError, match="X_source has no rows"):
+        diagnose(tmp_path / "header.csv", "y", tmp_path / "whole.csv", **FAST)
     with pytest.raises(InputError, match=r"none.csv does not exist"):
         diagnose([str(tmp_path / "none.csv")], "y", tmp_path / "whole.csv", **FAST)
 
