@@ -266,6 +266,8 @@ def _gmm(H_source, H_target, basis, frequency, w_source, w_target) -> LabelShift
     V_target = deviations.T @ deviations
     start = np.ones(k) if frequency is None else frequency.copy()
     start = start / (mass @ start)
+    if not len(b):  # features that do not vary say nothing
+        return LabelShiftFit(start, np.zeros((k, k)), 0.0, 0, 1.0, 1.0)
 
     def centred(c):
         ratio = basis @ c

@@ -158,11 +158,17 @@ def _tree_classifier(inputs, train, target, weight, rows):
 
 
 def _usable(inputs, train, rows):
-    """Training and new rows without columns that are all missing in training."""
+    """Training and new rows without columns that trees cannot bin."""
     X, new = inputs.trees[train], inputs.trees[rows]
-    keep = ~np.isnan(X).all(axis=0)
+    keep = binnable(X, inputs.categorical)
     categorical = None if inputs.categorical is None else inputs.categorical[keep]
     return X[:, keep], new[:, keep], categorical
+
+
+def binnable(X: np.ndarray, categorical: np.ndarray | None) -> np.ndarray:
+    """Mask of the columns that trees can bin: not those without a value, or with a single number."""
+    low, high = np.fmin.reduce(X), np.fmax.reduce(X)  # NaN where all are missing
+    return high > low if categorical is None else (high > low) | (categorical & ~np.isnan(low))
 
 
 def fit_probabilities(inputs, train, target, rows, n_classes, weight=None) -> list[np.ndarray]:

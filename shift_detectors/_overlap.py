@@ -8,7 +8,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from ._domain_classifier import auc_effect
-from ._learners import one_thread
+from ._learners import binnable, one_thread
 from ._results import Overlap
 from ._table import Table
 
@@ -123,24 +123,28 @@ def feature_importance(table: Table, random_state: int, limit: int = 60) -> dict
 
 
 def _permutation_importance(table, train, held, domain, rng, limit) -> dict[str, float]:
+    keep = binnable(table.tree_input[train], table.tree_categorical)
+    if not keep.any():
+        return {}
+    names = [name for name, kept in zip(table.names, keep, strict=True) if kept]
+    past, X = table.tree_input[train][:, keep], table.tree_input[held][:, keep]
     model = HistGradientBoostingClassifier(
         max_iter=30,
         learning_rate=0.2,
         max_leaf_nodes=12,
         early_stopping=False,
         random_state=0,
-        categorical_features=table.tree_categorical,
-    ).fit(table.tree_input[train], domain[train])
-    X = table.tree_input[held].copy()
+        categorical_features=None if table.tree_categorical is None else table.tree_categorical[keep],
+    ).fit(past, domain[train])
     base = roc_auc_score(domain[held], model.predict_proba(X)[:, 1])
     columns = range(X.shape[1])
     if X.shape[1] > limit:
-        alone = [_auc(np.nan_to_num(table.tree_input[train, j], nan=-np.inf), domain[train]) for j in columns]
+        alone = [_auc(np.nan_to_num(past[:, j], nan=-np.inf), domain[train]) for j in columns]
         columns = np.argsort(np.abs(np.array(alone) - 0.5))[::-1][:limit]
     result = {}
     for j in columns:
         kept = X[:, j].copy()
         X[:, j] = rng.permutation(kept)
-        result[table.names[j]] = max(0.0, float(base - roc_auc_score(domain[held], model.predict_proba(X)[:, 1])))
+        result[names[j]] = max(0.0, float(base - roc_auc_score(domain[held], model.predict_proba(X)[:, 1])))
         X[:, j] = kept
     return result

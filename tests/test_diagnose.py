@@ -337,3 +337,17 @@ def test_verdict_agrees_over_seeds():
         for seed in range(20)
     ]
     assert max(kinds.count(k) for k in set(kinds)) >= 19
+
+
+def test_columns_with_a_value_or_two_and_tables_that_do_not_vary():
+    rng = np.random.default_rng(0)
+    y, gaps = rng.integers(0, 2, 300), np.full(300, np.nan)
+    source = pd.DataFrame({"a": rng.normal(size=300), "b": np.r_[gaps[:299], 2.0], "c": [None] * 299 + ["x"]})
+    target = pd.DataFrame({"a": rng.normal(size=300) + 1, "b": np.r_[gaps[:298], 2.0, 3.0], "c": [None] * 300})
+    for labels in (y, None):  # which row has the value decides whether a fold sees it
+        for seed in range(3):
+            shuffled = source.sample(frac=1, random_state=seed)
+            assert "p(x)" in diagnose(shuffled, labels, target, n_permutations=99, random_state=seed).shifts
+    for values in (y, rng.normal(size=300)):
+        constant = np.ones((300, 2))
+        assert diagnose(constant, values, constant, n_permutations=99, random_state=0).verdict.kind == "none"
