@@ -58,6 +58,8 @@ SHIFTS = {
     "any": None,
 }
 
+NEED_LABELS = ("conditional", "concept", "mixed")  # verdicts that are never given without target labels
+
 EXIT_CODES = """exit codes:
   0    done; no shift named by --fail-on was found, no alarm was raised
   1    diagnose --fail-on: a named shift was found; monitor: an alarm was raised
@@ -78,6 +80,8 @@ SHELL_WORDS = {
     "y_source": "the label column of SOURCE",
     "y_target": "the label column of TARGET",
 }
+
+NOT_FOR_ADAPT = (", or name it in exclude=", " Without labels to compare, pass y_source=None.")
 
 TRUST = "Loading a joblib file runs code from it: only use files that you trust; a .skops file runs none."
 
@@ -100,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except (InputError, MissingDependencyError) as error:
-        _say(f"da-toolkit: error: {_in_shell_words(' '.join(str(error).split()))}")
+        _say(f"da-toolkit: error: {_in_shell_words(' '.join(str(error).split()), options.command)}")
         return USAGE
     except KeyboardInterrupt:
         _say("da-toolkit: interrupted")
@@ -139,6 +143,9 @@ def diagnose(options: argparse.Namespace) -> int:
         **keywords,
     )
     _show(report, options)
+    blind = [word for word in options.fail_on if word in NEED_LABELS]
+    if blind and "p(y|x)" in report.verdict.untestable:
+        _say(f"da-toolkit: --fail-on: {_words(blind)} cannot be found without labels in TARGET", options.quiet)
     hit = _gate(report, options.fail_on)
     if hit:
         _say(f"da-toolkit: --fail-on: found {hit}", options.quiet)
@@ -165,15 +172,21 @@ def adapt(options: argparse.Namespace) -> int:
 
     from da_toolkit import adapt as adapt_model
 
-    result = adapt_model(
-        model,
-        *data,
-        candidates=options.candidates or "auto",
-        guard=not options.no_guard,
-        random_state=options.random_state,
-        progress=_progress(options),
-        **keywords,
-    )
+    try:
+        result = adapt_model(
+            model,
+            *data,
+            candidates=options.candidates or "auto",
+            guard=not options.no_guard,
+            random_state=options.random_state,
+            progress=_progress(options),
+            **keywords,
+        )
+    except (InputError, MissingDependencyError):
+        raise
+    except Exception:
+        _require_fit(model, *data[:2])
+        raise
     _show(result, options)
     write_model(result.estimator, options.out)
     _say(f"model written to {options.out}", options.quiet)
@@ -634,6 +647,21 @@ def _nearest(name: str, names: list[str]) -> str:
     return f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
+def _require_fit(model: Any, X: pd.DataFrame, y: pd.Series) -> None:
+    """An input error when the model cannot be fitted by itself either: missing values, texts, not fitted but frozen."""
+    from sklearn.base import clone
+
+    try:
+        clone(model).fit(X, y).predict(X)
+    except Exception as error:  # the user's model, the user's rows: the message belongs to them
+        first = str(error).strip().splitlines()
+        raise InputError(
+            f"the model cannot be fitted to SOURCE ({type(error).__name__}: {first[0] if first else ''})",
+            "a model that takes these columns as they are",
+            "Put what prepares them (SimpleImputer, OneHotEncoder) in front of it, in a Pipeline.",
+        ) from error
+
+
 def _trusted_model(path: str, quiet: bool) -> Any:
     if not path.endswith(".skops"):
         _say(f"loading {path}: this runs code from the file, so only use files that you trust", quiet)
@@ -697,8 +725,10 @@ def _first_line(what: Any) -> str:
     return (what.__doc__ or "").strip().splitlines()[0] if what.__doc__ else ""
 
 
-def _in_shell_words(message: str) -> str:
+def _in_shell_words(message: str, command: Any) -> str:
     """A message of the library with options in place of arguments; quoted names stay as they are."""
+    for advice in NOT_FOR_ADAPT if command is adapt else ():
+        message = message.replace(advice, "")
     pattern = "|".join(map(re.escape, SHELL_WORDS))
     return re.sub(rf"(?<!['\w])(?:{pattern})(?!['\w])", lambda found: SHELL_WORDS[found[0]], message)
 

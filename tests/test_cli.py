@@ -25,6 +25,7 @@ from shift_detectors._errors import ShiftWarning
 class Verdict:
     kind: str = "covariate"
     strength: str = "assumed"
+    untestable: tuple = ()
 
 
 @dataclass
@@ -500,6 +501,13 @@ def test_usage_errors(files, capsys):
     fails(capsys, "adapt source.csv target.csv --model model.joblib --out new.joblib", "--label")
 
 
+def test_a_gate_that_cannot_close_says_so(files, capsys, diagnose):
+    diagnose.answer = Answer(Verdict(untestable=("p(y|x)",)))
+    rest = "diagnose source.csv target.csv --label ill --fail-on"
+    assert "concept, mixed cannot be found without labels in TARGET" in run(capsys, f"{rest} concept,mixed,label")[2]
+    assert "without labels" not in run(capsys, f"{rest} label,support,any")[2]
+
+
 def test_help_and_version(capsys):
     code, out, _ = run(capsys, "diagnose --help")
     assert code == 0 and "exit codes:" in out and "trust" in out
@@ -569,6 +577,23 @@ def test_adapt_reads_one_file_a_side(files, capsys, adapt):
     fails(capsys, f"adapt parts {rest}", "parts is a folder or a pattern", "Only diagnose")
     fails(capsys, f"adapt part-*.csv {rest}", "part-*.csv is a folder or a pattern")
     assert adapt.arguments is None
+
+
+def test_adapt_blames_a_model_that_cannot_be_fitted(files, capsys):
+    frame = table(60).assign(ward=1.0)
+    frame.loc[:5, "w"] = np.nan
+    frame.to_csv("source.csv", index=False)
+    frame.assign(age=frame["age"] + 2).drop(columns="ill").to_csv("target.csv", index=False)
+    rest = "source.csv target.csv --label ill --groups site --model model.joblib --out new.joblib --quiet"
+    fails(capsys, f"adapt {rest}", "cannot be fitted to SOURCE (ValueError: Input X contains NaN", "Pipeline")
+
+
+def test_advice_of_another_command_is_left_out(files, capsys, adapt):
+    from shift_detectors._errors import InputError
+
+    adapt.answer = InputError("X_target lacks 'age'", "the same columns", "Drop it, or name it in exclude=.")
+    rest = "source.csv target.csv --label ill --model model.joblib --out new.joblib"
+    assert fails(capsys, f"adapt {rest}", "TARGET lacks 'age'").endswith("Drop it.\n")
 
 
 @pytest.mark.parametrize("model", [LogisticRegression(), LogisticRegression().fit([[0], [1]], [0, 1])])

@@ -634,8 +634,9 @@ def _explain(
         gain, weights = finding.gain, "Weights" if best.startswith("ImportanceWeighting") else best
         where = f"estimated gain {gain.value:+.3g} in {case.metric} ({evidence.method})"
         if gain.value <= guarding.NEAR_ZERO * unit:
+            helps = "would not" if gain.value <= 0 else "would hardly"
             return (
-                f"{weights} would not help this model: {where}. The model was left alone; there is a shift, but "
+                f"{weights} {helps} help this model: {where}. The model was left alone; there is a shift, but "
                 "the model is right, or no better one of its kind exists, where the target lies."
             )
         return f"{weights} were not shown to help this model: {where}, too uncertain to act on.".replace(

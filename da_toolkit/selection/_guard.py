@@ -385,7 +385,8 @@ def _findings(
         if lower > 0:
             reason = f"Its gain of {gain.value:+.3g} is above zero ({bound})."
         elif gain.value <= NEAR_ZERO * unit:
-            reason = f"It would not help this model: estimated gain {gain.value:+.3g} ({bound})."
+            helps = "would not" if gain.value <= 0 else "would hardly"
+            reason = f"It {helps} help this model: estimated gain {gain.value:+.3g} ({bound})."
         else:
             reason = f"Its gain of {gain.value:+.3g} cannot be told from zero ({bound})."
         found[name] = Finding("verified" if lower > 0 else "", reason, gain.effect(), after[name], gain.value, gain.se)
