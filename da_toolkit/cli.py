@@ -81,6 +81,7 @@ SHELL_WORDS = {
     "y_target": "the label column of TARGET",
 }
 
+# advice in messages for which `adapt` has no option
 NOT_FOR_ADAPT = (", or name it in exclude=", " Without labels to compare, pass y_source=None.")
 
 TRUST = "Loading a joblib file runs code from it: only use files that you trust; a .skops file runs none."
