@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from shift_detectors._errors import InputError, MissingDependencyError
-from shift_detectors._file_names import CSV, PARQUET
+from shift_detectors._file_names import CSV, PARQUET, other_separator
 
 
 def read_table(path: str | Path, separator: str = ",") -> pd.DataFrame:
@@ -36,7 +36,7 @@ def read_table(path: str | Path, separator: str = ",") -> pd.DataFrame:
         raise InputError(f"{path} cannot be read as {kind} ({first})", "a CSV or Parquet table") from error
     if table.shape[1] == 1 and kind == "csv":
         header = str(table.columns[0])
-        other = next((mark for mark in (";", "\t", "|", ",") if mark in header), None)
+        other = other_separator(header)
         if other is not None:
             raise InputError(
                 f"{path} has one column only, {header[:60]!r}",

@@ -37,7 +37,6 @@ import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from scipy import sparse
 
 from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._file_names import CSV, PARQUET
@@ -158,7 +157,7 @@ def adapt(options: argparse.Namespace) -> int:
     _check_outputs(options.report, options.json, options.out)
     check_model_name(options.out)
     for path in (options.source, options.target):
-        if not Path(path).is_file() and (Path(path).is_dir() or glob.has_magic(path)):
+        if _is_many_files(path):
             raise InputError(
                 f"{path} is a folder or a pattern",
                 "one file for each side: adapt holds all rows in memory",
@@ -313,7 +312,7 @@ def datasets(options: argparse.Namespace) -> int:
         raise InputError(f"{options.name} has no domains to choose from", "no --source and no --target")
     else:
         pair = known.load_scene(options.name, random_state=0)
-    if sparse.issparse(pair.X_source):
+    if not isinstance(pair.X_source, (np.ndarray, pd.DataFrame)):
         raise InputError(
             f"{options.name} is sparse: {pair.X_source.shape[1]:,} columns", "a table", "Use fetch() in Python."
         )
@@ -550,10 +549,14 @@ def _read_pair(options: argparse.Namespace) -> tuple[tuple, dict[str, Any]]:
 
 def _in_pieces(*paths: str) -> bool:
     """Whether the rows are too many, or in too many files, to be read at once."""
-    files = [Path(path) for path in paths]
-    if all(path.is_file() for path in files):
-        return sum(path.stat().st_size for path in files) > LARGE
-    return any(path.is_dir() or glob.has_magic(str(path)) for path in files)
+    if all(Path(path).is_file() for path in paths):
+        return sum(Path(path).stat().st_size for path in paths) > LARGE
+    return any(map(_is_many_files, paths))
+
+
+def _is_many_files(path: str) -> bool:
+    """Whether it names a folder or a pattern."""
+    return not Path(path).is_file() and (Path(path).is_dir() or glob.has_magic(path))
 
 
 def _name_pair(options: argparse.Namespace) -> tuple[tuple, dict[str, Any]]:

@@ -244,15 +244,18 @@ def from_polars_series(column: Any) -> pd.Series:
 # ------------------------------------------------------------------ matching the two sides
 
 
+def as_tuple(exclude: Any) -> tuple:
+    """What is excluded: one name or position, several, or None."""
+    if exclude is None:
+        return ()
+    return (exclude,) if np.isscalar(exclude) else tuple(exclude)
+
+
 def _excluded(exclude: Any, *sides: Rows) -> frozenset[str]:
     """Names of the excluded columns; positions are allowed where the columns have no names."""
-    if exclude is None:
-        return frozenset()
-    if isinstance(exclude, (str, int, np.integer)):
-        exclude = [exclude]
     known = {name for side in sides for name in side.names}
     excluded = set()
-    for entry in exclude:
+    for entry in as_tuple(exclude):
         name = str(entry)
         if isinstance(entry, (int, np.integer)) and not any(side.named for side in sides):
             width = len(sides[0].names)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import logit
 
 from ._boundary import read_problem
+from ._columns import as_tuple
 from ._domain_classifier import DomainClassifierTest, prequential_scores, rank_sum
 from ._errors import InputError
 from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_scores
@@ -142,7 +143,7 @@ def diagnose(
         "source_domain": source_domain,
         "representation": representation,
     }
-    exclude = exclude if exclude is None or np.isscalar(exclude) else list(exclude)
+    exclude = as_tuple(exclude)  # a generator can be asked once
     data = (X_source, y_source, X_target, y_target, groups, groups_target)
     with _Progress(progress) as step:
         step("reading")
@@ -151,7 +152,7 @@ def diagnose(
             from ._out_of_core import read_large
 
             try:
-                found = read_large(
+                read = read_large(
                     *large,
                     unsupported=needs_rows,
                     task=task,
@@ -161,12 +162,13 @@ def diagnose(
                     n_jobs=n_jobs,
                     step=step,
                 )
-                (X_source, y_source, X_target, y_target, groups, groups_target), rest = found[:6], found[6:]
-                exclude, evidence, large_notes, numbers = rest
             except InputError:
                 if large is data:
                     raise
                 step("reading")  # what counting cannot do is done, or refused, with all rows in memory
+            else:
+                X_source, y_source, X_target, y_target, groups, groups_target = read[:6]
+                exclude, evidence, large_notes, numbers = read[6:]
         problem = read_problem(
             X_source,
             y_source,

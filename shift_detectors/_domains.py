@@ -20,13 +20,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 from threadpoolctl import threadpool_limits
 
-from ._columns import _from_polars, from_polars_series
+from ._columns import _from_polars, _kind, as_tuple, from_polars_series
 from ._domain_summary import BINS, DomainSummary, SummaryPlan
 from ._errors import InputError, MissingDependencyError
-from ._file_names import CSV, PARQUET
+from ._file_names import CSV, PARQUET, other_separator
 from ._row_sample import RowSample, frame_of
 
 BATCH = 2**16  # rows that are worked on at a time
@@ -270,7 +269,7 @@ class Csv(Domain):
     def draw(self, size: int, seed: int, label: str | None, n_jobs: int, step: Callable[[str], None]) -> RowSample:
         """The row sample; drawn again if a column of numbers turned out to hold text further down."""
         sample = super().draw(size, seed, label, n_jobs, step)
-        self._text = {name: str for name, kinds in self._kinds.items() if len(kinds) > 1}
+        self._text = {name: str for name, kinds in self._kinds.items() if len(kinds - {"empty"}) > 1}
         return super().draw(size, seed, label, n_jobs, step) if self._text else sample
 
     def raw(self, columns: list[str] | None) -> Iterator[Any]:
@@ -281,8 +280,7 @@ class Csv(Domain):
                 ) as batches:
                     for batch in batches:
                         for name, values in batch.items():
-                            if not values.isna().all():
-                                self._kinds.setdefault(name, set()).add(_csv_kind(values))
+                            self._kinds.setdefault(name, set()).add(_kind(values))
                         yield batch
             except (OSError, EOFError, ValueError) as error:  # ParserError is a ValueError, EOFError a cut-off gzip
                 raise _broken_csv(path, error) from error
@@ -362,7 +360,7 @@ def many_rows(
         return None
     if len(X_source) + len(X_target) <= MANY:
         return None
-    if any(isinstance(name, (int, np.integer)) for name in ([exclude] if np.isscalar(exclude) else exclude or ())):
+    if any(isinstance(name, (int, np.integer)) for name in as_tuple(exclude)):
         return None  # a position
     arrays = [X for X in (X_source, X_target) if isinstance(X, np.ndarray)]
     if len(arrays) == 1 or any(X.ndim != 2 or X.dtype.kind not in "iuf" or not X.dtype.isnative for X in arrays):
@@ -458,7 +456,7 @@ def _csv_header(path: Path, separator: str) -> list[str]:
         raise InputError(f"{path} does not exist", "a CSV file") from None
     except (OSError, EOFError, ValueError) as error:
         raise _broken_csv(path, error) from error
-    other = next((mark for mark in (";", "\t", "|", ",") if mark in names[0]), None)
+    other = other_separator(names[0])
     if len(names) == 1 and other is not None:
         raise InputError(
             f"{path} has one column only, {names[0][:60]!r}",
@@ -466,13 +464,6 @@ def _csv_header(path: Path, separator: str) -> list[str]:
             f"The separator seems to be {other!r}.",
         )
     return names
-
-
-def _csv_kind(values: pd.Series) -> str:
-    """What a batch was read as; booleans beside missing values are no text."""
-    if pd.api.types.infer_dtype(values, skipna=True) == "boolean":
-        return "boolean"
-    return "number" if is_numeric_dtype(values) else "text"
 
 
 def _broken_csv(path: Path, error: Exception) -> InputError:

@@ -16,7 +16,7 @@ import pandas as pd
 from joblib import effective_n_jobs, parallel_config
 
 from ._boundary import _warn_of_dependence
-from ._columns import ROW_NUMBER, _counts_rows, _kind, _numbers, read_rows, read_table
+from ._columns import ROW_NUMBER, _counts_rows, _kind, _numbers, as_tuple, read_rows, read_table
 from ._dependence import serial_columns
 from ._domain_summary import SAMPLE, DomainSummary, SummaryPlan
 from ._domains import ACCEPTED, Domain, Frames, columns_of, is_large, open_domain
@@ -105,7 +105,7 @@ def read_large(
     fixed, evidence, notes, numbers = plan is not None, None, (), ()
     if not fixed and not all(sample.complete for sample in samples):
         numbers = _row_numbers(sides, names)
-        exclude = (*_as_tuple(exclude), *numbers)
+        exclude = (*as_tuple(exclude), *numbers)
         if names.group is None:
             _warn_of_neighbours(sides, names.label, exclude)
     if any(sample.complete for sample in samples):
@@ -204,7 +204,7 @@ def _names_of(plan: SummaryPlan, y_source: Any, groups: Any, exclude: Any) -> _N
             raise InputError(f"{what} was given for a summary without", "a plan with this column", "Count again.")
         if isinstance(given, str) and given != name:
             raise InputError(f"{what} is {given!r}", f"{name!r}, as in the summary's plan")
-    if _as_tuple(exclude):
+    if as_tuple(exclude):
         raise InputError("exclude was given with a summary", "a plan made with exclude=", "Count again.")
     return _Names(label, plan.groups)
 
@@ -228,12 +228,6 @@ def _drawn_note(samples: list[RowSample]) -> tuple[str, ...]:
     if not shares:
         return ()
     return (f"{shares[0]}, drawn at random, were held against all rows of the other, smaller side",)
-
-
-def _as_tuple(exclude: Any) -> tuple:
-    if exclude is None:
-        return ()
-    return (exclude,) if isinstance(exclude, (str, int)) else tuple(exclude)
 
 
 def _row_numbers(sides: Any, names: _Names) -> tuple[str, ...]:
