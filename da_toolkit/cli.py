@@ -40,6 +40,7 @@ from rich.table import Table
 
 from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._file_names import CSV, PARQUET
+from shift_detectors._text import clean, some
 from shift_detectors._version import __version__
 
 from ._files import check_format, check_model_name, read_model, read_table, writable, write_model, write_table
@@ -376,7 +377,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_shifts,
         default=[],
         metavar="KIND,...",
-        help=f"exit with 1 when one of these is found: {', '.join(SHIFTS)}",
+        help=f"exit with 1 when found: {', '.join(SHIFTS)} (a shift, or a column that tells the two apart alone)",
     )
 
     sub = command("adapt", adapt)
@@ -697,11 +698,13 @@ def _gate(report: Any, words: list[str]) -> str:
     """The found shift when one of `words` names it, else an empty string.
 
     A mixed shift is named by the quantities that differ, too: a gate for label shift must not open because
-    something else changed as well.
+    something else changed as well. "any" closes on a column that was set aside, too: it may be a broken sensor.
     """
     kind = report.verdict.kind
     if kind == "none":
-        return ""
+        alone = [clean(name, 30) for name in report.separators] if "any" in words else []
+        what = "what tells SOURCE and TARGET apart alone"
+        return f"{what}: {some(alone, 4)} (--exclude identifiers and dates)" if alone else ""
     names = {kind, "any"}
     if kind == "mixed":
         names |= {word for word, quantity in SHIFTS.items() if quantity in report.shifts}

@@ -225,7 +225,8 @@ def diagnose(
             label_variance=found["label_variance"],
         )
         budget = None if problem.task is None else report.label_budget().labels
-        report = replace(report, next_steps=next_steps(report.verdict, budget, problem.task, report.n_target))
+        steps = next_steps(report.verdict, budget, problem.task, report.n_target, alone)
+        report = replace(report, next_steps=steps)
         if estimator is not None and problem.task is not None:
             step("measuring the impact on the model")
             if numbers:  # the model sees the caller's rows, whatever they are
@@ -472,6 +473,7 @@ def _impact(estimator, X_source, X_target, problem: Problem, found: dict):
             problem.task,
             verdict_kind=found["verdict"].kind,
             propensity=found["propensity"],
+            unsupported_share=found["overlap"].unsupported_share if found["verdict"].kind == "support" else 0.0,
         )
 
 

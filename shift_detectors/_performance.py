@@ -22,6 +22,7 @@ Cai, Namkoong, Yadlowsky (2023) for the split of the loss.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ from ._prior import PriorFit, proportion_interval
 from ._results import Effect, Impact, PerformanceEstimate
 
 Z = float(norm.ppf(0.975))
-COVARIATE = "covariate shift: p(y|x) is the same in source and target, and the source covers the target"
+COVERED = ", and the source covers the target"
+COVARIATE = f"covariate shift: p(y|x) is the same in source and target{COVERED}"
 LABEL = "label shift: p(x|y) is the same in source and target"
 CALIBRATED = "the source-calibrated confidences are right on the target"
 RANKING = "scores above the source threshold are right as often on the target as on the source"
@@ -226,6 +228,7 @@ def measure_impact(
     *,
     verdict_kind: str = "none",
     propensity: Any = None,
+    unsupported_share: float = 0.0,
 ) -> Impact:
     """What the shift does to a given fitted model.
 
@@ -249,6 +252,9 @@ def measure_impact(
         risk, otherwise average confidence.
     propensity : array of shape (n_source + n_target,), optional
         Cross-fitted P(target | x), source rows first; needed to split the loss change.
+    unsupported_share : float
+        Share of the target rows without a source neighbour, about which the estimates say nothing (see
+        `beyond_support`).
 
     Returns
     -------
@@ -297,11 +303,43 @@ def measure_impact(
         metric,
         _observed(values, metric, "source rows"),
         target,
-        tuple(estimates),
+        tuple(beyond_support(e, unsupported_share) for e in estimates),
         p_x,
         p_y_given_x,
         tuple(notes),
     )
+
+
+def beyond_support(estimate: PerformanceEstimate, unsupported_share: float) -> PerformanceEstimate:
+    """An estimate whose assumption can only hold where the source has rows, with an interval that admits it.
+
+    With a share u of the target rows where the source has (nearly) none, the accuracy there may be anything from 0
+    to 1, so an interval [a, b] of the whole becomes [a - u, b + u], cut to [0, 1]. A squared error has no largest
+    value, so its interval is dropped. The value stays.
+
+    Parameters
+    ----------
+    estimate : PerformanceEstimate
+    unsupported_share : float
+
+    References
+    ----------
+    Manski (2003), Partial Identification of Probability Distributions.
+
+    Examples
+    --------
+    >>> estimate = importance_weighted(np.repeat([1, 0], [800, 200]), np.ones(1000))
+    >>> [round(end, 2) for end in estimate.ci], [round(end, 2) for end in beyond_support(estimate, 0.3).ci]
+    ([0.77, 0.82], [0.47, 1.0])
+    """
+    if unsupported_share <= 0 or estimate.ci is None:
+        return estimate
+    low, high = estimate.ci
+    bounded = estimate.metric == "accuracy"
+    ci = (max(0.0, low - unsupported_share), min(1.0, high + unsupported_share)) if bounded else None
+    rest = f"whatever holds for the {unsupported_share:.0%} of the target rows where the source has (nearly) none"
+    assumption = f"{estimate.assumption.removesuffix(COVERED)} where the source has rows, {rest}"
+    return replace(estimate, ci=ci, assumption=assumption)
 
 
 def split_loss_change(

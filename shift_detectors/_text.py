@@ -130,7 +130,21 @@ def headline(report: ShiftReport) -> str:
     line = HEADLINES[report.verdict.kind]
     if report.verdict.kind == "mixed" and report.shifts:
         line += f" ({and_join(sorted(report.shifts))})"
+    if report.verdict.kind == "none" and report.separators:
+        return f"No shift found, setting aside what tells source and target apart alone: {separator_names(report)}"
     return line
+
+
+def separator_names(report: ShiftReport) -> str:
+    """``"id and date"``, or ``"id, date, a, b and 3 more"``."""
+    return some([clean(name, 24) for name in report.separators], 4)
+
+
+def separator_sentence(report: ShiftReport) -> str:
+    """Which columns were set aside, and what the verdict would be with them."""
+    sentence = f"Left out of the verdict for telling source and target apart alone: {separator_names(report)}."
+    whole = report.verdict_with_separators
+    return sentence if whole is None else f"{sentence} With all columns: {HEADLINES[whole.kind].split(':')[0].lower()}."
 
 
 def strength(report: ShiftReport) -> str:
@@ -294,6 +308,11 @@ def and_join(words: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def some(names: list[str], most: int) -> str:
+    """``"a, b and 3 more"``: the first names of a list that may be long."""
+    return and_join(names if len(names) <= most else [*names[:most], f"{len(names) - most} more"])
+
+
 def report_to_text(report: ShiftReport) -> str:
     """The whole report in about thirty lines of plain text."""
     verdict = report.verdict
@@ -314,9 +333,7 @@ def report_to_text(report: ShiftReport) -> str:
         for sentence in impact_sentences(report.impact):
             lines += item(sentence)
     if report.separators:
-        names = [clean(name, 24) for name in report.separators]
-        shown = names if len(names) <= 4 else [*names[:4], f"{len(names) - 4} more"]
-        lines += item(f"Columns that tell the domains apart alone: {and_join(shown)}.")
+        lines += item(separator_sentence(report))
 
     if report.regions:
         lines += item(f"Where: {region_line(report.regions[0])}.")

@@ -14,7 +14,7 @@ Without target labels p(x) is tested, then whether changed class frequencies alo
 from __future__ import annotations
 
 from ._results import Overlap, ShiftTestResult, Verdict
-from ._text import pvalue
+from ._text import clean, pvalue, some
 
 NO_OVERLAP_AUC = 0.97
 EQUIVALENCE = 0.1  # change of a class probability (or of the mean, in sd) that counts as none, for "confirmed"
@@ -180,7 +180,11 @@ def unlabelled_verdict(
 
 
 def next_steps(
-    verdict: Verdict, n_labels: int | None, task: str | None, n_target: int | None = None
+    verdict: Verdict,
+    n_labels: int | None,
+    task: str | None,
+    n_target: int | None = None,
+    separators: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
     """What to do, in plain sentences; `n_labels` would settle whether p(y|x) changed, if the target has as many."""
     correct = (
@@ -200,6 +204,10 @@ def next_steps(
             "target rows.",
         ),
     }[verdict.kind]
+    if separators:
+        names = some([clean(name, 24) for name in separators], 4)
+        look = f"Look at {names}: leave out identifiers, dates and leaks; see what happened to a measurement."
+        steps = (look, *steps)
     if "p(y|x)" in verdict.untestable and n_labels is not None:
         label = f"about {n_labels} target rows drawn at random."
         if n_target is not None and n_labels > n_target:

@@ -34,6 +34,7 @@ class Answer:
 
     verdict: Verdict = field(default_factory=Verdict)
     shifts: frozenset = frozenset({"p(x)"})
+    separators: tuple = ()
     estimator: object = None
 
     def __str__(self):
@@ -199,6 +200,16 @@ def test_fail_on_is_the_exit_code(files, capsys, diagnose, kind, shifts, fail_on
     got, _, err = run(capsys, f"diagnose source.csv target.csv --label ill --fail-on {fail_on}")
     assert got == code and ("--fail-on: found" in err) == bool(code)
     assert run(capsys, "diagnose source.csv target.csv --label ill")[0] == 0
+
+
+def test_fail_on_any_stops_at_a_column_that_tells_the_two_apart_alone(files, capsys):
+    """A dead sensor is set aside like an identifier; a gate must not open because of it."""
+    target = pd.read_csv("target.csv").assign(w=-999.0)
+    target.to_csv("dead.csv", index=False)
+    code, _, err = run(capsys, "diagnose source.csv dead.csv --label ill --exclude site --fail-on any")
+    assert code == 1 and "apart alone: w (--exclude" in err
+    assert run(capsys, "diagnose source.csv dead.csv --label ill --exclude site,w --fail-on any")[0] == 0
+    assert run(capsys, "diagnose source.csv dead.csv --label ill --exclude site --fail-on covariate")[0] == 0
 
 
 def test_quiet_prints_nothing(files, capsys, diagnose):

@@ -95,6 +95,9 @@ def test_separating_column_is_named_and_set_aside():
     assert report.separators == ("x4",)
     assert report.verdict.kind == "none"
     assert report.verdict_with_separators.kind == "support"
+    assert str(report).startswith("No shift found, setting aside what tells source and target apart alone: x4.")
+    assert "With all columns: support shift." in " ".join(str(report).split())
+    assert report.next_steps[0].startswith("Look at x4")
 
 
 def test_a_moved_sensor_is_not_a_separator():

@@ -9,6 +9,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._performance import (
     atc,
     average_confidence,
+    beyond_support,
     doc,
     doubly_robust,
     importance_weighted,
@@ -277,6 +278,30 @@ def test_impact_of_a_regression():
     assert impact.p_y_given_x_part.ci[0] > 0.5  # the mean of y moved by one at every x
     assert abs(impact.p_x_part.value) < 0.3
     assert impact.estimates == ()
+
+
+def test_beyond_the_support_the_interval_leaves_everything_open():
+    estimate = importance_weighted(np.repeat([1.0, 0.0], [900, 100]), np.ones(1000))
+    low, high = beyond_support(estimate, 0.3).ci
+    assert (low, high) == pytest.approx((estimate.ci[0] - 0.3, 1.0))
+    assert beyond_support(estimate, 0.0) is estimate and beyond_support(estimate, 1.0).ci == (0.0, 1.0)
+    error = importance_weighted(np.ones(9) * 4.0, np.ones(9), "mean squared error")
+    assert beyond_support(error, 0.3).ci is None and beyond_support(error, 0.3).value == 4.0
+    assert "30% of the target rows" in beyond_support(error, 0.3).assumption
+    assert "the source covers the target" not in beyond_support(error, 0.3).assumption
+
+
+@pytest.mark.parametrize("beyond", [0.0, 1.0])
+def test_interval_holds_the_accuracy_whatever_happens_beyond_the_support(beyond):
+    """Two fifths of the target lie at x = 8, where the model is always wrong (0) or always right (1)."""
+    inside = []
+    for seed in range(100):
+        X, y, X_target, y_target, weights = covariate(seed)
+        X_target[:200] = 8.0
+        impact = measure_impact(Rule(), X, y, X_target, weights=weights, verdict_kind="support", unsupported_share=0.4)
+        truth = 0.4 * beyond + 0.6 * TRUTH
+        inside += [e.ci[0] <= truth <= e.ci[1] for e in impact.estimates if e.method == "average confidence"]
+    assert len(inside) == 100 and np.mean(inside) >= 0.95
 
 
 def test_bad_input():

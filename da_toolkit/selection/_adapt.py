@@ -16,8 +16,10 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError, MissingDependencyError
+from shift_detectors._performance import beyond_support
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import PerformanceEstimate
+from shift_detectors._text import clean, some
 
 from .. import _registry
 from .._base import BaseAdapter, Domains, NumericColumns, is_frozen, read_domains, unpack_target
@@ -200,7 +202,7 @@ def adapt(
     else:
         model = fit(next(t.adapter for t in able if t.name == name), domains)
         after = None if evidence is None else evidence.findings[name].after
-        before = None if after is None else evidence.before  # type: ignore[union-attr]
+        before = None if after is None else _as_covered(evidence.before, report)  # type: ignore[union-attr]
     return AdaptationResult(
         estimator=model,
         adapter=name,
@@ -541,9 +543,15 @@ def _before(case: Case, evidence: Evidence | None, no_shift: bool) -> Performanc
         return guarding.by_labels(replace(case, trials=())).before  # labels assume least
     if no_shift:
         return guarding.without_shift(case)
-    if evidence is not None and evidence.before is not None:
-        return evidence.before
-    return guarding.fallback(case)
+    judged = evidence is not None and evidence.before is not None
+    return _as_covered(evidence.before if judged else guarding.fallback(case), case.report)
+
+
+def _as_covered(estimate: PerformanceEstimate | None, report: ShiftReport) -> PerformanceEstimate | None:
+    """What is known of the model as it is, when much of the target lies where the source has no rows."""
+    if estimate is None or report.verdict.kind != "support":
+        return estimate
+    return beyond_support(estimate, report.overlap.unsupported_share)
 
 
 def _table(
@@ -620,7 +628,9 @@ def _explain(
             f"{case.report.label_budget().labels} randomly chosen target rows to check it."
         )
     if kind == "none":
-        return "No shift was found, so the model was left alone and nothing was tried."
+        alone = case.report.separators
+        beside = f" outside {some([clean(name, 24) for name in alone], 4)}" if alone else ""
+        return f"No shift was found{beside}, so the model was left alone and nothing was tried."
     if not case.trials:
         if refused:
             return f"The model was left alone. {refused[0].name} could not be used: {refused[0].failure}"
@@ -637,7 +647,7 @@ def _explain(
             helps = "would not" if gain.value <= 0 else "would hardly"
             return (
                 f"{weights} {helps} help this model: {where}. The model was left alone; there is a shift, but "
-                "the model is right, or no better one of its kind exists, where the target lies."
+                "weights that favour the target's rows make no better model of this kind."
             )
         return f"{weights} were not shown to help this model: {where}, too uncertain to act on.".replace(
             f"{best} were", f"{best} was"
