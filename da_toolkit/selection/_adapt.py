@@ -543,8 +543,8 @@ def _before(case: Case, evidence: Evidence | None, no_shift: bool) -> Performanc
         return guarding.by_labels(replace(case, trials=())).before  # labels assume least
     if no_shift:
         return guarding.without_shift(case)
-    judged = evidence is not None and evidence.before is not None
-    return _as_covered(evidence.before if judged else guarding.fallback(case), case.report)
+    judged = None if evidence is None else evidence.before
+    return _as_covered(judged or guarding.fallback(case), case.report)
 
 
 def _as_covered(estimate: PerformanceEstimate | None, report: ShiftReport) -> PerformanceEstimate | None:
