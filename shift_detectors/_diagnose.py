@@ -19,7 +19,7 @@ from ._label_tests import LabelTest, StratifiedTest
 from ._learners import Inputs, crossfit_probabilities, make_folds
 from ._multivariate import JointTest
 from ._overlap import feature_importance, importance_weights, measure_overlap, separators
-from ._performance import measure_impact
+from ._performance import beyond_support, measure_impact, reads_columns
 from ._permutation import permuted_domains, pvalue, signed
 from ._portfolio import portfolio
 from ._prior import estimate_prior
@@ -231,7 +231,7 @@ def diagnose(
             step("measuring the impact on the model")
             if numbers:  # the model sees the caller's rows, whatever they are
                 X_source, X_target = (_rows(X, which) for X, which in zip((data[0], data[2]), numbers, strict=True))
-            report = replace(report, impact=_impact(estimator, X_source, X_target, problem, found))
+            report = replace(report, impact=_impact(estimator, X_source, X_target, problem, found, report))
     return replace(report, seconds=time.perf_counter() - start)
 
 
@@ -457,11 +457,11 @@ def _run_extra(detectors, problem: Problem, n_jobs) -> tuple[ShiftTestResult, ..
     return tuple(Parallel(n_jobs=n_jobs)(delayed(d.run)(problem) for d in detectors))
 
 
-def _impact(estimator, X_source, X_target, problem: Problem, found: dict):
+def _impact(estimator, X_source, X_target, problem: Problem, found: dict, report: ShiftReport):
     n_source = problem.table.n_source
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the model's own remarks on column names
-        return measure_impact(
+        impact = measure_impact(
             estimator,
             X_source,
             problem.y_source,
@@ -473,8 +473,13 @@ def _impact(estimator, X_source, X_target, problem: Problem, found: dict):
             problem.task,
             verdict_kind=found["verdict"].kind,
             propensity=found["propensity"],
-            unsupported_share=found["overlap"].unsupported_share if found["verdict"].kind == "support" else 0.0,
         )
+        unsupported = report.overlap.unsupported_share if report.verdict.kind == "support" else 0.0
+        apart = report.verdict_with_separators
+        if apart is not None and apart.kind == "support":
+            if reads_columns(estimator, X_source, X_target, report.separators):
+                unsupported = 1.0  # the source has no row like those that the model gets
+    return replace(impact, estimates=tuple(beyond_support(e, unsupported) for e in impact.estimates))
 
 
 def _unique(notes) -> tuple[str, ...]:

@@ -22,18 +22,22 @@ Cai, Namkoong, Yadlowsky (2023) for the split of the loss.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.stats import norm
 
 from ._calibration import fit_calibration
+from ._columns import read_rows
 from ._errors import InputError
 from ._prior import PriorFit, proportion_interval
 from ._results import Effect, Impact, PerformanceEstimate
 
 Z = float(norm.ppf(0.975))
+READ = 200  # rows on which is tried which columns a model reads
 COVERED = ", and the source covers the target"
 COVARIATE = f"covariate shift: p(y|x) is the same in source and target{COVERED}"
 LABEL = "label shift: p(x|y) is the same in source and target"
@@ -228,7 +232,6 @@ def measure_impact(
     *,
     verdict_kind: str = "none",
     propensity: Any = None,
-    unsupported_share: float = 0.0,
 ) -> Impact:
     """What the shift does to a given fitted model.
 
@@ -252,9 +255,6 @@ def measure_impact(
         risk, otherwise average confidence.
     propensity : array of shape (n_source + n_target,), optional
         Cross-fitted P(target | x), source rows first; needed to split the loss change.
-    unsupported_share : float
-        Share of the target rows without a source neighbour, about which the estimates say nothing (see
-        `beyond_support`).
 
     Returns
     -------
@@ -303,7 +303,7 @@ def measure_impact(
         metric,
         _observed(values, metric, "source rows"),
         target,
-        tuple(beyond_support(e, unsupported_share) for e in estimates),
+        tuple(estimates),
         p_x,
         p_y_given_x,
         tuple(notes),
@@ -340,6 +340,60 @@ def beyond_support(estimate: PerformanceEstimate, unsupported_share: float) -> P
     rest = f"whatever holds for the {unsupported_share:.0%} of the target rows where the source has (nearly) none"
     assumption = f"{estimate.assumption.removesuffix(COVERED)} where the source has rows, {rest}"
     return replace(estimate, ci=ci, assumption=assumption)
+
+
+def reads_columns(estimator: Any, X_source: Any, X_target: Any, names: Sequence[str], random_state: int = 0) -> bool:
+    """Whether a fitted model's answers on the target depend on these columns.
+
+    They are compared with its answers to the same rows that carry the values of random source rows there.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    X_source, X_target : rows as the model takes them
+        Of sparse rows it is taken for granted.
+    names : sequence of str
+        As reports name columns, ``"x0"``, ``"x1"``, ... in a table without names.
+    random_state : int
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> X = np.random.default_rng(0).normal(size=(100, 2))
+    >>> model = LogisticRegression().fit(X * [1, 0], X[:, 0] > 0)
+    >>> [reads_columns(model, X, X + 9, [name]) for name in ("x0", "x1")]
+    [True, False]
+    """
+    if issparse(X_source) or issparse(X_target):
+        return True
+    rng = np.random.default_rng(random_state)
+    target, donors = read_rows(X_target, "X_target"), read_rows(X_source, "X_source")
+    rows = rng.permutation(target.data.shape[0])[:READ]
+    as_it_is, swapped = _take(X_target, rows), _take(X_target, rows)
+    values = _take(X_source, rng.integers(donors.data.shape[0], size=len(rows)))
+    for name in names:
+        if name in target.names and name in donors.names:
+            swapped = _with_column(swapped, target.names.index(name), values, donors.names.index(name))
+    answer = getattr(estimator, "predict_proba", estimator.predict)
+    return not np.array_equal(answer(as_it_is), answer(swapped))
+
+
+def _take(X: Any, rows: np.ndarray) -> Any:
+    """A copy of some rows of an array, a list or a frame (pandas or polars)."""
+    if hasattr(X, "iloc"):
+        return X.iloc[rows].copy()
+    return X[rows] if hasattr(X, "columns") else np.asarray(X)[rows]
+
+
+def _with_column(X: Any, j: int, values: Any, k: int) -> Any:
+    """Rows whose column j is column k of other rows of the same kind."""
+    if hasattr(X, "iloc"):
+        X.isetitem(j, values.iloc[:, k].to_numpy())
+    elif hasattr(X, "columns"):
+        return X.clone().replace_column(j, values.to_series(k).alias(X.columns[j]))
+    else:
+        X[:, j] = values[:, k]
+    return X
 
 
 def split_loss_change(

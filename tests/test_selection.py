@@ -24,6 +24,7 @@ from da_toolkit.datasets import (
 )
 from scipy.stats import norm
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -401,6 +402,46 @@ def test_label_shift_that_would_leave_one_class_is_not_believed():
     result = adapt(LogisticRegression(), X, y, X_target, random_state=0)
     assert (result.report.verdict.kind, result.adapter) == ("label", "SourceOnly")
     assert "the classes may have moved" in result.candidates[1].reason
+
+
+def one_column_apart(seed, change):
+    """Six columns, of which the first matters most; in the target it is `change` of itself, nothing else differs."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(1600, 6)) + [5, 0, 0, 0, 0, 0]
+    y = (2 * (X[:, 0] - 5) + X[:, 1] - X[:, 2] + rng.logistic(size=1600) > 0).astype(int)
+    X[800:, 0] = change(X[800:, 0])
+    return X[:800], y[:800], X[800:], y[800:]
+
+
+@pytest.mark.parametrize("change", [lambda x: 10 * x, lambda x: x + 8], ids=["unit", "offset"])
+def test_a_sensor_that_the_verdict_sets_aside_is_aligned_when_the_model_reads_it(change):
+    X, y, X_target, y_target = one_column_apart(0, change)
+    result = adapt(linear(), X, y, X_target, random_state=0)
+    assert result.report.verdict.kind == "none" and result.report.separators == ("x0",)
+    assert result.adapter.startswith("FeatureAlignment") and result.status == "plausible"
+    before, after = linear().fit(X, y).score(X_target, y_target), result.estimator.score(X_target, y_target)
+    best = linear().fit(X_target, y_target).score(X_target, y_target)
+    assert before < 0.6 and after > best - 0.05
+    assert "this model reads it" in result.explanation and "apart alone: x0" in str(result)
+
+
+def test_a_column_that_the_verdict_sets_aside_does_not_concern_a_model_that_does_not_read_it():
+    X, y, X_target, _ = one_column_apart(0, lambda x: x + 8)
+    blind = make_pipeline(ColumnTransformer([("rest", "passthrough", [1, 2, 3, 4, 5])]), LogisticRegression())
+    result = adapt(blind, X, y, X_target, random_state=0)
+    assert result.adapter == "SourceOnly" and "No shift was found outside x0" in result.explanation
+    assert [c.name for c in result.candidates] == ["SourceOnly"]
+
+
+def test_an_identifier_does_not_make_a_model_change():
+    changes = []
+    for seed in range(3):
+        X, y, X_target, y_target = one_column_apart(seed, lambda x: x)
+        X[:, 0], X_target[:, 0] = np.arange(800), np.arange(800, 1600)
+        result = adapt(linear(), X, y, X_target, random_state=0)
+        plain = linear().fit(X, y)
+        changes.append(result.estimator.score(X_target, y_target) - plain.score(X_target, y_target))
+    assert min(changes) > -0.01
 
 
 def test_weights_are_no_evidence_where_a_column_separates_the_domains():

@@ -16,10 +16,10 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError, MissingDependencyError
-from shift_detectors._performance import beyond_support
+from shift_detectors._performance import beyond_support, reads_columns
 from shift_detectors._report import ShiftReport
-from shift_detectors._results import PerformanceEstimate
-from shift_detectors._text import clean, some
+from shift_detectors._results import Effect, PerformanceEstimate
+from shift_detectors._text import separator_names
 
 from .. import _registry
 from .._base import BaseAdapter, Domains, NumericColumns, is_frozen, read_domains, unpack_target
@@ -165,8 +165,9 @@ def adapt(
         source_domain=source_domain,
         adapter="adapt",
     )
-    recommendations = recommend(report, estimator=estimator)
     baseline = _baseline(estimator, task)
+    report, diagnosis = _as_the_model_meets_it(report, baseline, estimator, domains, seed), report
+    recommendations = recommend(report, estimator=estimator)
     chosen_by_user = not (isinstance(candidates, str) and candidates == "auto")
     tried, refused = _candidates(candidates, recommendations, estimator, report, seed)
     nothing_to_do = report.verdict.kind == "none" and (guard or not chosen_by_user)
@@ -208,13 +209,14 @@ def adapt(
         adapter=name,
         status=status,
         assumption=evidence.assumption if status in ("verified", "plausible") and evidence is not None else "",
-        explanation=_explain(case, evidence, name, status, refused, recommendations),
+        explanation=(_what_it_reads(diagnosis) if report is not diagnosis else "")
+        + _explain(case, evidence, name, status, refused, recommendations),
         metric=case.metric,
         before=before,
         after=after,
         candidates=_table(case, evidence, name, status, refused, before),
         recommendations=recommendations,
-        report=report,
+        report=diagnosis,
         embedding=embed_if_any(model, X_source, X_target, y_source, seed),
         seconds=time.perf_counter() - started,
         settings={
@@ -390,6 +392,23 @@ def _name(adapter: Any) -> str:
         if holder == own and type(getattr(adapter, slot, None)).__name__ == row.name:
             return row.label
     return own
+
+
+def _as_the_model_meets_it(
+    report: ShiftReport, baseline: Any, estimator: Any, domains: Domains, seed: int
+) -> ShiftReport:
+    """The verdict on all columns, when the only ones that differ were set aside but the model reads them.
+
+    An identifier that the model does not read does not concern it; a sensor that moved by ten standard deviations does.
+    """
+    whole = report.verdict_with_separators
+    if report.verdict.kind != "none" or whole is None or whole.kind != "support":
+        return report
+    model = _source_model(baseline, estimator, domains)
+    if not reads_columns(model, domains.X, domains.X_target, report.separators, seed):
+        return report
+    apart = Effect("domain AUC", 1.0, (1.0, 1.0))
+    return replace(report, verdict=whole, overlap=replace(report.overlap, domain_auc=apart, unsupported_share=1.0))
 
 
 # --- the race ----------------------------------------------------------------------------------------------
@@ -600,6 +619,13 @@ def _table(
     return tuple(rows)
 
 
+def _what_it_reads(report: ShiftReport) -> str:
+    return (
+        f"The verdict sets aside what tells source and target apart alone ({separator_names(report)}); this model "
+        "reads it, and meets a target where the source has no rows. "
+    )
+
+
 def _explain(
     case: Case,
     evidence: Evidence | None,
@@ -628,8 +654,7 @@ def _explain(
             f"{case.report.label_budget().labels} randomly chosen target rows to check it."
         )
     if kind == "none":
-        alone = case.report.separators
-        beside = f" outside {some([clean(name, 24) for name in alone], 4)}" if alone else ""
+        beside = f" outside {separator_names(case.report)}" if case.report.separators else ""
         return f"No shift was found{beside}, so the model was left alone and nothing was tried."
     if not case.trials:
         if refused:
