@@ -74,7 +74,9 @@ class OptimalTransport(BaseAligner):
 
     **Fails** under label shift: full transport must carry the surplus of one class into another. Pass the
     estimated class ratio as `source_weight`; "unbalanced" and "partial" only soften the loss. Fails for
-    strong rotations, and when classes move past each other.
+    strong rotations, and when classes move past each other. In many columns blurred images lie closer together
+    than the target's rows, and a model that depends on distances may fail on these (an RBF machine fell to chance on
+    text): use a linear model, or "exact", there.
 
     Parameters
     ----------
