@@ -41,7 +41,7 @@ MIN_EFFECT = {
 }
 MIN_LABELS = 10
 MIN_PERMUTATIONS = 99
-JOINT_SHARE = 0.8  # share of the level of p(x) that goes to the permutation portfolio, the rest to the classifier
+JOINT_SHARE = 0.9  # share of the level of p(x) that goes to the permutation portfolio, the rest to the classifier
 FOLDS = 5
 
 _Data = tuple[Any, Any, Any, Any, Any, Any]  # X, y of the source, X, y of the target, groups of both

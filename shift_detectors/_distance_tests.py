@@ -129,10 +129,16 @@ ALL_PAIRS = 20  # up to this many columns every pairwise product enters the seco
 RANDOM_PAIRS = 200
 
 
-def second_moments(Z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def second_moments(Z: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Centred, standardised squares and pairwise products of the columns, clipped at three deviations.
 
     All pairs for up to `ALL_PAIRS` columns, `RANDOM_PAIRS` random ones above.
+
+    Returns
+    -------
+    products : ndarray of shape (n, k)
+    squares : ndarray of bool, shape (k,)
+        Which of them are squares.
     """
     d = Z.shape[1]
     Z = np.clip(Z, -3, 3)
@@ -144,12 +150,15 @@ def second_moments(Z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     Q = Z[:, a] * Z[:, b]
     Q -= Q.mean(axis=0)
     scale = Q.std(axis=0)
-    return (Q[:, scale > 1e-6] / scale[scale > 1e-6]).astype(np.float32)
+    keep = scale > 1e-6
+    return (Q[:, keep] / scale[keep]).astype(np.float32), (a == b)[keep]
 
 
-def moment_rows(Q: np.ndarray, U: np.ndarray) -> np.ndarray:
-    """Largest and summed squared difference of the second moments, shape (2, B + 1)."""
-    if not Q.shape[1]:
-        return np.zeros((2, U.shape[1]))
+def moment_rows(Q: np.ndarray, U: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Largest difference of the squares, largest of the products, and summed squared difference, shape (3, B + 1).
+
+    The d squares have a maximum of their own: among d (d - 1) / 2 products a change of one scale would drown.
+    """
     gaps = Q.T @ U
-    return np.vstack([np.abs(gaps).max(axis=0), (gaps**2).sum(axis=0)])
+    largest = [np.abs(gaps[kind]).max(axis=0, initial=0) for kind in (squares, ~squares)]
+    return np.vstack([*largest, (gaps**2).sum(axis=0)])

@@ -12,24 +12,34 @@ from ._permutation import permuted_domains, pvalue, signed, step_down, tail_logp
 from ._results import Effect, FeatureShift, ShiftTestResult
 from ._table import Problem, Table
 
-BINS = 128  # the empirical distribution functions are compared at this many pooled quantiles at most
+BINS = 128  # cells between pooled quantiles, at most, in which the rows of a numeric feature are counted
+FIRST = 3.0  # how much more the first statistic of a feature counts than another: most changes move the mean
+DEGREE = 6  # of the polynomials in the ranks: location, scale, asymmetry, number of humps, and what is between them
 
 
 class FeatureTest(BaseDetector):
     """Does any single feature have another distribution in the target, and which?
 
-    For a numeric feature the Kolmogorov-Smirnov and the Anderson-Darling distance of the two empirical
-    distribution functions F_s, F_t (H pooled),
+    For a numeric feature the Anderson-Darling distance of the two empirical distribution functions F_s, F_t
+    and Neyman's smooth distance of the ranks,
 
-        KS = max |F_s - F_t|,    AD = sum (F_s - F_t)^2 / (H (1 - H)),
+        AD = sum_v h(v) (F_s(v) - F_t(v))^2 / (H(v) (1 - H(v))),    S = sum_k (mean_t b_k - mean_s b_k)^2,
 
-    for a categorical one the chi-squared distance sum_c (p_s(c) - p_t(c))^2 / h(c), and for any feature with
-    missing values the difference of the missing rates. All features are permuted *jointly*: the
-    smallest p-value over features is compared with its own permutation distribution (Westfall and Young
-    1993), which is exact under ties and discreteness and uses the dependence between features.
+    over the values v with pooled frequency h and distribution function H. The b_k, k = 1, ..., 6, are the polynomials
+    of degree k in the pooled mid-rank, orthonormal over the pooled rows. AD gives the k-th one about the weight
+    1 / (k (k + 1)), which suits a change of location; S weighs all alike and sees changes of scale (k = 2), of
+    asymmetry (k = 3) and of the number of humps (k = 4). Above 128 distinct values both are computed on as many
+    pooled quantile cells.
+
+    For a categorical feature the chi-squared distance sum_c (p_s(c) - p_t(c))^2 / h(c), and for any feature with
+    missing values the difference of the missing rates. A feature's p-value is the smallest one of its statistics',
+    of which all but the first (AD or chi-squared) are multiplied by 3, ranked again. All features are permuted
+    *jointly*: the smallest p-value over features is compared with its own permutation distribution (Westfall and
+    Young 1993), which is exact under ties and discreteness and uses the dependence between features.
 
     Assumption: rows (or groups) are exchangeable between domains under the null. Fails to see changes in
-    dependence between features that leave every single one as it was (see `MomentTest`, `MMDTest`).
+    dependence between features that leave every single one as it was (see `MomentTest`, `MMDTest`), and changes
+    finer than a polynomial of degree six in the ranks.
 
     Parameters
     ----------
@@ -38,7 +48,9 @@ class FeatureTest(BaseDetector):
 
     References
     ----------
-    Westfall and Young (1993), Resampling-Based Multiple Testing.
+    Westfall and Young (1993), Resampling-Based Multiple Testing. Neyman (1937), "Smooth test" for goodness of fit,
+    Skandinavisk Aktuarietidskrift 20. Janic-Wroblewska and Ledwina (2000), Data driven rank test for two-sample
+    problem, Scandinavian Journal of Statistics 27(2).
 
     Examples
     --------
@@ -77,7 +89,7 @@ class FeatureTest(BaseDetector):
 def feature_logp(table: Table, U: np.ndarray, *, two_samples: bool = True) -> np.ndarray:
     """Log tail probability of every feature under every assignment, shape (n_features, B + 1).
 
-    A feature's value is the smaller one of its statistics' (KS, AD, missing rate), ranked again. With
+    A feature's value is the smallest one of its statistics' (AD, S, missing rate), ranked again. With
     `two_samples` the positive and the negative part of U are two samples, each rescaled to mass one among the
     rows where the feature is present; otherwise U is any signed measure.
     """
@@ -86,13 +98,20 @@ def feature_logp(table: Table, U: np.ndarray, *, two_samples: bool = True) -> np
         rows.append(_numeric_rows(table.numeric[:, j], U, two_samples))
     for j in range(table.codes.shape[1]):
         rows.append(_categorical_rows(table.codes[:, j], U))
-    if not rows:
-        return np.zeros((0, U.shape[1]))
-    sizes = [len(r) for r in rows]
-    logp = tail_logp(np.vstack(rows))
-    starts = np.r_[0, np.cumsum(sizes)[:-1]]
-    smallest = np.minimum.reduceat(logp, starts, axis=0)
-    several = np.array(sizes) > 1
+    return smallest_logp(rows) if rows else np.zeros((0, U.shape[1]))
+
+
+def smallest_logp(statistics: list[np.ndarray]) -> np.ndarray:
+    """Log tail probability of every feature, (n_features, B + 1), from the statistics (k_j, B + 1) of each.
+
+    The first statistic of a feature counts `FIRST` times as much as each other one.
+    """
+    sizes = np.array([len(rows) for rows in statistics])
+    first = np.cumsum(sizes) - sizes
+    logp = tail_logp(np.vstack(statistics)) + np.log(FIRST)
+    logp[first] -= np.log(FIRST)
+    smallest = np.minimum.reduceat(logp, first, axis=0)
+    several = sizes > 1
     # features with more statistics would otherwise have smaller minima
     smallest[several] = tail_logp(-smallest[several])
     return smallest
@@ -105,33 +124,55 @@ def _numeric_rows(column: np.ndarray, U: np.ndarray, two_samples: bool) -> np.nd
     if values.size == 0 or values.min() == values.max():
         rows = np.zeros((1, U.shape[1]))
     else:
-        rows = np.vstack(_cdf_distances(column, missing, U, renormalise=any_missing and two_samples))
+        rows = distribution_rows(*_ordered_cells(column, missing, U, renormalise=any_missing and two_samples))
     if any_missing and not missing.all():
         rows = np.vstack([rows, np.abs(U[missing].sum(axis=0))])
     return rows
 
 
-def _cdf_distances(column, missing, U, renormalise):
-    """KS and AD distances of every column of U, on at most `BINS` pooled quantile cells."""
+def _ordered_cells(column, missing, U, renormalise):
+    """Sum of U (k, B + 1) and number of rows (k,) of at most `BINS` cells between pooled quantiles, in their order."""
     present = np.flatnonzero(~missing)
     order = present[np.argsort(column[present], kind="stable")]
     sorted_values = column[order]
     ends = np.flatnonzero(np.r_[sorted_values[1:] != sorted_values[:-1], True])  # last row of each tie
     if len(ends) > BINS:
         ends = ends[np.unique(np.searchsorted(ends, np.linspace(0, len(order) - 1, BINS)))]
+    counts = np.diff(np.r_[-1, ends])
     cell = np.full(len(column), -1, np.int32)
-    cell[order] = np.repeat(np.arange(len(ends), dtype=np.int32), np.diff(np.r_[-1, ends]))
+    cell[order] = np.repeat(np.arange(len(ends), dtype=np.int32), counts)
     cells = _cell_sums(cell, len(ends), U)
     if renormalise:
         # U sums to something else than 0 over the present rows: rescale each side to mass one
         target = _cell_sums(cell, len(ends), np.maximum(U, 0))
         source = target - cells
         cells = target / np.maximum(target.sum(axis=0), 1e-12) - source / np.maximum(source.sum(axis=0), 1e-12)
+    return cells, counts
+
+
+def distribution_rows(cells: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Anderson-Darling and smooth distance of two distributions on ordered cells, shape (2, B + 1).
+
+    Parameters
+    ----------
+    cells : ndarray of shape (k, B + 1)
+        Target minus source frequency of every cell.
+    counts : ndarray of shape (k,)
+        Pooled rows of every cell, all positive.
+    """
+    share = counts / counts.sum()
+    level = np.cumsum(share)
+    weights = share[:-1] / (level[:-1] * (1 - level[:-1]))
     gap = np.cumsum(cells, axis=0)[:-1]
-    level = (ends[:-1] + 1) / len(order)
-    step = np.diff(np.r_[0, level])
-    weights = (step / (level * (1 - level))).astype(np.float32)
-    return np.abs(gap).max(axis=0), weights @ gap**2
+    return np.vstack([weights.astype(cells.dtype) @ gap**2, ((_rank_polynomials(share).T @ cells) ** 2).sum(axis=0)])
+
+
+def _rank_polynomials(share: np.ndarray) -> np.ndarray:
+    """The b_k of `FeatureTest` at every cell, shape (k, min(`DEGREE`, k - 1)); of two cells, b_1 is their contrast."""
+    middle = np.cumsum(share) - share / 2
+    powers = np.polynomial.legendre.legvander(2 * middle - 1, min(DEGREE, len(share) - 1))
+    orthonormal, _ = np.linalg.qr(np.sqrt(share)[:, None] * powers)
+    return (orthonormal[:, 1:] / np.sqrt(share)[:, None]).astype(np.float32)
 
 
 def _cell_sums(cell: np.ndarray, n_cells: int, U: np.ndarray) -> np.ndarray:

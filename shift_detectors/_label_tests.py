@@ -33,9 +33,9 @@ def label_table(problem: Problem) -> Table:
 class LabelTest(BaseDetector):
     """Has p(y) changed? Needs labels on both sides.
 
-    Classes: chi-squared distance of the frequencies. Numbers: Kolmogorov-Smirnov and Anderson-Darling
-    distance, mean and spread. Permutation null: exact for small counts and ties. Partly labelled targets
-    are used through their labelled rows, assumed to be labelled at random.
+    Classes: chi-squared distance of the frequencies. Numbers: Anderson-Darling and smooth distance of the
+    ranks (see `FeatureTest`), mean and spread. Permutation null: exact for small counts and ties. Partly
+    labelled targets are used through their labelled rows, assumed to be labelled at random.
 
     Parameters
     ----------

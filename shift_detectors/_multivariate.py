@@ -136,9 +136,9 @@ class MMDTest(_PermutationTest):
 class MomentTest(_PermutationTest):
     """Have means, scales or correlations changed? A score test on first and second moments.
 
-    Hotelling's distance of means, u' Z C^+ Z' u, and the largest and the summed squared difference of the
-    pooled-standardised squares and pairwise products of the (clipped) columns; the three are ranked among
-    their permutations and combined by the sum of 1/p.
+    Hotelling's distance of means, u' Z C^+ Z' u, and of the pooled-standardised squares and pairwise products of the
+    (clipped) columns the largest difference of the squares, the largest of the products and the summed squared
+    difference; the four are ranked among their permutations and combined by the sum of 1/p.
 
     Assumption: rows (or groups) are exchangeable between domains under the null. Blind to changes that leave
     the first two moments alone.
@@ -159,19 +159,24 @@ class MomentTest(_PermutationTest):
     quadratic: ClassVar[bool] = False
 
     def _row(self, Z, U, rng):
-        rows = np.vstack([mean_rows(Z, U), moment_rows(second_moments(Z, rng), U)])
+        products, squares = second_moments(Z, rng)
+        rows = np.vstack([mean_rows(Z, U), moment_rows(products, U, squares)])
         return harmonic(tail_logp(rows))
 
 
 class JointTest(BaseDetector):
     """Has p(x) changed in any way? All permutation statistics as one exact decision.
 
-    Four families see different changes: single features (Kolmogorov-Smirnov, Anderson-Darling, chi-squared,
-    missing rates), distances (energy, Gaussian kernels of three widths), second moments (largest, summed)
-    and means (Hotelling; also of extra score columns, if given). All are functions of the *same* permuted
-    assignments. Each statistic is put on a tail-probability scale within its own permutations, families are
-    combined by the sum of 1/p, and the combination is ranked among the same permutations: exact level for
-    any number of statistics, at a small price in power against the best single one.
+    Three families see different changes: single features (Anderson-Darling, smooth, chi-squared, missing rates; see
+    `FeatureTest`), second moments (largest of the squares, largest of the products, summed) and the rows as a whole
+    (Hotelling's distance of means, energy distance, Gaussian kernels of three widths); a fourth one compares the means
+    of extra score columns, if given. All are functions of the *same* permuted assignments. Each statistic is put on a
+    tail-probability scale within its own permutations, families are combined by
+
+        3 / p_features + 2 / p_moments + 1 / p_whole (+ 2 / p_scores),
+
+    since most changes show in single features or pairs of them, and the combination is ranked among the same
+    permutations: exact level for any number of statistics, at a small price in power against the best single one.
 
     Assumption: rows (or groups) are exchangeable between domains under the null.
 

@@ -129,10 +129,10 @@ def signed(members: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
 def tail_logp(statistics: np.ndarray) -> np.ndarray:
     """Log of a smooth upper-tail probability of every statistic among its own permutations.
 
-    Each row (one statistic, B + 1 assignments) is matched by a shifted gamma distribution with the row's
-    mean, variance and skewness (Pearson type III). The match is only a scale on which different statistics
-    can be compared: it uses all B + 1 values alike, so any function of the result that is again ranked by
-    `pvalue` is exact, however rough the match.
+    Each value is judged by the shifted gamma distribution with the mean, variance and skewness (Pearson type III)
+    of the *other* values of its row (one statistic, B + 1 assignments): an outlier does not widen its own
+    distribution. The match is only a scale on which different statistics can be compared: it treats all B + 1
+    values alike, so any function of the result that is again ranked by `pvalue` is exact, however rough the match.
 
     Parameters
     ----------
@@ -146,11 +146,15 @@ def tail_logp(statistics: np.ndarray) -> np.ndarray:
     centre = statistics.mean(axis=1, keepdims=True)
     scale = statistics.std(axis=1, keepdims=True)
     constant = scale <= 1e-12 * np.maximum(1e-300, np.abs(centre))
-    z = (statistics - centre) / np.where(constant, 1, scale)
-    skew = np.clip((z**3).mean(axis=1, keepdims=True), 0.05, 4.0)
+    x = (statistics - centre) / np.where(constant, 1, scale)
+    others = statistics.shape[1] - 1
+    mean, square, cube = (((x**k).sum(axis=1, keepdims=True) - x**k) / others for k in (1, 2, 3))
+    variance = np.maximum(square - mean**2, 1e-10)
+    z = (x - mean) / np.sqrt(variance)
+    skew = np.clip((cube - 3 * mean * square + 2 * mean**3) / variance**1.5, 0.05, 4.0)
     shape = 4 / skew**2
     x = np.maximum(shape + z * np.sqrt(shape), 0)
-    tail = gammaincc(np.broadcast_to(shape, x.shape), x)
+    tail = gammaincc(shape, x)
     with np.errstate(divide="ignore"):
         logp = np.log(tail)
     # far tail, where the survival function underflows: log Q(a, x) ~ (a - 1) log x - x - log Gamma(a)
@@ -158,7 +162,7 @@ def tail_logp(statistics: np.ndarray) -> np.ndarray:
     if far.any():
         from scipy.special import gammaln
 
-        a = np.broadcast_to(shape, x.shape)[far]
+        a = shape[far]
         logp[far] = (a - 1) * np.log(x[far]) - x[far] - gammaln(a)
     logp[np.broadcast_to(constant, logp.shape)] = 0.0
     return np.minimum(logp, 0.0)

@@ -20,6 +20,9 @@ from ._table import Table
 # squared lengths of the Gaussian kernels, in medians of the pooled squared distance: 1/2, 1/4, 1/8, and smaller ones
 # where many rows are closer together than that, each at most eight times the next
 WIDEST, KERNELS, STEP = 0.5, 3, 8.0
+# weights of the families: most changes show in single features, and where none does mostly in a product of two; means
+# and distances see again what these see, and are alone only with what is spread over many columns
+WEIGHTS = {"features": 3.0, "moments": 2.0, "whole": 1.0, "scores": 2.0}
 
 
 def portfolio(
@@ -56,12 +59,14 @@ def portfolio(
     notes : tuple of str
     """
     per_feature = feature_logp(table, U, two_samples=two_samples)
-    families = [tail_logp(-per_feature.min(axis=0, keepdims=True))] if len(per_feature) else []
+    families = {"features": tail_logp(-per_feature.min(axis=0, keepdims=True))} if len(per_feature) else {}
     notes = ()
     Z = table.design
     if Z.shape[1]:
-        families.append(tail_logp(mean_rows(Z, U)))
-        families.append(_family(moment_rows(second_moments(Z, rng), U)))
+        means = tail_logp(mean_rows(Z, U))
+        products, squares = second_moments(Z, rng)
+        families["moments"] = _family(moment_rows(products, U, squares))
+        families["whole"] = means
         if kernels:
             rows = kernel_subsample(table.n, rng)
             if rows is not None:
@@ -69,13 +74,18 @@ def portfolio(
                 Z, V = Z[rows], _recentred(U[rows]) if two_samples else U[rows] - U[rows].mean(axis=0)
             else:
                 V = U
-            bandwidths = squared_bandwidths(Z, rng, WIDEST, KERNELS, STEP)
-            families.append(_family(energy_and_gaussian_rows(Z, V, bandwidths)))
+            distances = energy_and_gaussian_rows(Z, V, squared_bandwidths(Z, rng, WIDEST, KERNELS, STEP))
+            families["whole"] = tail_logp(harmonic(np.vstack([means, _family(distances)]))[None, :])
     if scores is not None and scores.shape[1]:
-        families.append(tail_logp(mean_rows(scores, U)))
+        families["scores"] = tail_logp(mean_rows(scores, U))
     if not families:
         return np.zeros(U.shape[1]), per_feature, notes
-    return harmonic(np.vstack(families)), per_feature, notes
+    return combined(families), per_feature, notes
+
+
+def combined(families: dict[str, np.ndarray]) -> np.ndarray:
+    """One statistic (B + 1,) from rows of log tail probabilities (1, B + 1), by the sum of `WEIGHTS` / p."""
+    return harmonic(np.vstack(list(families.values())), np.array([WEIGHTS[name] for name in families]))
 
 
 def _family(rows: np.ndarray) -> np.ndarray:

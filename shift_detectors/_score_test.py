@@ -29,9 +29,9 @@ class ConditionalScoreTest(BaseDetector):
     have mean zero *at every x* when y and D are independent given x. Their mean (the generalised covariance
     measure) shows a change of one sign; a change that is local or of opposite signs in different regions
     shows in sums of R weighted by functions of x. As such functions serve all those of `JointTest`:
-    cumulative sums along every feature, first and second moments, kernels; R takes the place of the signed
-    assignment, and random signs e_i R_i (the same for all directions) that of the permutations. Statistics
-    are put on a tail-probability scale and combined by the sum of 1/p, ranked among the same random signs.
+    cumulative sums along every feature and polynomials of its ranks, first and second moments, kernels; R takes
+    the place of the signed assignment, and random signs e_i R_i (the same for all directions) that of the
+    permutations. Statistics are combined as there, ranked among the same random signs.
     The bias is the *product* of the two nuisance errors, so that strong shift of p(x) does no harm as long as
     both are learnt reasonably.
 

@@ -24,10 +24,10 @@ import numpy as np
 from ._distance_tests import moment_rows
 from ._domain_summary import BINS, KERNELS, UNIT, WAVES, Column, DomainSummary
 from ._errors import InputError
-from ._feature_test import _categorical_effect, _numeric_effect
+from ._feature_test import _categorical_effect, _numeric_effect, distribution_rows, smallest_logp
 from ._label_tests import over_strata
 from ._permutation import harmonic, pvalue, step_down, tail_logp
-from ._portfolio import _family, largest_effect
+from ._portfolio import _family, combined, largest_effect
 from ._results import Effect, FeatureShift, ShiftTestResult
 
 FEW = 20  # bins with rows, over both sides, below which exchanging them says nothing
@@ -190,17 +190,15 @@ class Strata:
         """`portfolio` of some columns: the combined statistic (B + 1,), and logp by feature (n_chosen, B + 1)."""
         empty = np.zeros((0, self.exchange.n_assignments))
         per_feature = np.vstack([empty, *(self.feature_logp(j) for j in chosen)])
-        families = [tail_logp(-per_feature.min(axis=0, keepdims=True))] if chosen else []
-        families += self._joint_families(chosen)
-        return harmonic(np.vstack(families)) if families else np.zeros(self.exchange.n_assignments), per_feature
+        families = {"features": tail_logp(-per_feature.min(axis=0, keepdims=True))} if chosen else {}
+        families.update(self._joint_families(chosen))
+        return combined(families) if families else np.zeros(self.exchange.n_assignments), per_feature
 
     def feature_logp(self, j: int, missing: bool = True) -> np.ndarray:
         """Log tail probability of one column under every exchange, shape (1, B + 1)."""
         column = self.source.plan.counted[j]
         cells = self._both(f"bin_counts/{j}")
         rows = []
-        if missing and 0 < cells[..., 1:].sum() < cells.sum():
-            rows.append(np.abs(self._gaps(cells[..., :1], cells.sum(axis=2))))
         kept = cells if missing and column.kind == "categorical" else cells[..., 1:]
         kept = kept[(kept.reshape(len(kept), 2, -1).sum(axis=2) > 0).all(axis=1)]  # strata with values on both sides
         kept = kept[..., kept.any(axis=(0, 1))]
@@ -208,14 +206,10 @@ class Strata:
             gap = self._gaps(kept, kept.sum(axis=2))
             rows.append((gap**2 / kept.sum(axis=(0, 1))[:, None]).sum(axis=0, keepdims=True))
         elif kept.shape[2] > 1:
-            gap = np.cumsum(self._gaps(kept, kept.sum(axis=2)), axis=0)[:-1]
-            level = np.cumsum(kept.sum(axis=(0, 1)))[:-1] / kept.sum()
-            weights = np.diff(np.r_[0, level]) / (level * (1 - level))
-            rows += [np.abs(gap).max(axis=0, keepdims=True), (weights @ gap**2)[None, :]]
-        if not rows:
-            return np.zeros((1, self.exchange.n_assignments))
-        smallest = tail_logp(np.vstack(rows)).min(axis=0, keepdims=True)
-        return tail_logp(-smallest) if len(rows) > 1 else smallest
+            rows.append(distribution_rows(self._gaps(kept, kept.sum(axis=2)), kept.sum(axis=(0, 1))))
+        if missing and 0 < cells[..., 1:].sum() < cells.sum():
+            rows.append(np.abs(self._gaps(cells[..., :1], cells.sum(axis=2))))
+        return smallest_logp([np.vstack(rows)]) if rows else np.zeros((1, self.exchange.n_assignments))
 
     def shifts(self, chosen: list[int], adjusted: np.ndarray, missing: bool = True) -> tuple[FeatureShift, ...]:
         """Effects from the fine counts, both sides with the strata's pooled frequencies."""
@@ -258,13 +252,13 @@ class Strata:
             share = np.array(self.signs)
         return np.vstack([w * self.exchange.weights(m) for w, m in zip(share, mass, strict=True)])
 
-    def _joint_families(self, chosen: list[int]) -> list[np.ndarray]:
-        """Means, second moments and random waves, one row of log tail probabilities each."""
+    def _joint_families(self, chosen: list[int]) -> dict[str, np.ndarray]:
+        """Second moments, and means with random waves, one row of log tail probabilities each."""
         plan = self.source.plan
         widths = [column.n_design for column in plan.columns]
         d = np.flatnonzero(np.repeat(np.isin(np.arange(len(widths)), chosen), widths))
         if not len(d):
-            return []
+            return {}
         mass = self._both("bin_rows")
         n = mass.sum()
         weights = self._weights(mass)
@@ -277,17 +271,19 @@ class Strata:
         ridged = np.maximum(values, 0) + len(d) / n * values.mean()
         whitened = vectors / np.sqrt(np.maximum(ridged, 1e-12 * UNIT**2))
         means = (self._residuals(design, mass) @ whitened).T @ weights
-        families = [tail_logp((means**2).sum(axis=0, keepdims=True))]
-
-        moments = self._residuals(self._both("bin_products")[..., np.isin(plan.pairs, d).all(axis=0)], mass)
-        spread = moments.std(axis=0)
-        moments = moments[:, spread > 1e-9 * UNIT**2] / spread[spread > 1e-9 * UNIT**2]
-        if moments.shape[1]:
-            families.append(_family(moment_rows(moments, weights)))
-
+        whole = tail_logp((means**2).sum(axis=0, keepdims=True))
         if len(plan.joint):
             gaps = self._gaps(self._both("bin_waves"), mass)
-            families.append(_family((gaps**2).reshape(KERNELS, WAVES, -1).sum(axis=1)))
+            waves = _family((gaps**2).reshape(KERNELS, WAVES, -1).sum(axis=1))
+            whole = tail_logp(harmonic(np.vstack([whole, waves]))[None, :])
+        families = {"whole": whole}
+
+        within = np.isin(plan.pairs, d).all(axis=0)
+        moments, (a, b) = self._residuals(self._both("bin_products")[..., within], mass), plan.pairs[:, within]
+        spread = moments.std(axis=0)
+        keep = spread > 1e-9 * UNIT**2
+        if keep.any():
+            families["moments"] = _family(moment_rows(moments[:, keep] / spread[keep], weights, (a == b)[keep]))
         return families
 
 
