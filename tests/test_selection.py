@@ -433,6 +433,17 @@ def test_a_column_that_the_verdict_sets_aside_does_not_concern_a_model_that_does
     assert [c.name for c in result.candidates] == ["SourceOnly"]
 
 
+def test_a_date_that_the_model_does_not_read_does_not_keep_it_from_weighting():
+    pair = make_misspecified(n_source=800, n_target=800, random_state=0)
+    X, X_target = (np.column_stack([rows, np.full(800, day)]) for rows, day in ((pair.X_source, 1), (pair.X_target, 2)))
+    d = X.shape[1]
+    rest = make_pipeline(ColumnTransformer([("rest", "passthrough", list(range(d - 1)))]), LogisticRegression())
+    result = adapt(rest, X, pair.y_source, X_target, random_state=0)
+    assert result.report.verdict_with_separators.kind == "support"
+    assert result.adapter == "ImportanceWeighting" and result.status == "verified"
+    assert result.estimator.score(X_target, pair.y_target) > rest.fit(X, pair.y_source).score(X_target, pair.y_target)
+
+
 def test_an_identifier_does_not_make_a_model_change():
     changes = []
     for seed in range(3):

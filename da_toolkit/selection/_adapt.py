@@ -166,7 +166,8 @@ def adapt(
         adapter="adapt",
     )
     baseline = _baseline(estimator, task)
-    report, diagnosis = _as_the_model_meets_it(report, baseline, estimator, domains, seed), report
+    diagnosis = report
+    report, reads = _as_the_model_meets_it(diagnosis, baseline, estimator, domains, seed)
     recommendations = recommend(report, estimator=estimator)
     chosen_by_user = not (isinstance(candidates, str) and candidates == "auto")
     tried, refused = _candidates(candidates, recommendations, estimator, report, seed)
@@ -209,8 +210,7 @@ def adapt(
         adapter=name,
         status=status,
         assumption=evidence.assumption if status in ("verified", "plausible") and evidence is not None else "",
-        explanation=(_what_it_reads(diagnosis) if report is not diagnosis else "")
-        + _explain(case, evidence, name, status, refused, recommendations),
+        explanation=reads + _explain(case, evidence, name, status, refused, recommendations),
         metric=case.metric,
         before=before,
         after=after,
@@ -396,19 +396,26 @@ def _name(adapter: Any) -> str:
 
 def _as_the_model_meets_it(
     report: ShiftReport, baseline: Any, estimator: Any, domains: Domains, seed: int
-) -> ShiftReport:
-    """The verdict on all columns, when the only ones that differ were set aside but the model reads them.
+) -> tuple[ShiftReport, str]:
+    """The report that concerns this model, and what to say where columns were set aside that it reads.
 
-    An identifier that the model does not read does not concern it; a sensor that moved by ten standard deviations does.
+    Identifiers and dates that it does not read do not concern it. A sensor that moved by ten standard deviations does:
+    where nothing else differs, the verdict is the one on all columns.
     """
     whole = report.verdict_with_separators
-    if report.verdict.kind != "none" or whole is None or whole.kind != "support":
-        return report
+    if whole is None:
+        return report, ""
     model = _source_model(baseline, estimator, domains)
     if not reads_columns(model, domains.X, domains.X_target, report.separators, seed):
-        return report
+        return replace(report, verdict_with_separators=None), ""
+    if report.verdict.kind != "none" or whole.kind != "support":
+        return report, ""
     apart = Effect("domain AUC", 1.0, (1.0, 1.0))
-    return replace(report, verdict=whole, overlap=replace(report.overlap, domain_auc=apart, unsupported_share=1.0))
+    seen = replace(report, verdict=whole, overlap=replace(report.overlap, domain_auc=apart, unsupported_share=1.0))
+    return seen, (
+        f"The verdict sets aside what tells source and target apart alone ({separator_names(report)}); this model "
+        "reads it, and meets a target where the source has no rows. "
+    )
 
 
 # --- the race ----------------------------------------------------------------------------------------------
@@ -617,13 +624,6 @@ def _table(
         )
     rows += [Candidate(t.name, None, None, t.seconds, "dropped", t.failure) for t in refused]
     return tuple(rows)
-
-
-def _what_it_reads(report: ShiftReport) -> str:
-    return (
-        f"The verdict sets aside what tells source and target apart alone ({separator_names(report)}); this model "
-        "reads it, and meets a target where the source has no rows. "
-    )
 
 
 def _explain(
