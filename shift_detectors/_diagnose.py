@@ -477,8 +477,9 @@ def _impact(estimator, X_source, X_target, problem: Problem, found: dict, report
         unsupported = report.overlap.unsupported_share if report.verdict.kind == "support" else 0.0
         apart = report.verdict_with_separators
         if apart is not None and apart.kind == "support":
-            if reads_columns(estimator, X_source, X_target, report.separators):
-                unsupported = 1.0  # the source has no row like those that the model gets
+            # where the answers depend on the columns set aside, the source has no row like those that the model gets
+            answers_changed = reads_columns(estimator, X_source, X_target, report.separators)[1]
+            unsupported = min(1.0, unsupported + answers_changed)
     return replace(impact, estimates=tuple(beyond_support(e, unsupported) for e in impact.estimates))
 
 

@@ -342,10 +342,12 @@ def beyond_support(estimate: PerformanceEstimate, unsupported_share: float) -> P
     return replace(estimate, ci=ci, assumption=assumption)
 
 
-def reads_columns(estimator: Any, X_source: Any, X_target: Any, names: Sequence[str], random_state: int = 0) -> bool:
-    """Whether a fitted model's answers on the target depend on these columns.
+def reads_columns(
+    estimator: Any, X_source: Any, X_target: Any, names: Sequence[str], random_state: int = 0
+) -> tuple[bool, float]:
+    """Whether a fitted model's answers on the target depend on these columns, and in how many rows they do.
 
-    They are compared with its answers to the same rows that carry the values of random source rows there.
+    Its answers are compared with those to the same rows that carry the values of random source rows in the columns.
 
     Parameters
     ----------
@@ -356,16 +358,23 @@ def reads_columns(estimator: Any, X_source: Any, X_target: Any, names: Sequence[
         As reports name columns, ``"x0"``, ``"x1"``, ... in a table without names.
     random_state : int
 
+    Returns
+    -------
+    reads : bool
+        Whether any probability, or prediction, changes.
+    share : float
+        Share of the target rows whose prediction changes.
+
     Examples
     --------
     >>> from sklearn.linear_model import LogisticRegression
     >>> X = np.random.default_rng(0).normal(size=(100, 2))
     >>> model = LogisticRegression().fit(X * [1, 0], X[:, 0] > 0)
     >>> [reads_columns(model, X, X + 9, [name]) for name in ("x0", "x1")]
-    [True, False]
+    [(True, 0.63), (False, 0.0)]
     """
     if issparse(X_source) or issparse(X_target):
-        return True
+        return True, 1.0
     rng = np.random.default_rng(random_state)
     target, donors = read_rows(X_target, "X_target"), read_rows(X_source, "X_source")
     rows = rng.permutation(target.data.shape[0])[:READ]
@@ -374,8 +383,11 @@ def reads_columns(estimator: Any, X_source: Any, X_target: Any, names: Sequence[
     for name in names:
         if name in target.names and name in donors.names:
             swapped = _with_column(swapped, target.names.index(name), values, donors.names.index(name))
-    answer = getattr(estimator, "predict_proba", estimator.predict)
-    return not np.array_equal(answer(as_it_is), answer(swapped))
+    changed = np.asarray(estimator.predict(as_it_is)) != np.asarray(estimator.predict(swapped))
+    reads = bool(changed.any())
+    if not reads and hasattr(estimator, "predict_proba"):
+        reads = not np.array_equal(estimator.predict_proba(as_it_is), estimator.predict_proba(swapped))
+    return reads, float(changed.mean())
 
 
 def _take(X: Any, rows: np.ndarray) -> Any:

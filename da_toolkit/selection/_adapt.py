@@ -406,15 +406,16 @@ def _as_the_model_meets_it(
     if whole is None:
         return report, ""
     model = _source_model(baseline, estimator, domains)
-    if not reads_columns(model, domains.X, domains.X_target, report.separators, seed):
+    reads, share = reads_columns(model, domains.X, domains.X_target, report.separators, seed)
+    if not reads:
         return replace(report, verdict_with_separators=None), ""
-    if report.verdict.kind != "none" or whole.kind != "support":
+    if report.verdict.kind != "none" or whole.kind != "support" or not share:
         return report, ""
-    apart = Effect("domain AUC", 1.0, (1.0, 1.0))
-    seen = replace(report, verdict=whole, overlap=replace(report.overlap, domain_auc=apart, unsupported_share=1.0))
+    overlap = replace(report.overlap, domain_auc=Effect("domain AUC", 1.0, (1.0, 1.0)), unsupported_share=share)
+    seen = replace(report, verdict=whole, overlap=overlap)
     return seen, (
         f"The verdict sets aside what tells source and target apart alone ({separator_names(report)}); this model "
-        "reads it, and meets a target where the source has no rows. "
+        f"reads it, and answers {share:.0%} of the target rows otherwise than with the source's values there. "
     )
 
 
