@@ -393,7 +393,11 @@ def _typed_table(source: Rows, target: Rows, arguments: tuple[str, str], notes: 
             if kind == "datetime":
                 datetimes.append(name)
         else:
-            column, values = _pooled_codes(*pair)
+            try:
+                column, values = _pooled_codes(*pair)
+            except TypeError:  # a list or dict among the values, behind the rows that `_kind` looks at
+                left_out.setdefault(NESTED, []).append(name)
+                continue
             if kind == "text" and len(values) > ID_LIKE * (column >= 0).sum():
                 left_out.setdefault(IDENTIFIER, []).append(name)
                 continue

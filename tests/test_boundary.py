@@ -405,6 +405,15 @@ def test_identifiers_texts_row_numbers_and_nested_values_are_left_out_with_a_not
     )
 
 
+def test_a_list_behind_a_thousand_texts_is_found():
+    texts = pd.Series(["a", "b"] * 600, dtype=object)
+    source = pd.DataFrame({"c": texts, "z": normal(1200)[:, 0]})
+    target = source.copy()
+    target.at[1100, "c"] = ["a"]
+    got = problem(source, None, target)
+    assert got.table.names == ("z",) and "'c', because its values are of a type" in got.notes[0]
+
+
 def test_missing_columns_of_arrays():
     X = normal(N)
     X[:, 1] = np.nan
