@@ -30,6 +30,7 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
+from shift_detectors._boundary import refuse_swapped
 from shift_detectors._errors import InputError, ShiftWarning
 
 
@@ -427,6 +428,7 @@ def read_domains(
             "fit(X, y, X_target)",
             "Pass the target rows: without them nothing would be adapted.",
         )
+    refuse_swapped(y, X_target)
     X, X_target = as_rows(X, "X"), as_rows(X_target, "X_target")
     check_columns(X_target, "X_target", X.shape[1], column_names(X), other="X")
     n = X.shape[0]

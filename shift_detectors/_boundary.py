@@ -98,6 +98,7 @@ def read_problem(
     >>> problem.notes
     ('The columns of X_target stand in another order and were matched by name.',)
     """
+    refuse_swapped(y_source, X_target)
     notes: list[str] = []
     if representation is not None:
         X_source = represent(representation, X_source, "X_source")
@@ -146,6 +147,17 @@ def read_problem(
         source_domain=domain,
         notes=tuple(notes),
     )
+
+
+def refuse_swapped(y_source: Any, X_target: Any) -> None:
+    """An error where the table stands in the place of the labels and the labels in that of the table."""
+    width = np.shape(y_source)[1:] if hasattr(y_source, "shape") else ()
+    if width and width[0] > 1 and len(getattr(X_target, "shape", (0, 0))) == 1:
+        raise InputError(
+            "a table was passed as the source's labels and a single column as the target's rows",
+            "the source's rows, its labels, and then the target's rows",
+            "Swap the second and the third argument.",
+        )
 
 
 def _ids(values: Any, n: int, argument: str, rows: str) -> np.ndarray:

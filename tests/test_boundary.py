@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from da_toolkit import ImportanceWeighting
 from shift_detectors._boundary import read_problem
 from shift_detectors._errors import InputError, ShiftWarning
 
@@ -238,6 +239,14 @@ def test_sparse_components_do_not_depend_on_the_side():
 def test_one_dimension(X):
     message = refuses("X_source is one-dimensional", "accepted", X_source=X)
     assert "reshape" in message or "to_frame" in message
+
+
+@pytest.mark.parametrize("form", [np.asarray, pd.DataFrame])
+def test_labels_in_the_third_place(form):
+    X, y = form(normal(N)), np.arange(N) % 2
+    refuses("Swap the second and the third argument", X_source=X, y_source=X, X_target=y)
+    with pytest.raises(InputError, match="Swap the second and the third"):
+        ImportanceWeighting(LogisticRegression()).fit(X, X, y)
 
 
 def test_things_that_are_no_table():
