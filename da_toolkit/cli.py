@@ -67,6 +67,7 @@ EXIT_CODES = """exit codes:
   3    unexpected error
   130  interrupted"""
 
+COMPLAINTS = 3  # files of a folder that are named when they cannot be read
 LARGE = 500 * 2**20  # bytes of both files
 PIECES = """Folders, patterns such as 'part-*.csv', and files of more than 500 MB together are read in pieces;
 what fits into memory does not matter then."""
@@ -201,8 +202,14 @@ def monitor(options: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder", "the folder in which the batches arrive")
     watched = _monitor(options)
+    complaints: list[str] = []
     while True:
-        _read_batches(watched, folder, options)
+        known, complaints = complaints, _read_batches(watched, folder, options)
+        new = [complaint for complaint in complaints if complaint not in known]
+        for complaint in new[:COMPLAINTS]:
+            _say(f"da-toolkit: error: {_in_shell_words(complaint, monitor)}")
+        if len(new) > COMPLAINTS:
+            _say(f"da-toolkit: error: and {len(new) - COMPLAINTS} more files that cannot be read")
         if options.json is not None:
             watched.to_json(options.json)
         if options.plot is not None:
@@ -212,7 +219,9 @@ def monitor(options: argparse.Namespace) -> int:
         time.sleep(options.watch)
     if not options.quiet:
         sys.stdout.write(f"{watched}\n")
-    return OK if watched.alarm_batch is None else FOUND
+    if watched.alarm_batch is not None:
+        return FOUND
+    return USAGE if complaints else OK
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -619,25 +628,32 @@ def _monitor(options: argparse.Namespace) -> Any:
     return watched
 
 
-def _read_batches(watched: Any, folder: Path, options: argparse.Namespace) -> None:
-    """Read what is new in the folder, in name order; the state on disk is never more than one batch behind."""
+def _read_batches(watched: Any, folder: Path, options: argparse.Namespace) -> list[str]:
+    """Read what is new in the folder, in name order; the state on disk is never more than one batch behind.
+
+    What is wrong with the files that cannot be read is returned: they are tried again next time, and the others are
+    watched meanwhile.
+    """
     from rich.progress import track
 
     tables = (path for path in folder.iterdir() if path.name.lower().endswith(CSV + PARQUET) and path.is_file())
     new = sorted(path for path in tables if not (path.name.startswith(".") or watched.has_seen(path.name)))
-    shown = Console(stderr=True)
+    shown, complaints = Console(stderr=True), []
     for path in track(new, "Reading batches", console=shown, transient=True, disable=not _progress(options)):
-        table = read_table(path, options.separator)
-        labels = None if options.label is None else table.get(options.label)
-        rows = table.drop(columns=[] if options.label is None else options.label, errors="ignore")
+        before = watched.alarm_batch
         try:
-            before = watched.alarm_batch
+            table = read_table(path, options.separator)
+            labels = None if options.label is None else table.get(options.label)
+            rows = table.drop(columns=[] if options.label is None else options.label, errors="ignore")
             watched.update(rows, labels, name=path.name)
         except InputError as error:
-            raise InputError(f"{path} cannot be read as a batch: {error}") from error
+            said = " ".join(str(error).split())
+            complaints.append(said if str(path) in said else f"{path} cannot be read as a batch: {said}")
+            continue
         watched.save(options.state)
         if before is None and watched.alarm_batch is not None:
             _say(f"da-toolkit: alarm raised by {path.name}", options.quiet)
+    return complaints
 
 
 def _require(name: str, columns: Any, path: str) -> None:

@@ -456,6 +456,18 @@ def test_monitor_watches_until_the_alarm(folder, capsys, monkeypatch):
     assert set(waits) == {7.0} and 5 <= len(waits) < 8
 
 
+def test_monitor_goes_on_beside_a_file_that_cannot_be_read(folder, capsys):
+    (folder / "in" / "02.csv").write_text('age,w\n1,2\nx,"')
+    code, out, err = run(capsys, "monitor reference.csv in --state s.npz --exclude ill")
+    assert code == 1 and "in/02.csv cannot be read as csv" in err and "alarm raised by" in err
+    for k in range(3, 12):
+        (folder / "in" / f"{k:02}.csv").unlink()
+    code, out, err = run(capsys, "monitor reference.csv in --state t.npz --exclude ill")
+    assert code == 2 and "2 batches" in out and err.count("\n") == 1
+    table(30, 5).drop(columns="site").to_csv(folder / "in" / "02.csv", index=False)  # repaired
+    assert run(capsys, "monitor reference.csv in --state t.npz --exclude ill")[0] == 0
+
+
 def test_monitor_with_a_model(folder, capsys):
     model = LogisticRegression().fit(table(200, 6)[["age", "w"]], table(200, 6)["ill"])
     joblib.dump(model, "ill.joblib")
@@ -482,15 +494,11 @@ def test_monitor_input_errors(folder, capsys):
     fails(capsys, "monitor reference.csv in --state s.npz", "s.npz is damaged", "delete it")
     (folder / "s.npz").unlink()
     pd.read_csv("in/05.csv").drop(columns="age").to_csv("in/05.csv", index=False)
-    fails(
-        capsys,
-        "monitor reference.csv in --state s.npz --exclude ill",
-        "05.csv cannot be read as a batch",
-        "lacks 'age'",
-    )
+    code, _, err = run(capsys, "monitor reference.csv in --state s.npz --exclude ill")
+    assert code == 1 and "05.csv cannot be read as a batch" in err and "lacks 'age'" in err
     from shift_detectors._monitor import ShiftMonitor
 
-    assert ShiftMonitor.load("s.npz").batch == 5  # the batches before it are kept
+    assert ShiftMonitor.load("s.npz").batch == 11  # all the others
     fails(capsys, "monitor reference.csv in --state s.npz --exclude ill --alpha .1", "with other options", "--state")
     fails(capsys, "monitor source.csv in --state s.npz --exclude ill", "another reference")
 
