@@ -25,10 +25,11 @@ from ._portfolio import portfolio
 from ._prior import estimate_prior
 from ._regions import find_regions
 from ._report import ShiftReport
-from ._results import FeatureShift, ShiftTestResult
+from ._results import FeatureShift, ShiftTestResult, Verdict
 from ._score_test import ConditionalScoreTest
 from ._summaries import domain_map, summarise
 from ._table import Problem
+from ._text import clean, some
 from ._verdict import labelled_verdict, next_steps, rejected, unlabelled_verdict
 from ._version import __version__
 
@@ -199,7 +200,7 @@ def diagnose(
         if evidence is not None:  # measured on the sample; the weights would go to every row
             overlap = replace(overlap, effective_sample_size=overlap.ess_fraction * evidence.n_source)
         report = ShiftReport(
-            verdict=found["verdict"],
+            verdict=_beside(alone, found["verdict"]),
             shifts=found["shifts"],
             tests=found["tests"] + extra,
             features=features,
@@ -455,6 +456,15 @@ def _run_extra(detectors, problem: Problem, n_jobs) -> tuple[ShiftTestResult, ..
                 "Pass instances, not names.",
             )
     return tuple(Parallel(n_jobs=n_jobs)(delayed(d.run)(problem) for d in detectors))
+
+
+def _beside(alone: tuple[str, ...], verdict: Verdict) -> Verdict:
+    """The verdict, whose explanation says which columns it leaves out."""
+    if not alone:
+        return verdict
+    text = verdict.explanation
+    names = some([clean(name, 24) for name in alone], 4)
+    return replace(verdict, explanation=f"With {names} set aside: {text[0].lower()}{text[1:]}")
 
 
 def _impact(estimator, X_source, X_target, problem: Problem, found: dict, report: ShiftReport):

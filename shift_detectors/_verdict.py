@@ -207,6 +207,8 @@ def next_steps(
     if separators:
         names = some([clean(name, 24) for name in separators], 4)
         look = f"Look at {names}: leave out identifiers, dates and leaks; see what happened to a measurement."
+        if verdict.kind == "none":
+            steps = (f"Keep a model that does not read {names}; for one that does, adapt() tries an alignment.",)
         steps = (look, *steps)
     if "p(y|x)" in verdict.untestable and n_labels is not None:
         label = f"about {n_labels} target rows drawn at random."

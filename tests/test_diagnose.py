@@ -97,7 +97,12 @@ def test_separating_column_is_named_and_set_aside():
     assert report.verdict_with_separators.kind == "support"
     assert str(report).startswith("No shift found, setting aside what tells source and target apart alone: x4.")
     assert "With all columns: support shift." in " ".join(str(report).split())
-    assert report.next_steps[0].startswith("Look at x4")
+    assert report.verdict.explanation.startswith(
+        "With x4 set aside: the inputs of source and target cannot be told apart"
+    )
+    assert report.next_steps[0].startswith("Look at x4") and report.next_steps[1].startswith(
+        "Keep a model that does not"
+    )
 
 
 def test_a_moved_sensor_is_not_a_separator():
