@@ -353,7 +353,7 @@ def reads_columns(
     ----------
     estimator : fitted estimator
     X_source, X_target : rows as the model takes them
-        Of sparse rows it is taken for granted.
+        Of sparse rows, texts and images it is taken for granted.
     names : sequence of str
         As reports name columns, ``"x0"``, ``"x1"``, ... in a table without names.
     random_state : int
@@ -373,10 +373,13 @@ def reads_columns(
     >>> [reads_columns(model, X, X + 9, [name]) for name in ("x0", "x1")]
     [(True, 0.63), (False, 0.0)]
     """
-    if issparse(X_source) or issparse(X_target):
+    try:
+        target, donors = read_rows(X_target, "X_target"), read_rows(X_source, "X_source")
+    except InputError:  # texts or images, whose columns are those of a representation
+        return True, 1.0
+    if issparse(target.data) or issparse(donors.data):
         return True, 1.0
     rng = np.random.default_rng(random_state)
-    target, donors = read_rows(X_target, "X_target"), read_rows(X_source, "X_source")
     rows = rng.permutation(target.data.shape[0])[:READ]
     as_it_is, swapped = _take(X_target, rows), _take(X_target, rows)
     values = _take(X_source, rng.integers(donors.data.shape[0], size=len(rows)))

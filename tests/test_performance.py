@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 from scipy.special import expit
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -326,6 +327,11 @@ def test_what_a_model_reads(kind):
     assert reads and share == pytest.approx(np.mean(X[:, 1] <= 0), abs=0.2)  # above 0 in all rows of the target
     assert reads_columns(Second(), source, target, ["x0", "x2"]) == (False, 0.0)
     assert np.array_equal(np.array(target), before)
+
+
+@pytest.mark.parametrize("rows", [["a", "b"], np.zeros((2, 3, 3)), csr_array(np.eye(2))])
+def test_what_has_no_columns_to_exchange_counts_as_read(rows):
+    assert reads_columns(Rule(), rows, rows, ["component 1"]) == (True, 1.0)
 
 
 def test_bad_input():
