@@ -87,9 +87,10 @@ class StratifiedTest(BaseDetector):
 
     Exchanging the domain only among rows with the same y keeps p(y) of both sides as it is, so that a change
     of class frequencies alone is never counted. Compared are the class-standardised mixtures
-    sum_c pi_c p(x|c) (pi_c pooled frequencies), their contrast (of two classes the difference, of a numeric y
-    weighted by its rank: changes of opposite sign cancel in the mixture, as under concept shift), and every
-    class by itself, combined by the sum of 1/p and ranked among the same permutations.
+    sum_c pi_c p(x|c) (pi_c pooled frequencies, numeric features relative to their mean in the class), their
+    contrast (of two classes the difference, of a numeric y weighted by its rank: changes of opposite sign cancel
+    in the mixture, as under concept shift), and every class by itself, combined by the sum of 1/p and ranked
+    among the same permutations.
 
     Assumption: classification - rows within a class (or groups, when all rows of a group have one class) are
     exchangeable under the null; then the level is exact. Regression - y is cut into up to 20 pooled quantile
@@ -131,7 +132,8 @@ class StratifiedTest(BaseDetector):
         part = problem.labelled_part()
         rng = np.random.default_rng(self.random_state)
         if part.task == "classification":
-            table, strata = part.table, class_codes(part)
+            strata = class_codes(part)
+            table = centred_table(part.table, strata)
         else:
             table, strata = residual_table(part.table, part.y), quantile_bins(part.y, Y_BINS)
         domain = table.domain
@@ -169,7 +171,8 @@ class StratifiedTest(BaseDetector):
             contrast = (position - position.mean()) / position.std()
             families.append(portfolio(table, U * contrast[:, None].astype(np.float32), rng, two_samples=False)[0])
         row = over_strata(families, per_stratum)
-        features = feature_shifts(table, step_down(per_feature), _balanced_weight(strata, domain, part.weight))
+        shown = part.table if part.task == "classification" else table
+        features = feature_shifts(shown, step_down(per_feature), _balanced_weight(strata, domain, part.weight))
         return ShiftTestResult(
             detector=type(self).__name__,
             quantity=self.quantity,
@@ -206,6 +209,21 @@ def quantile_bins(y: np.ndarray, n_bins: int) -> np.ndarray:
     return bins
 
 
+def centred_table(table: Table, strata: np.ndarray) -> Table:
+    """The table with the numeric features relative to the mean of their class.
+
+    How far apart the classes lie is then no part of the spread by which a change within them is judged.
+    """
+    codes = np.unique(strata, return_inverse=True)[1]
+    numeric = table.numeric.copy()
+    for column in numeric.T:
+        present = ~np.isnan(column)
+        counts = np.bincount(codes[present], minlength=codes.max() + 1)
+        means = np.bincount(codes[present], column[present], codes.max() + 1) / np.maximum(counts, 1)
+        column[present] -= means[codes[present]]
+    return _with_numeric(table, numeric)
+
+
 def residual_table(table: Table, y: np.ndarray) -> Table:
     """The table with its numeric features replaced by residuals of a pooled spline regression on y."""
     if not table.numeric.shape[1]:
@@ -219,6 +237,11 @@ def residual_table(table: Table, y: np.ndarray) -> Table:
         if present.sum() > basis.shape[1] + 5:
             x, b = numeric[present, j], basis[present]
             numeric[present, j] = x - LinearRegression().fit(b, x).predict(b)
+    return _with_numeric(table, numeric)
+
+
+def _with_numeric(table: Table, numeric: np.ndarray) -> Table:
+    """The same table with other values in its numeric columns."""
     return Table(
         numeric,
         table.codes,

@@ -167,13 +167,13 @@ class MomentTest(_PermutationTest):
 class JointTest(BaseDetector):
     """Has p(x) changed in any way? All permutation statistics as one exact decision.
 
-    Three families see different changes: single features (Anderson-Darling, smooth, chi-squared, missing rates; see
-    `FeatureTest`), second moments (largest of the squares, largest of the products, summed) and the rows as a whole
-    (Hotelling's distance of means, energy distance, Gaussian kernels of three widths); a fourth one compares the means
-    of extra score columns, if given. All are functions of the *same* permuted assignments. Each statistic is put on a
-    tail-probability scale within its own permutations, families are combined by
+    Four families see different changes: single features (Anderson-Darling, smooth, chi-squared, missing rates; see
+    `FeatureTest`), second moments (largest of the squares, largest of the products, summed), means (Hotelling) and
+    distances (energy, Gaussian kernels of three widths); a fifth one compares the means of extra score columns, if
+    given. All are functions of the *same* permuted assignments. Each statistic is put on a tail-probability scale
+    within its own permutations, families are combined by
 
-        3 / p_features + 2 / p_moments + 1 / p_whole (+ 2 / p_scores),
+        3 / p_features + 2 / p_moments + 2 / p_means + 1 / p_distances (+ 2 / p_scores),
 
     since most changes show in single features or pairs of them, and the combination is ranked among the same
     permutations: exact level for any number of statistics, at a small price in power against the best single one.

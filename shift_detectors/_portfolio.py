@@ -20,9 +20,9 @@ from ._table import Table
 # squared lengths of the Gaussian kernels, in medians of the pooled squared distance: 1/2, 1/4, 1/8, and smaller ones
 # where many rows are closer together than that, each at most eight times the next
 WIDEST, KERNELS, STEP = 0.5, 3, 8.0
-# weights of the families: most changes show in single features, and where none does mostly in a product of two; means
-# and distances see again what these see, and are alone only with what is spread over many columns
-WEIGHTS = {"features": 3.0, "moments": 2.0, "whole": 1.0, "scores": 2.0}
+# weights of the families: single features see most changes, products of two and means what is spread over several
+# columns, distances see again what these see and are alone only with clusters
+WEIGHTS = {"features": 3.0, "moments": 2.0, "means": 2.0, "distances": 1.0, "scores": 2.0}
 
 
 def portfolio(
@@ -63,10 +63,9 @@ def portfolio(
     notes = ()
     Z = table.design
     if Z.shape[1]:
-        means = tail_logp(mean_rows(Z, U))
+        families["means"] = tail_logp(mean_rows(Z, U))
         products, squares = second_moments(Z, rng)
         families["moments"] = _family(moment_rows(products, U, squares))
-        families["whole"] = means
         if kernels:
             rows = kernel_subsample(table.n, rng)
             if rows is not None:
@@ -74,8 +73,8 @@ def portfolio(
                 Z, V = Z[rows], _recentred(U[rows]) if two_samples else U[rows] - U[rows].mean(axis=0)
             else:
                 V = U
-            distances = energy_and_gaussian_rows(Z, V, squared_bandwidths(Z, rng, WIDEST, KERNELS, STEP))
-            families["whole"] = tail_logp(harmonic(np.vstack([means, _family(distances)]))[None, :])
+            bandwidths = squared_bandwidths(Z, rng, WIDEST, KERNELS, STEP)
+            families["distances"] = _family(energy_and_gaussian_rows(Z, V, bandwidths))
     if scores is not None and scores.shape[1]:
         families["scores"] = tail_logp(mean_rows(scores, U))
     if not families:

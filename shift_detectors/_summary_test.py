@@ -26,7 +26,7 @@ from ._domain_summary import BINS, KERNELS, UNIT, WAVES, Column, DomainSummary
 from ._errors import InputError
 from ._feature_test import _categorical_effect, _numeric_effect, distribution_rows, smallest_logp
 from ._label_tests import over_strata
-from ._permutation import harmonic, pvalue, step_down, tail_logp
+from ._permutation import pvalue, step_down, tail_logp
 from ._portfolio import _family, combined, largest_effect
 from ._results import Effect, FeatureShift, ShiftTestResult
 
@@ -253,7 +253,7 @@ class Strata:
         return np.vstack([w * self.exchange.weights(m) for w, m in zip(share, mass, strict=True)])
 
     def _joint_families(self, chosen: list[int]) -> dict[str, np.ndarray]:
-        """Second moments, and means with random waves, one row of log tail probabilities each."""
+        """Means, second moments and random waves, one row of log tail probabilities each."""
         plan = self.source.plan
         widths = [column.n_design for column in plan.columns]
         d = np.flatnonzero(np.repeat(np.isin(np.arange(len(widths)), chosen), widths))
@@ -271,12 +271,10 @@ class Strata:
         ridged = np.maximum(values, 0) + len(d) / n * values.mean()
         whitened = vectors / np.sqrt(np.maximum(ridged, 1e-12 * UNIT**2))
         means = (self._residuals(design, mass) @ whitened).T @ weights
-        whole = tail_logp((means**2).sum(axis=0, keepdims=True))
+        families = {"means": tail_logp((means**2).sum(axis=0, keepdims=True))}
         if len(plan.joint):
             gaps = self._gaps(self._both("bin_waves"), mass)
-            waves = _family((gaps**2).reshape(KERNELS, WAVES, -1).sum(axis=1))
-            whole = tail_logp(harmonic(np.vstack([whole, waves]))[None, :])
-        families = {"whole": whole}
+            families["distances"] = _family((gaps**2).reshape(KERNELS, WAVES, -1).sum(axis=1))
 
         within = np.isin(plan.pairs, d).all(axis=0)
         moments, (a, b) = self._residuals(self._both("bin_products")[..., within], mass), plan.pairs[:, within]
