@@ -31,6 +31,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from shift_detectors._boundary import refuse_swapped
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError, ShiftWarning
 
 
@@ -508,13 +509,6 @@ def check_columns(X: Any, name: str, n_features: int, names: Sequence | np.ndarr
         f"the columns of {other}",
         "Rename or add them.",
     )
-
-
-def take_rows(X: Any, rows: np.ndarray) -> Any:
-    """Rows of an array, frame or sparse matrix; the kind is kept."""
-    if hasattr(X, "iloc"):
-        return X.iloc[rows]
-    return X[rows]
 
 
 def _per_row(values: Any, name: str, n: int, adapter: str) -> np.ndarray:

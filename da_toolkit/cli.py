@@ -40,7 +40,7 @@ from rich.table import Table
 
 from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._file_names import CSV, PARQUET
-from shift_detectors._text import clean, some
+from shift_detectors._text import some
 from shift_detectors._version import __version__
 
 from ._files import check_format, check_model_name, read_model, read_table, writable, write_model, write_table
@@ -718,9 +718,10 @@ def _gate(report: Any, words: list[str]) -> str:
     """
     kind = report.verdict.kind
     if kind == "none":
-        alone = [clean(name, 30) for name in report.separators] if "any" in words else []
-        what = "what tells SOURCE and TARGET apart alone"
-        return f"{what}: {some(alone, 4)} (--exclude identifiers and dates)" if alone else ""
+        if not report.separators or "any" not in words:
+            return ""
+        alone = some(report.separators, 30)
+        return f"what tells SOURCE and TARGET apart alone: {alone} (--exclude identifiers and dates)"
     names = {kind, "any"}
     if kind == "mixed":
         names |= {word for word, quantity in SHIFTS.items() if quantity in report.shifts}

@@ -241,6 +241,13 @@ def from_polars_series(column: Any) -> pd.Series:
     return pd.Series(column.to_list(), dtype=object)
 
 
+def take_rows(X: Any, rows: np.ndarray) -> Any:
+    """Rows of an array, frame or sparse matrix; the kind is kept."""
+    if hasattr(X, "iloc"):
+        return X.iloc[rows]
+    return X[rows]
+
+
 # ------------------------------------------------------------------ matching the two sides
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import logit
 
 from ._boundary import read_problem
-from ._columns import as_tuple
+from ._columns import as_tuple, take_rows
 from ._domain_classifier import DomainClassifierTest, prequential_scores, rank_sum
 from ._errors import InputError
 from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_scores
@@ -29,7 +29,7 @@ from ._results import FeatureShift, ShiftTestResult, Verdict
 from ._score_test import ConditionalScoreTest
 from ._summaries import domain_map, summarise
 from ._table import Problem
-from ._text import clean, some
+from ._text import some
 from ._verdict import labelled_verdict, next_steps, rejected, unlabelled_verdict
 from ._version import __version__
 
@@ -231,7 +231,7 @@ def diagnose(
         if estimator is not None and problem.task is not None:
             step("measuring the impact on the model")
             if numbers:  # the model sees the caller's rows, whatever they are
-                X_source, X_target = (_rows(X, which) for X, which in zip((data[0], data[2]), numbers, strict=True))
+                X_source, X_target = (take_rows(X, which) for X, which in zip((data[0], data[2]), numbers, strict=True))
             report = replace(report, impact=_impact(estimator, X_source, X_target, problem, found, report))
     return replace(report, seconds=time.perf_counter() - start)
 
@@ -243,10 +243,6 @@ def _large(data: _Data, needs_rows: dict, exclude: Any) -> _Data | None:
     if is_large(data[0]) or is_large(data[2]):
         return data
     return many_rows(*data, exclude) if all(given is None for given in needs_rows.values()) else None
-
-
-def _rows(X: Any, which: np.ndarray) -> Any:
-    return X.iloc[which] if hasattr(X, "iloc") else X[which]
 
 
 def _seed(random_state) -> int:
@@ -463,8 +459,7 @@ def _beside(alone: tuple[str, ...], verdict: Verdict) -> Verdict:
     if not alone:
         return verdict
     text = verdict.explanation
-    names = some([clean(name, 24) for name in alone], 4)
-    return replace(verdict, explanation=f"With {names} set aside: {text[0].lower()}{text[1:]}")
+    return replace(verdict, explanation=f"With {some(alone)} set aside: {text[0].lower()}{text[1:]}")
 
 
 def _impact(estimator, X_source, X_target, problem: Problem, found: dict, report: ShiftReport):

@@ -31,7 +31,7 @@ from scipy.sparse import issparse
 from scipy.stats import norm
 
 from ._calibration import fit_calibration
-from ._columns import read_rows
+from ._columns import read_rows, take_rows
 from ._errors import InputError
 from ._prior import PriorFit, proportion_interval
 from ._results import Effect, Impact, PerformanceEstimate
@@ -381,8 +381,9 @@ def reads_columns(
         return True, 1.0
     rng = np.random.default_rng(random_state)
     rows = rng.permutation(target.data.shape[0])[:READ]
-    as_it_is, swapped = _take(X_target, rows), _take(X_target, rows)
-    values = _take(X_source, rng.integers(donors.data.shape[0], size=len(rows)))
+    X_source, X_target = (X if hasattr(X, "columns") else np.asarray(X) for X in (X_source, X_target))
+    as_it_is, swapped = take_rows(X_target, rows), take_rows(X_target, rows)
+    values = take_rows(X_source, rng.integers(donors.data.shape[0], size=len(rows)))
     for name in names:
         if name in target.names and name in donors.names:
             swapped = _with_column(swapped, target.names.index(name), values, donors.names.index(name))
@@ -393,19 +394,13 @@ def reads_columns(
     return reads, float(changed.mean())
 
 
-def _take(X: Any, rows: np.ndarray) -> Any:
-    """A copy of some rows of an array, a list or a frame (pandas or polars)."""
-    if hasattr(X, "iloc"):
-        return X.iloc[rows].copy()
-    return X[rows] if hasattr(X, "columns") else np.asarray(X)[rows]
-
-
 def _with_column(X: Any, j: int, values: Any, k: int) -> Any:
-    """Rows whose column j is column k of other rows of the same kind."""
+    """A copy of rows (array, pandas or polars frame) whose column j is column k of other rows of the same kind."""
+    if hasattr(X, "get_columns"):
+        return X.clone().replace_column(j, values.to_series(k).alias(X.columns[j]))
+    X = X.copy()
     if hasattr(X, "iloc"):
         X.isetitem(j, values.iloc[:, k].to_numpy())
-    elif hasattr(X, "columns"):
-        return X.clone().replace_column(j, values.to_series(k).alias(X.columns[j]))
     else:
         X[:, j] = values[:, k]
     return X

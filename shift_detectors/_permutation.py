@@ -153,8 +153,8 @@ def tail_logp(statistics: np.ndarray) -> np.ndarray:
     z = (x - mean) / np.sqrt(variance)
     skew = np.clip((cube - 3 * mean * square + 2 * mean**3) / variance**1.5, 0.05, 4.0)
     shape = 4 / skew**2
-    x = np.maximum(shape + z * np.sqrt(shape), 0)
-    tail = gammaincc(shape, x)
+    y = np.maximum(shape + z * np.sqrt(shape), 0)
+    tail = gammaincc(shape, y)
     with np.errstate(divide="ignore"):
         logp = np.log(tail)
     # far tail, where the survival function underflows: log Q(a, x) ~ (a - 1) log x - x - log Gamma(a)
@@ -163,7 +163,7 @@ def tail_logp(statistics: np.ndarray) -> np.ndarray:
         from scipy.special import gammaln
 
         a = shape[far]
-        logp[far] = (a - 1) * np.log(x[far]) - x[far] - gammaln(a)
+        logp[far] = (a - 1) * np.log(y[far]) - y[far] - gammaln(a)
     logp[np.broadcast_to(constant, logp.shape)] = 0.0
     return np.minimum(logp, 0.0)
 

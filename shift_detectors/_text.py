@@ -131,18 +131,13 @@ def headline(report: ShiftReport) -> str:
     if report.verdict.kind == "mixed" and report.shifts:
         line += f" ({and_join(sorted(report.shifts))})"
     if report.verdict.kind == "none" and report.separators:
-        return f"No shift found, setting aside what tells source and target apart alone: {separator_names(report)}"
+        return f"No shift found, setting aside what tells source and target apart alone: {some(report.separators)}"
     return line
-
-
-def separator_names(report: ShiftReport) -> str:
-    """``"id and date"``, or ``"id, date, a, b and 3 more"``."""
-    return some([clean(name, 24) for name in report.separators], 4)
 
 
 def separator_sentence(report: ShiftReport) -> str:
     """Which columns were set aside, and what the verdict would be with them."""
-    sentence = f"Left out of the verdict for telling source and target apart alone: {separator_names(report)}."
+    sentence = f"Left out of the verdict for telling source and target apart alone: {some(report.separators)}."
     whole = report.verdict_with_separators
     return sentence if whole is None else f"{sentence} With all columns: {HEADLINES[whole.kind].split(':')[0].lower()}."
 
@@ -308,9 +303,10 @@ def and_join(words: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def some(names: list[str], most: int) -> str:
-    """``"a, b and 3 more"``: the first names of a list that may be long."""
-    return and_join(names if len(names) <= most else [*names[:most], f"{len(names) - most} more"])
+def some(names: Iterable[str], width: int = 24) -> str:
+    """``"id and date"``, or ``"id, date, a, b and 3 more"``: the first four of names that may be many, and long."""
+    shown = [clean(name, width) for name in names]
+    return and_join(shown if len(shown) <= 4 else [*shown[:4], f"{len(shown) - 4} more"])
 
 
 def report_to_text(report: ShiftReport) -> str:

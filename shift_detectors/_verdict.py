@@ -14,7 +14,7 @@ Without target labels p(x) is tested, then whether changed class frequencies alo
 from __future__ import annotations
 
 from ._results import Overlap, ShiftTestResult, Verdict
-from ._text import clean, pvalue, some
+from ._text import pvalue, some
 
 NO_OVERLAP_AUC = 0.97
 EQUIVALENCE = 0.1  # change of a class probability (or of the mean, in sd) that counts as none, for "confirmed"
@@ -205,7 +205,7 @@ def next_steps(
         ),
     }[verdict.kind]
     if separators:
-        names = some([clean(name, 24) for name in separators], 4)
+        names = some(separators)
         look = f"Look at {names}: leave out identifiers, dates and leaks; see what happened to a measurement."
         if verdict.kind == "none":
             steps = (f"Keep a model that does not read {names}; for one that does, adapt() tries an alignment.",)

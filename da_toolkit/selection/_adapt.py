@@ -19,7 +19,7 @@ from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._performance import beyond_support, reads_columns
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
-from shift_detectors._text import separator_names
+from shift_detectors._text import some
 
 from .. import _registry
 from .._base import BaseAdapter, Domains, NumericColumns, is_frozen, read_domains, unpack_target
@@ -414,7 +414,7 @@ def _as_the_model_meets_it(
     overlap = replace(report.overlap, domain_auc=Effect("domain AUC", 1.0, (1.0, 1.0)), unsupported_share=share)
     seen = replace(report, verdict=whole, overlap=overlap)
     return seen, (
-        f"The verdict sets aside what tells source and target apart alone ({separator_names(report)}); this model "
+        f"The verdict sets aside what tells source and target apart alone ({some(report.separators)}); this model "
         f"reads it, and answers {share:.0%} of the target rows otherwise than with the source's values there. "
     )
 
@@ -655,7 +655,7 @@ def _explain(
             f"{case.report.label_budget().labels} randomly chosen target rows to check it."
         )
     if kind == "none":
-        beside = f" outside {separator_names(case.report)}" if case.report.separators else ""
+        beside = f" outside {some(case.report.separators)}" if case.report.separators else ""
         return f"No shift was found{beside}, so the model was left alone and nothing was tried."
     if not case.trials:
         if refused:
@@ -670,10 +670,9 @@ def _explain(
         gain, weights = finding.gain, "Weights" if best.startswith("ImportanceWeighting") else best
         where = f"estimated gain {gain.value:+.3g} in {case.metric} ({evidence.method})"
         if gain.value <= guarding.NEAR_ZERO * unit:
-            helps = "would not" if gain.value <= 0 else "would hardly"
             return (
-                f"{weights} {helps} help this model: {where}. The model was left alone; there is a shift, but "
-                "weights that favour the target's rows make no better model of this kind."
+                f"{weights} {guarding.would(gain.value)} help this model: {where}. The model was left alone; "
+                "there is a shift, but weights that favour the target's rows make no better model of this kind."
             )
         return f"{weights} were not shown to help this model: {where}, too uncertain to act on.".replace(
             f"{best} were", f"{best} was"

@@ -372,6 +372,11 @@ def target_prior(case: Case) -> PriorFit | None:
     )
 
 
+def would(gain: float) -> str:
+    """How a gain near zero is put into words."""
+    return "would not" if gain <= 0 else "would hardly"
+
+
 def _findings(
     case: Case, gains: dict[str, Gain], after: dict[str, PerformanceEstimate], before: PerformanceEstimate
 ) -> dict[str, Finding]:
@@ -385,8 +390,7 @@ def _findings(
         if lower > 0:
             reason = f"Its gain of {gain.value:+.3g} is above zero ({bound})."
         elif gain.value <= NEAR_ZERO * unit:
-            helps = "would not" if gain.value <= 0 else "would hardly"
-            reason = f"It {helps} help this model: estimated gain {gain.value:+.3g} ({bound})."
+            reason = f"It {would(gain.value)} help this model: estimated gain {gain.value:+.3g} ({bound})."
         else:
             reason = f"Its gain of {gain.value:+.3g} cannot be told from zero ({bound})."
         found[name] = Finding("verified" if lower > 0 else "", reason, gain.effect(), after[name], gain.value, gain.se)
