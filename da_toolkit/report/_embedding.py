@@ -70,6 +70,7 @@ def embed(adapter: Any, X_source: Any, X_target: Any, y_source: Any = None, *, r
     MapPair
     """
     check_is_fitted(adapter)
+    adapter = getattr(adapter, "adapter_", adapter)  # of the average with the model as it is
     X_target = X_target.X if isinstance(X_target, Target) else X_target
     X_source, X_target = _rows(X_source, "X_source"), _rows(X_target, "X_target")
     rng = check_random_state(random_state)

@@ -27,7 +27,8 @@ from .._folds import FOLDS, fit, split
 from .._source_only import SourceOnly
 from ..report._embedding import embed_if_any
 from . import _guard as guarding
-from ._crossfit import Trial, attempt, gather, run_fold
+from ._averaged import Averaged
+from ._crossfit import Trial, attempt, averaged, gather, run_fold
 from ._guard import Case, Evidence, Finding
 from ._recommend import MIN_LABELS, covers, is_deep, recommend
 from ._result import AdaptationResult, Candidate, Recommendation
@@ -35,6 +36,8 @@ from ._result import AdaptationResult, Candidate, Recommendation
 MANY_LABELS = 100  # labelled target rows from which on they say more than an assumption does
 FEW_ROWS = 500
 SOURCE_ONLY = "SourceOnly"
+OWN = 0.5  # weight of the model as it is beside an adapter that is not verified, where the source has rows
+NEGLIGIBLE = 0.05  # of that weight: not worth a second model
 
 
 def adapt(
@@ -108,7 +111,8 @@ def adapt(
     -----
     "verified" means that a one-sided lower confidence bound of the gain (level .05, divided by the number of
     candidates) lies above zero under the named assumption; "plausible" that heuristics agree; see
-    ``da_toolkit.selection._guard``.
+    ``da_toolkit.selection._guard``. What is plausible only is averaged with the model as it is (`Averaged`), which
+    counts half of the share of target rows that lie where the source has rows; ``settings["source_share"]`` says it.
 
     Examples
     --------
@@ -198,11 +202,16 @@ def adapt(
     )
     evidence = None if nothing_to_do else _judge(case, way, reading)
     name, status = _choose(case, evidence, guard)
+    share = 0.0
+    if status == "plausible":
+        assert evidence is not None
+        evidence, share = _held_back(case, evidence, way, name, bool(reads))
     if name == SOURCE_ONLY:
         before = after = _before(case, evidence, nothing_to_do)
         model = _source_model(baseline, estimator, domains)
     else:
-        model = fit(next(t.adapter for t in able if t.name == name), domains)
+        adapter = next(t.adapter for t in able if t.name == name)
+        model = fit(Averaged(adapter, share) if share else adapter, domains)
         after = None if evidence is None else evidence.findings[name].after
         before = None if after is None else _as_covered(evidence.before, report)  # type: ignore[union-attr]
     return AdaptationResult(
@@ -210,7 +219,7 @@ def adapt(
         adapter=name,
         status=status,
         assumption=evidence.assumption if status in ("verified", "plausible") and evidence is not None else "",
-        explanation=reads + _explain(case, evidence, name, status, refused, recommendations),
+        explanation=reads + _explain(case, evidence, name, status, share, refused, recommendations),
         metric=case.metric,
         before=before,
         after=after,
@@ -225,6 +234,7 @@ def adapt(
             "folds": int(source_fold.max()) + 1,
             "level": guarding.LEVEL,
             "time_budget": time_budget,
+            "source_share": share,
         },
     )
 
@@ -553,6 +563,31 @@ def _choose(case: Case, evidence: Evidence | None, guard: bool) -> tuple[str, st
     return best, "unverified"
 
 
+def _held_back(case: Case, evidence: Evidence, way: str, name: str, apart: bool) -> tuple[Evidence, float]:
+    """What is known of a plausible adapter averaged with the model as it is, and the share of the latter.
+
+    Where the source has rows, either may be right, and each counts half; where it has none, the model's own answer has
+    no claim. `apart` says that no target row lies where the source does, in what the model reads. The share is also 0
+    where answers cannot be averaged: of a torch module, of a classifier that does not answer its likeliest class.
+    """
+    share = 0.0 if apart else round(OWN * (1 - case.report.overlap.unsupported_share), 2)
+    if share < NEGLIGIBLE:
+        return evidence, 0.0
+    trial = next(t for t in case.trials if t.name == name)
+    mixed = averaged(trial, case.baseline, share, case.classes) if isinstance(trial.adapter, BaseAdapter) else None
+    if mixed is None:
+        return evidence, 0.0
+    old, alone = evidence.findings[name], replace(case, trials=(mixed,))
+    new = old
+    if way in ("prior", "outcome"):
+        judge = guarding.by_prior if way == "prior" else guarding.by_outcome_weights
+        new = judge(alone).findings[name]
+    elif old.after is not None:
+        new = guarding.averaged_heuristics(alone, evidence)
+    found = replace(old, gain=new.gain, after=new.after)
+    return replace(evidence, findings=evidence.findings | {name: found}), share
+
+
 def _source_model(baseline: Any, estimator: Any, domains: Domains) -> Any:
     """The user's model, fitted on the source; a frozen one is returned as the object it is."""
     if is_frozen(estimator):
@@ -632,6 +667,7 @@ def _explain(
     evidence: Evidence | None,
     name: str,
     status: str,
+    share: float,
     refused: list[Trial],
     recommendations: tuple[Recommendation, ...],
 ) -> str:
@@ -649,9 +685,12 @@ def _explain(
         ).replace("gain in mean squared error", "reduction of the mean squared error")
     if status == "plausible":
         assert evidence is not None
+        held_back = (
+            f" Not being sure, it is averaged with the model as it is, which counts {share:.0%}." if share else ""
+        )
         return (
             f"{name} is plausible: {evidence.findings[name].reason[0].lower()}{evidence.findings[name].reason[1:]} "
-            f"Without target labels its gain cannot be verified; it rests on: {evidence.assumption}. Label "
+            f"Without target labels its gain cannot be verified; it rests on: {evidence.assumption}.{held_back} Label "
             f"{case.report.label_budget().labels} randomly chosen target rows to check it."
         )
     if kind == "none":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from shift_detectors._errors import InputError, MissingDependencyError
 from .._base import Domains, take_rows
 from .._folds import fit
 from ..validation._circular import reverse_model
+from ._averaged import average
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Answers:
     own_source : ndarray of shape (n_source,)
         The same on the source's own path.
     on_target : ndarray of shape (n_target,)
-    source_proba, target_proba : ndarray of shape (n_rows, n_classes) or None
-        Probabilities, of the source on its own path; None when the model has none.
+    source_proba, target_proba, on_source_proba : ndarray of shape (n_rows, n_classes) or None
+        Probabilities, of the source on its own path and as if its rows were target rows; None when the model has none.
     circular : ndarray of shape (n_source,) or None
         Predictions of source rows by models that were trained on the predicted target and adapted back.
     """
@@ -39,6 +40,7 @@ class Answers:
     source_proba: np.ndarray | None
     target_proba: np.ndarray | None
     circular: np.ndarray | None
+    on_source_proba: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
             classes = np.unique(domains.y)
             answers["source_proba"] = _full(model.predict_proba_source(X_test), model.classes_, classes)
             answers["target_proba"] = _full(model.predict_proba(T_test), model.classes_, classes)
+            answers["on_source_proba"] = _full(model.predict_proba(X_test), model.classes_, classes)
         if circular:
             X_train, T_train = (
                 take_rows(rows, np.flatnonzero(mask))
@@ -113,6 +116,32 @@ def gather(name: str, adapter: Any, parts: list[dict], source_fold, target_fold)
         found[key] = ordered
     seen = sorted(set().union(*(part["warnings"] for part in parts)))
     return Trial(name, adapter, Answers(**found), "", tuple(seen), sum(part["seconds"] for part in parts))
+
+
+def averaged(trial: Trial, baseline: Trial, source_share: float, classes: np.ndarray | None) -> Trial | None:
+    """The trial of `Averaged` around an adapter, from the answers of both; `classes` None in regression.
+
+    None where the average would not be that of what both predict: classifiers without probabilities, or with a
+    threshold of their own.
+    """
+    adapted, own = trial.answers, baseline.answers
+    assert adapted is not None and own is not None
+    if classes is None:
+        mixed = {
+            name: average(getattr(own, name), getattr(adapted, name), source_share)
+            for name in ("on_source", "own_source", "on_target")
+        }
+        return replace(trial, answers=Answers(**mixed, source_proba=None, target_proba=None, circular=None))
+    read = {"on_source": "on_source_proba", "own_source": "source_proba", "on_target": "target_proba"}
+    mixed = {}
+    for name, proba in read.items():
+        both = getattr(own, proba), getattr(adapted, proba)
+        for answers, p in zip((own, adapted), both, strict=True):
+            if p is None or (classes[p.argmax(axis=1)] != getattr(answers, name)).any():
+                return None
+        mixed[proba] = average(*both, source_share)
+        mixed[name] = classes[mixed[proba].argmax(axis=1)]
+    return replace(trial, answers=Answers(**mixed, circular=None))
 
 
 def _full(proba: np.ndarray, known: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -68,7 +68,7 @@ class AdaptationResult:
     Attributes
     ----------
     estimator : estimator
-        Fitted; the adapted model or the original one.
+        Fitted; the adapted model, its average with the original one (`Averaged`), or the original one.
     adapter : str
         Name of the adapter, ``"SourceOnly"`` when the model was left alone.
     status : str
@@ -87,7 +87,8 @@ class AdaptationResult:
     report : ShiftReport
     seconds : float
     settings : dict
-        What `adapt` was asked for: guard, seed, folds, level.
+        What `adapt` was asked for: guard, seed, folds, level; and ``source_share``, how much the model as it is
+        counts in the answers of the returned one.
     embedding : MapPair or None
         Some rows of both domains in front of the adapter and behind it, for `EmbeddingDisplay.from_result`; None when
         it neither moves nor weighs them.
