@@ -62,12 +62,29 @@ def test_subspace_alignment_is_its_formula():
     X, X_target = (rng.normal(size=(n, 6)) @ rng.normal(size=(6, 6)) for n in (80, 90))
     aligner = SubspaceAlignment(n_components=3, standardize=False).fit(X, X_target)
     P_s, P_t = (np.linalg.svd(A - A.mean(axis=0))[2][:3].T for A in (X, X_target))
+    kept = aligner.beyond_noise_
+    assert 0.5 < kept < 1
+    center = aligner.mean_target_
     source = (X - X.mean(axis=0)) @ P_s @ P_s.T @ P_t  # published coordinates
-    ours = aligner.transform_source(X)
-    np.testing.assert_allclose(ours - aligner.mean_target_, source @ P_t.T, atol=1e-8)
-    target = aligner.transform_target(X_target) - aligner.mean_target_
-    np.testing.assert_allclose(target, (X_target - aligner.mean_target_) @ P_t @ P_t.T, atol=1e-8)
-    np.testing.assert_allclose(target, target @ P_t @ P_t.T, atol=1e-8)  # all in the target's subspace
+    ours = aligner.transform_source(X) - center
+    np.testing.assert_allclose(ours, kept * source @ P_t.T + (1 - kept) * (X - X.mean(axis=0)), atol=1e-8)
+    target = (X_target - center) @ P_t @ P_t.T
+    ours = aligner.transform_target(X_target) - center
+    np.testing.assert_allclose(ours, kept * target + (1 - kept) * (X_target - center), atol=1e-8)
+
+
+@pytest.mark.parametrize("n, n_target, d", [(200, 200, 100), (300, 100, 60), (100, 400, 300)])
+def test_subspace_alignment_keeps_the_rows_where_subspaces_differ_by_noise_alone(n, n_target, d):
+    """Two samples of one distribution, in many columns; then the target's columns are turned."""
+    spread = 1 / np.sqrt(1 + np.arange(d))
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(d, d)))[0]
+    same, turned = [], []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        X, X_target = (rng.normal(size=(rows, d)) * spread for rows in (n, n_target))
+        same.append(SubspaceAlignment().fit(X, X_target).beyond_noise_)
+        turned.append(SubspaceAlignment().fit(X, X_target @ turn).beyond_noise_)
+    assert np.mean(same) < 0.03 and min(turned) > np.mean(same) + 0.05
 
 
 def test_gfk_is_the_integral_over_the_geodesic():

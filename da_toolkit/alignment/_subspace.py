@@ -11,6 +11,9 @@ one distribution are left nearly where they are.
 
 **Number of axes.** As many as hold 99 % of the variance of both domains, but at most one for every five rows
 of the smaller one: further axes of so small a sample are noise, and two samples disagree on them.
+
+**Noise.** How far the subspaces of two samples lie apart without a shift is seen on halves of each domain: they are
+compared with each other and, at the same size, with those of the other domain (`beyond_noise`).
 """
 
 from __future__ import annotations
@@ -38,7 +41,15 @@ class Subspaces(NamedTuple):
     axes_target: np.ndarray  # (d, k)
 
 
-def subspaces(X_source, X_target, source_mass, target_mass, n_components: Any, standardize: Any) -> Subspaces:
+def subspaces(
+    X_source,
+    X_target,
+    source_mass,
+    target_mass,
+    n_components: Any,
+    standardize: Any,
+    rows_per_axis: float = ROWS_PER_AXIS,
+) -> Subspaces:
     """The principal subspaces that `SubspaceAlignment` and `GFK` bring together; masses sum to 1."""
     mean_s, mean_t = source_mass @ X_source, target_mass @ X_target
     variance_s, variance_t = source_mass @ (X_source - mean_s) ** 2, target_mass @ (X_target - mean_t) ** 2
@@ -51,7 +62,7 @@ def subspaces(X_source, X_target, source_mass, target_mass, n_components: Any, s
     axes_t, spread_t = principal_axes((X_target - mean_t) / scale * varies, target_mass)
     estimable = min(axes_s.shape[1], axes_t.shape[1])
     if n_components == "auto":
-        k = min(max(n_leading(spread_s), n_leading(spread_t)), int(1 / max(noise_s, noise_t) / ROWS_PER_AXIS))
+        k = min(max(n_leading(spread_s), n_leading(spread_t)), int(1 / max(noise_s, noise_t) / rows_per_axis))
         k = min(max(k, 1), estimable)
     else:
         k = min(check_n_components(n_components), estimable)
@@ -62,6 +73,33 @@ def subspaces(X_source, X_target, source_mass, target_mass, n_components: Any, s
         noise = ((variance_s * noise_s + variance_t * noise_t)[varies] / pooled).sum()
         mean_t = np.where(varies, mean_s + kept(signal, noise) * (mean_t - mean_s), mean_t)
     return Subspaces(mean_s, mean_t, scale, axes_s[:, :k], axes_t[:, :k])
+
+
+def beyond_noise(X_source, X_target, source_mass, target_mass, found: Subspaces) -> float:
+    """Share, 0 to 1, of the distance between the subspaces of both domains that samples of one would not show.
+
+    With D(A, B) = k - |A' B|^2 the distance of two sets of k axes, it is the positive part of 1 - within / across:
+    the mean D of two halves of one domain, and of halves of different domains, all of as many rows.
+    """
+    X_source, source_mass = X_source[source_mass > 0], source_mass[source_mass > 0]
+    X_target, target_mass = X_target[target_mass > 0], target_mass[target_mass > 0]
+    m, k = min(len(X_source), len(X_target)) // 2, found.axes_source.shape[1]
+    if m < 2:
+        return 0.0
+    rng = np.random.RandomState(0)
+    halves = []
+    for X, mass in ((X_source, source_mass), (X_target, target_mass)):
+        order = rng.permutation(len(X))
+        for rows in (order[:m], order[m : 2 * m]):
+            own = mass[rows] / mass[rows].sum()
+            halves.append(principal_axes((X[rows] - own @ X[rows]) / found.scale, own)[0][:, :k])
+
+    def distance(i: int, j: int) -> float:
+        return k - float(((halves[i].T @ halves[j]) ** 2).sum())
+
+    within = (distance(0, 1) + distance(2, 3)) / 2
+    across = (distance(0, 2) + distance(0, 3) + distance(1, 2) + distance(1, 3)) / 4
+    return kept(across, within)
 
 
 def principal_axes(rows: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
