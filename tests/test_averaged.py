@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from da_toolkit.datasets import make_conditional_shift, make_covariate_shift, make_label_shift
+from da_toolkit.datasets import load_digits_label, make_conditional_shift, make_covariate_shift, make_label_shift
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -140,6 +140,18 @@ def test_adapt_does_not_average_where_the_source_has_no_rows_or_a_threshold_is_s
     threshold = FixedThresholdClassifier(LogisticRegression(), threshold=0.3)
     result = adapt(threshold, *pair.seen, random_state=0)
     assert result.settings["source_share"] == 0
+
+
+def test_adapt_does_not_average_where_label_shift_fits_and_only_the_size_of_the_gain_is_unsure():
+    shares, model = {}, make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    for seed in range(8):
+        pair = load_digits_label(random_state=seed)
+        result = adapt(model, *pair.seen, random_state=seed)
+        if result.status == "plausible":
+            fit = result.report.test("label-shift fit").pvalue
+            shares[seed] = (fit >= 0.15, result.settings["source_share"])
+    assert any(fits for fits, _ in shares.values())
+    assert all((share == 0) == fits for fits, share in shares.values())
 
 
 @pytest.mark.slow

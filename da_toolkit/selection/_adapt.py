@@ -568,9 +568,11 @@ def _held_back(case: Case, evidence: Evidence, way: str, name: str, apart: bool)
 
     Where the source has rows, either may be right, and each counts half; where it has none, the model's own answer has
     no claim. `apart` says that no target row lies where the source does, in what the model reads. The share is also 0
-    where answers cannot be averaged: of a torch module, of a classifier that does not answer its likeliest class.
+    where class frequencies explain the target well, so that only the size of the gain is unsure, and where answers
+    cannot be averaged: of a torch module, of a classifier that does not answer its likeliest class.
     """
-    share = 0.0 if apart else round(OWN * (1 - case.report.overlap.unsupported_share), 2)
+    sound = way == "prior" and guarding.fits_well(case.report)
+    share = 0.0 if apart or sound else round(OWN * (1 - case.report.overlap.unsupported_share), 2)
     if share < NEGLIGIBLE:
         return evidence, 0.0
     trial = next(t for t in case.trials if t.name == name)

@@ -334,10 +334,16 @@ def _unless_one_is_left(finding: Finding, prior: PriorFit) -> Finding:
 def _if_it_fits(finding: Finding, report: ShiftReport) -> Finding:
     """No more than plausible when label shift fits the target only just: the gain rests on that assumption."""
     fit = report.test("label-shift fit")
-    if finding.earned != "verified" or fit is None or fit.pvalue >= DOUBTFUL_FIT:
+    if finding.earned != "verified" or fit is None or fits_well(report):
         return finding
     doubt = f" Label shift fits the target only just (p = {fit.pvalue:.2g}), so this is not called verified."
     return replace(finding, earned="plausible", reason=finding.reason + doubt)
+
+
+def fits_well(report: ShiftReport) -> bool:
+    """Whether other class frequencies explain the target without much doubt, as far as that was tested."""
+    fit = report.test("label-shift fit")
+    return fit is None or fit.pvalue >= DOUBTFUL_FIT
 
 
 def _expected(finding: Finding, gain: Gain, expected: Gain) -> Finding:
