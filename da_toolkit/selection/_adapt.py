@@ -219,7 +219,7 @@ def adapt(
         adapter=name,
         status=status,
         assumption=evidence.assumption if status in ("verified", "plausible") and evidence is not None else "",
-        explanation=reads + _explain(case, evidence, name, status, share, refused, recommendations),
+        explanation=reads + _explain(case, evidence, name, status, refused, recommendations),
         metric=case.metric,
         before=before,
         after=after,
@@ -586,7 +586,9 @@ def _held_back(case: Case, evidence: Evidence, way: str, name: str, apart: bool)
         new = judge(alone).findings[name]
     elif old.after is not None:
         new = guarding.averaged_heuristics(alone, evidence)
-    found = replace(old, gain=new.gain, after=new.after)
+    gains = "" if new.gain is None else f", and gains {new.gain.value:+.3g}"
+    reason = f"{old.reason} Not being sure, it is averaged with the model as it is, which counts {share:.0%}{gains}."
+    found = replace(old, reason=reason, gain=new.gain, after=new.after)
     return replace(evidence, findings=evidence.findings | {name: found}), share
 
 
@@ -669,7 +671,6 @@ def _explain(
     evidence: Evidence | None,
     name: str,
     status: str,
-    share: float,
     refused: list[Trial],
     recommendations: tuple[Recommendation, ...],
 ) -> str:
@@ -687,12 +688,9 @@ def _explain(
         ).replace("gain in mean squared error", "reduction of the mean squared error")
     if status == "plausible":
         assert evidence is not None
-        held_back = (
-            f" Not being sure, it is averaged with the model as it is, which counts {share:.0%}." if share else ""
-        )
         return (
             f"{name} is plausible: {evidence.findings[name].reason[0].lower()}{evidence.findings[name].reason[1:]} "
-            f"Without target labels its gain cannot be verified; it rests on: {evidence.assumption}.{held_back} Label "
+            f"Without target labels its gain cannot be verified; it rests on: {evidence.assumption}. Label "
             f"{case.report.label_budget().labels} randomly chosen target rows to check it."
         )
     if kind == "none":
