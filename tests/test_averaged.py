@@ -33,7 +33,7 @@ ADAPTERS = {
 
 
 def moved(seed=0, n=500):
-    """Two classes; in the target all rows are moved by half a standard deviation, within reach of the source."""
+    """Two classes; in the target all rows are moved, within reach of the source."""
     rng = np.random.default_rng(seed)
     y, y_target = rng.integers(0, 2, n), rng.integers(0, 2, n)
     X, X_target = (rng.normal(size=(n, 4)) + 2 * labels[:, None] * [1, 1, 0, 0] for labels in (y, y_target))

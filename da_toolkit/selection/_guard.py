@@ -456,9 +456,9 @@ def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) 
 
 def averaged_heuristics(case: Case, evidence: Evidence) -> Finding:
     """Estimated performance of the one trial there is, the average of an adapter with the model as it is."""
+    assert evidence.before is not None
     after = _confidence_estimate(_answers(case.trials[0]), case.domains.y)
-    before = 0.0 if evidence.before is None else evidence.before.value
-    return Finding("", "", Effect("gain", after.value - before), after)
+    return Finding("", "", Effect("gain", after.value - evidence.before.value), after)
 
 
 def _heuristics(answers: Answers, y: np.ndarray, classes: np.ndarray) -> dict[str, tuple[float, float]]:
