@@ -13,6 +13,7 @@ from . import _monitor_state, _text
 from ._dependence import serial_columns
 from ._errors import InputError, ShiftWarning
 from ._monitor_bets import Bank, frequencies, remaining, scores, starting, two_sided
+from ._monitor_change import Changes
 from ._monitor_directions import Directions
 from ._monitor_model import Labels, Model, checked_labels
 from ._monitor_reader import Reader
@@ -57,7 +58,8 @@ class ShiftMonitor:
 
     for a view with prior weight v; the weights of all views sum to one. An alarm is raised when the evidence v M_t of
     any view reaches 1 / alpha, and names that view. The chance of a false alarm over the whole run, and of any name
-    that is named wrongly before anything changed, is at most `alpha`.
+    that is named wrongly before anything changed, is at most `alpha`. Beside the name stands the change of the mean:
+    that of the rows since the batch with which the change most likely began, against all rows before.
 
     **Assumption.** Rows are independent of each other. For rows that belong together (a patient's visits) pass one of
     each group; a model's output or error is watched with a reference of rows that the model was *not* trained on.
@@ -103,7 +105,8 @@ class ShiftMonitor:
     Notes
     -----
     Memory does not grow with the stream (but for the names of named batches, 8 bytes each in the file): 33 counts and
-    14 bets per view, and at most 6000 reference rows as one byte per view: 0.2 MB for 10 columns, 1.5 MB for 100.
+    14 bets with their sums per view, and at most 6000 reference rows as one byte per view: 0.2 MB for 10 columns, 1.5
+    MB for 100.
 
     References
     ----------
@@ -158,7 +161,8 @@ class ShiftMonitor:
         order = rng.permutation(table.n)
         frame, pool = np.split(order, [min(table.n // 3, MAX_FRAME)])
         self._features = FeatureViews.of(table.take(frame, 0))
-        bins = self._features.bins(table)
+        features = self._features.values(table)
+        bins = digitise(features, self._features.edges)
         pairs = draw_pairs(self._features.ordered, rng)
         first = scores(frequencies(bins[frame], BINS, self._features.ordered), self._features.ordered)[0]
         self._geometry = Geometry(first, pairs, bins[frame])
@@ -178,7 +182,10 @@ class ShiftMonitor:
         self._joint_edges, ordered = edges_of(values[frame])
         everything = np.column_stack([bins, digitise(values, self._joint_edges)])
         self._bank = Bank(everything.shape[1], BINS, two_sided(self.min_effect))
-        self._bank.place(everything[frame], everything[pool], np.append(self._features.ordered, ordered))
+        ordered = np.append(self._features.ordered, ordered)
+        self._bank.place(everything[frame], everything[pool], ordered)
+        self._changes = Changes(len(self._bank.counts), len(self._bank.bets[0]), self.threshold)
+        self._changes.place(np.column_stack([features, values]), ordered)
         self._label_bank = Bank(0, BINS, two_sided(self.min_effect))
         self._label_edges = np.zeros((0, BINS - 2))
         if y is not None and self._labels is not None:
@@ -187,6 +194,9 @@ class ShiftMonitor:
             label_bins = digitise(values, self._label_edges)
             self._label_bank = Bank(label_bins.shape[1], BINS, two_sided(self.min_effect))
             self._label_bank.place(label_bins[frame], label_bins[pool], ordered)
+        self._label_changes = Changes(len(self._label_bank.counts), len(self._label_bank.bets[0]), self.threshold)
+        if y is not None:
+            self._label_changes.place(values, ordered)
         self._directions = Directions(self._geometry, bins[pool[:MAX_POOL]])
 
         self.batch = self.n_rows = self.n_labelled = 0
@@ -253,14 +263,15 @@ class ShiftMonitor:
                 )
             y, labelled = self._labels.read(y_batch, table.n)
         rng = np.random.default_rng([self.random_state, 1, self.batch + 1])
-        bins = self._features.bins(table)
+        features = self._features.values(table)
+        bins = digitise(features, self._features.edges)
         linear = self._geometry.linear(bins)
         predictions = self._model.predict(X_batch, linear)
-        everything = np.column_stack([bins, digitise(self._joint_values(linear, predictions), self._joint_edges)])
-        label_bins = None
+        joint = self._joint_values(linear, predictions)
+        everything = np.column_stack([bins, digitise(joint, self._joint_edges)])
+        label_values = None
         if y is not None and labelled is not None and self._labels is not None and labelled.any():
-            values = np.column_stack([self._labels.values(y), self._model.errors(y, predictions)])
-            label_bins = digitise(values[labelled], self._label_edges)
+            label_values = np.column_stack([self._labels.values(y), self._model.errors(y, predictions)])[labelled]
         # nothing has been changed up to here: a batch that cannot be read leaves the monitor as it was
 
         order = rng.permutation(table.n)  # rows that come sorted are no evidence
@@ -270,11 +281,14 @@ class ShiftMonitor:
             self._block, self._rows_in_block = self._block + 1, 0
             stake = starting(self._block)
         self._bank.update(everything[order], stake, rng)
+        self._changes.update(np.column_stack([features, joint]), self._bank.gain)
         self._directions.update(self._geometry, self._block, linear[order], rng)
-        if label_bins is not None:
+        if label_values is not None:
+            label_bins = digitise(label_values, self._label_edges)
             stake = remaining(self._label_block) - remaining(self._block)
             self._label_block = self._block
             self._label_bank.update(label_bins[rng.permutation(len(label_bins))], stake, rng)
+            self._label_changes.update(label_values, self._label_bank.gain)
             self.n_labelled += len(label_bins)
         self._rows_in_block += table.n
         self.n_rows += table.n
@@ -324,8 +338,9 @@ class ShiftMonitor:
     def step(self) -> MonitorStep:
         """What is known now."""
         evidence = self._log_evidence()
-        changes = np.concatenate([self._bank.change(), self._label_bank.change()])
-        found = [self._describe(k, float(value), changes) for k, value in enumerate(evidence)]
+        parts = zip(self._changes.means(), self._label_changes.means(), strict=True)
+        before, after = (np.concatenate(means) for means in parts)
+        found = [self._describe(k, float(value), before, after) for k, value in enumerate(evidence)]
         found.sort(key=lambda e: (e.alarm_batch is None, -e.log_evidence))
         return MonitorStep(
             self.batch,
@@ -339,29 +354,28 @@ class ShiftMonitor:
             tuple(found),
         )
 
-    def _describe(self, source: int, log_evidence: float, changes: np.ndarray) -> Evidence:
+    def _describe(self, source: int, log_evidence: float, before: np.ndarray, after: np.ndarray) -> Evidence:
         """Evidence of one source with the change of its strongest view."""
         name, kind = self._sources[source]
         quantity = QUANTITY.get(kind, "p(x)")
         alarm = int(self._alarms[source]) or None
         if kind == "direction":
-            return Evidence(name, quantity, log_evidence, alarm, None, self._describe_direction(changes))
+            return Evidence(name, quantity, log_evidence, alarm, None, self._describe_direction(after - before))
         mine = np.flatnonzero(self._source_of == source)
         view = mine[np.argmax(self._view_evidence[mine])]
         split = len(self._bank.counts)
         bank, k = (self._bank, view) if view < split else (self._label_bank, view - split)
-        change = float(changes[view])
+        change = float(after[view] - before[view])
         if bank.ordered[k]:
             effect = Effect("standardised difference", change)
             text = f"{'higher' if change > 0 else 'lower'} ({change:+.2f} sd)"
             if abs(change) < self.min_effect:
-                text = "spread or shape changed" if alarm else "no clear change"
+                text = "spread or shape changed" if alarm and change else "no clear change"
         else:
-            before = float(bank.share()[k])
             effect = Effect("difference of shares", change)
-            after = min(max(before + change, 0.0), 1.0)
             more = "more" if change > 0 else "less"
-            text = f"{more} {self._views[view].value or 'ones'} ({_text.share(before)} -> {_text.share(after)})"
+            shares = f"{_text.share(float(before[view]))} -> {_text.share(float(after[view]))}"
+            text = f"{more} {self._views[view].value or 'ones'} ({shares})" if change else "no clear change"
         return Evidence(name, quantity, log_evidence, alarm, effect, text)
 
     def _describe_direction(self, changes: np.ndarray) -> str:
@@ -369,7 +383,8 @@ class ShiftMonitor:
         weight, products = self._directions.strongest()
         if not weight.any():
             return "none learned yet"
-        part = np.abs(weight) * (1.0 if products else np.abs(changes[: len(weight)]))
+        moved = np.abs(changes[: len(weight)])
+        part = np.abs(weight) * (1.0 if products or not moved.any() else moved)
         order = [k for k in np.argsort(-part, kind="stable")[:3] if part[k] > part.max() / 5]
         names = [view.source for view in self._features.views]
         if products:
@@ -424,6 +439,8 @@ class ShiftMonitor:
             "geometry": self._geometry,
             "bank": self._bank,
             "label_bank": self._label_bank,
+            "changes": self._changes,
+            "label_changes": self._label_changes,
             "directions": self._directions,
             "direction_bank": self._directions.bank,
         }
@@ -458,17 +475,20 @@ class ShiftMonitor:
             arrays["feature_ordered"],
         )
         self._joint_edges, self._label_edges = arrays["joint_edges"], arrays["label_edges"]
-        part = {name: {} for name in ("geometry", "bank", "label_bank", "directions", "direction_bank")}
+        part: dict[str, dict[str, np.ndarray]] = {}
         for key, array in arrays.items():
             owner, _, name = key.partition(".")
             if name:
-                part[owner][name] = array
+                part.setdefault(owner, {})[name] = array
         self._geometry = Geometry.restored(part["geometry"])
         self._model = Model(estimator, arrays.get("model_classes"), arrays["model_weights"])
         has_labels = meta["has"][2]
         self._labels = Labels(arrays.get("label_classes"), arrays["shown_classes"]) if has_labels else None
         bets = two_sided(self.min_effect)
         self._bank, self._label_bank = (Bank(len(part[name]["counts"]), BINS, bets) for name in ("bank", "label_bank"))
+        self._changes, self._label_changes = (
+            Changes(len(bank.counts), len(bets[0]), self.threshold) for bank in (self._bank, self._label_bank)
+        )
         self._directions = Directions(self._geometry, arrays["pool"])
         for name, holder in self._parts().items():
             if name != "geometry":

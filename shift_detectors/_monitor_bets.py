@@ -31,7 +31,6 @@ from scipy.special import ndtr, ndtri
 
 CHUNK = 64  # rows ranked among each other at once
 PATIENCE = 20  # blocks after which half of the prior's exponent is spent: most changes are bet on early, none never
-MEMORY = 150.0  # rows over which the present change is averaged
 
 
 def remaining(block: int) -> float:
@@ -124,12 +123,11 @@ class Bank:
         the share of missing values, whose rank says nothing.
     log_wealth : ndarray of shape (n_views, n_bets)
         log S_t of the module docstring, of every bet; -inf before the first stake.
-    recent : ndarray of shape (n_views,)
-        First score of the latest rows, averaged with exponential forgetting: the present change, in standard
-        deviations of normal scores.
+    gain : ndarray of shape (n_views, n_bets)
+        What the bets gained on the last rows (natural logarithm).
     """
 
-    STATE = ("probability", "first", "ordered", "counts", "log_wealth", "recent", "seen")
+    STATE = ("probability", "first", "ordered", "counts", "log_wealth")
 
     def __init__(self, n_views: int, n_bins: int, bets: tuple[np.ndarray, np.ndarray]):
         self.bets = bets
@@ -138,8 +136,7 @@ class Bank:
         self.ordered = np.ones(n_views, bool)
         self.counts = np.zeros((n_views, n_bins), np.int64)
         self.log_wealth = np.full((n_views, len(bets[0])), -np.inf)
-        self.recent = np.zeros(n_views)
-        self.seen = np.zeros(n_views)
+        self.gain = np.zeros_like(self.log_wealth)
         self._steps = np.zeros((n_views, n_bins - 1))
         self._pays = np.zeros((n_views, n_bins, len(bets[0])))
         self._prepare(np.arange(n_views))
@@ -158,7 +155,6 @@ class Bank:
             self.counts[view] = np.bincount(pool[:, k], minlength=n_bins)
         self.ordered[views] = ordered
         self.log_wealth[views] = -np.inf
-        self.recent[views] = self.seen[views] = 0
         self._prepare(views)
 
     def _prepare(self, views: np.ndarray) -> None:
@@ -198,31 +194,16 @@ class Bank:
             u = (below + rng.random((m, n_views)) * (equal + 1)) / (total + 1 + np.arange(m)[:, None])
             cell = np.searchsorted(ladder, np.minimum(u, 1 - 1e-12) + views, side="right") - views * (n_bins - 1)
             gain += self._pays[views, cell].sum(axis=0)
-            weight = np.exp(-np.arange(m)[::-1] / MEMORY)[:, None]
-            fade = np.exp(-m / MEMORY)
-            self.recent = self.recent * fade + (weight * self.first[views, chunk]).sum(axis=0)
-            self.seen = self.seen * fade + weight.sum()
             self.counts += np.bincount((chunk + offsets).ravel(), minlength=n_views * n_bins).reshape(n_views, n_bins)
         with np.errstate(divide="ignore"):
             staked = np.log(np.broadcast_to(np.asarray(stake, float), n_views))[:, None]
-        self.log_wealth = np.logaddexp(self.log_wealth, staked) + gain
+        self.log_wealth, self.gain = np.logaddexp(self.log_wealth, staked) + gain, gain
 
     def log_evidence(self, unspent: float) -> np.ndarray:
         """Logarithm of M_t of every view, `unspent` being the prior mass of changes yet to begin."""
         with np.errstate(divide="ignore"):
             mean = np.logaddexp.reduce(self.log_wealth, axis=1) - np.log(self.log_wealth.shape[1])
             return np.logaddexp(mean, np.log(unspent))
-
-    def change(self) -> np.ndarray:
-        """Present change of every view: in standard deviations of normal scores, or of the share of a 0/1 column."""
-        latest = self.recent / np.maximum(self.seen, 1)
-        pooled = (self.counts * self.first).sum(axis=1) / np.maximum(self.counts.sum(axis=1), 1)
-        share = self.probability[:, 1] / np.maximum(self.probability[:, :2].sum(axis=1), 1e-300)
-        return (latest - pooled) * np.where(self.ordered, 1.0, np.sqrt(share * (1 - share)))
-
-    def share(self) -> np.ndarray:
-        """Share of ones in the pool; for 0/1 columns."""
-        return self.counts[:, 1] / np.maximum(self.counts[:, :2].sum(axis=1), 1)
 
     def state(self) -> dict[str, np.ndarray]:
         """All that later evidence depends on."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from ._errors import InputError
 
-FORMAT = 1
+FORMAT = 2
 
 
 def write(path: str | Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:

@@ -28,9 +28,12 @@ class Evidence:
     alarm_batch : int or None
         The batch that raised it.
     effect : Effect or None
-        The present difference to everything seen before, over about the last 150 rows; None for combinations.
+        Mean (or share) of the rows since the change, less that of all rows before: of numbers in standard deviations
+        of the reference, where no value counts as further from the median than 10 robust ones. The change is taken to
+        begin with the batch for which the rows speak most. 0 where no bet has gained 1 / alpha, as before a change and
+        long after it passed; None for combinations.
     direction : str
-        The same in words.
+        The same in words; of shares, before and since.
 
     Examples
     --------

@@ -100,10 +100,6 @@ class FeatureViews:
                 result[:, k] = np.isnan(table.numeric).sum(axis=1) + ((table.codes < 0) | new).sum(axis=1)
         return result
 
-    def bins(self, table: Table) -> np.ndarray:
-        """Bins of the views, uint8."""
-        return digitise(self.values(table), self.edges)
-
 
 def edges_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Upper bounds of bins at quantiles of the columns, padded with infinity, and which columns are not 0/1.

@@ -357,6 +357,77 @@ def test_the_verdict_stays_while_the_evidence_falls():
     assert step.log_evidence < max(monitor._history[:, 1:].max(axis=1))
 
 
+def told(monitor, name):
+    """The evidence of this name, which has raised an alarm."""
+    (found,) = (evidence for evidence in monitor.step.evidence if evidence.name == name)
+    assert found.alarm_batch is not None
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_alarm_tells_the_change_since_it_began(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+
+    def draw(n, share=0.5, move=0.0):
+        ill = np.where(rng.random(n) < share, "a", "b")
+        return pd.DataFrame({"ill": ill, "x": rng.normal(move, 1, n), "z": rng.normal(size=n)})
+
+    # standard errors: 0.15 sd and 0.016 after one batch of 50 and 950 rows before, smaller after more
+    share, moved = (ShiftMonitor(draw(600), random_state=seed) for _ in range(2))
+    for _ in range(7):
+        assert not share.update(draw(50)).alarm and not moved.update(draw(50)).alarm
+    for batches in range(1, 21):
+        share.update(draw(50, share=1.0))
+        moved.update(draw(50, move=2.0))
+        found = told(share, "ill")
+        before, after = found.direction.split("(")[1].rstrip(")").split(" -> ")
+        more = found.direction.startswith("more")
+        assert abs(float(after.rstrip("%")) - (100 if more else 0)) < 3 and abs(float(before.rstrip("%")) - 50) < 7
+        assert abs(abs(found.effect.value) - 0.5) < 0.07
+        assert abs(told(moved, "x").effect.value - 2) < (0.5 if batches < 5 else 0.3)
+    moved.save(tmp_path / "m.npz")
+    assert ShiftMonitor.load(tmp_path / "m.npz").step == moved.step
+
+
+@pytest.mark.parametrize("move", [1.0, 5.0])
+def test_the_change_is_told_for_labels_and_heavy_tails(move):
+    rng = np.random.default_rng(0)
+
+    def draw(n, move=0.0, prior=0.3):
+        wild = np.where(rng.random(n) < 0.01, 1e9, 0)
+        X = np.column_stack([rng.normal(size=n) + wild + move, rng.normal(size=n)])
+        return X, np.where(rng.random(n) < prior, "ill", "well")
+
+    monitor = ShiftMonitor(*draw(800))
+    for _ in range(6):
+        assert not monitor.update(*draw(60)).alarm
+    for _ in range(6):
+        monitor.update(*draw(60, move, 0.9))
+    # a hundredth of the values counts as 10: they make the standard deviation 1.4
+    assert abs(told(monitor, "x0").effect.value - move / 1.4) < 0.15 * move + 0.1
+    assert abs(abs(told(monitor, "label").effect.value) - 0.6) < 0.1
+
+
+def test_a_change_that_passed_is_not_told_any_longer():
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(rng.normal(size=(600, 2)))
+    for k in range(60):
+        monitor.update(rng.normal(size=(50, 2)) + [1.0 * (10 <= k < 15), 0])
+        if k == 14:
+            assert abs(told(monitor, "x0").effect.value - 1) < 0.25
+    assert abs(told(monitor, "x0").effect.value) < 0.3
+
+
+def test_an_unchanged_stream_tells_no_change():
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(rng.normal(size=(600, 4)))
+    clear = 0
+    for _ in range(30):
+        step = monitor.update(rng.normal(size=(50, 4)))
+        clear += sum(e.effect is not None and e.effect.value != 0 for e in step.evidence)
+    assert not step.alarm and clear < 0.2 * 30 * 5
+
+
 # ------------------------------------------------------------------ state
 
 
