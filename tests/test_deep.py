@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 from torch import nn  # noqa: E402
 
+from da_toolkit import PriorCorrection, adapt  # noqa: E402
 from da_toolkit._base import Target  # noqa: E402
 from da_toolkit.deep import DANN, MLP, DeepAdapter, DeepCORAL, DomainBatch  # noqa: E402
 from shift_detectors._errors import InputError  # noqa: E402
@@ -53,6 +54,18 @@ def problem(n=150, n_target=120, shift=0.5, seed=0):
 
 def quick(**options):
     return DeepAdapter(**{"module": small_net(), "max_epochs": 3, "random_state": 0, "device": "cpu", **options})
+
+
+def test_adapt_trains_many_and_keeps_no_checkpoint(tmp_path):
+    X, y, X_target, _ = problem(shift=1.0)
+    model = quick(checkpoint=tmp_path / "one.pt", task="classification")
+    adapt(model, X, y, X_target, candidates=["DANN"], random_state=0)
+    assert not list(tmp_path.iterdir()) and model.checkpoint is not None
+
+
+def test_prior_correction_says_how_to_take_a_network():
+    with pytest.raises(InputError, match="DeepAdapter, which adapts itself.*FrozenEstimator"):
+        PriorCorrection(quick()).fit(*problem()[:3])
 
 
 def batch(features, **more):

@@ -190,3 +190,27 @@ def test_bad_input_is_explained(trained):
     fitted = SourceFree(source, AdaBN()).fit(X_target, np.full(len(X_target), np.nan))
     with pytest.raises(InputError, match="3 columns"):
         fitted.predict(X_target[:, :3])
+
+
+def test_frozen_parameters_stay_frozen():
+    X, _ = draw(200, 0)
+    module = nn.Sequential(nn.BatchNorm1d(10), nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 4))
+    module[1].requires_grad_(False)
+    for method in METHODS:
+        adapted = SourceFree(module, method, random_state=0).fit(X).module_
+        assert torch.equal(adapted[1].weight, module[1].weight) and not adapted[1].weight.requires_grad
+        assert adapted[0].weight.requires_grad
+    module.requires_grad_(False)
+    for method in (SHOT(), TENT()):
+        with pytest.raises(InputError, match="parameters are frozen"):
+            SourceFree(module, method, random_state=0).fit(X)
+    adapted = SourceFree(module, AdaBN(), random_state=0).fit(X).module_
+    assert not any(parameter.requires_grad for parameter in adapted.parameters())
+
+
+def test_a_clone_keeps_the_trained_adapter(trained):
+    source, _, _, X_target, _, _ = trained
+    model = SourceFree(source, SHOT(), max_epochs=2, random_state=0)
+    copied = clone(model)
+    assert copied.method is not model.method
+    np.testing.assert_array_equal(copied.fit(X_target).predict(X_target), model.fit(X_target).predict(X_target))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [deep] extra is not installed")
 pytest.importorskip("skorch", reason="the [deep] extra is not installed")
 
+from sklearn.model_selection import cross_val_score  # noqa: E402
 from skorch.callbacks import Callback  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset  # noqa: E402
 
+from da_toolkit._base import Target  # noqa: E402
 from da_toolkit.deep import CDAN, DAN, DANN, WDGRL, AlignmentLoss, DeepAdapter, DeepCORAL  # noqa: E402
 from da_toolkit.deep._early_stopping import (  # noqa: E402
     collapsed,
@@ -295,6 +298,51 @@ def test_a_resumed_training_ends_as_if_never_interrupted(tmp_path, loss, extra):
     with pytest.raises(InputError, match="another training: lr"):
         quick(loss, checkpoint=file, lr=0.5, **options).fit(X, y, X_target)
     assert [path.name for path in tmp_path.iterdir()] == ["training.pt"]
+
+
+def test_a_checkpoint_of_other_data_or_another_module_is_refused(tmp_path):
+    X, y, X_target, _ = problem()
+    module, file = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3)), tmp_path / "training.pt"
+    quick(DANN(), module=module, checkpoint=file, patience=3).fit(X, y, X_target)
+    for rows, labels, others in ((-X, y, X_target), (X, y[::-1].copy(), X_target), (X, y, -X_target)):
+        with pytest.raises(InputError, match="another training: data differ"):
+            quick(DANN(), module=module, checkpoint=file, patience=3).fit(rows, labels, others)
+    for width in (16, 8):
+        other = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 3))
+        with pytest.raises(InputError, match="another training: module differ"):
+            quick(DANN(), module=other, checkpoint=file, patience=3).fit(X, y, X_target)
+    with pytest.raises(InputError, match="another training: data"):  # folds: each would be a look at the others
+        cross_val_score(
+            quick(module=module, checkpoint=tmp_path / "folds.pt"),
+            X,
+            y,
+            params={"X_target": Target(X_target)},
+            error_score="raise",
+        )
+
+
+@pytest.mark.parametrize("layer", ["0", "1", None])
+def test_what_a_later_layer_overwrites_is_seen_as_the_layer_gave_it(layer):
+    X, y, X_target, _ = problem()
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
+    proba = []
+    for inplace in (False, True):
+        module = copy.deepcopy(plain)
+        module[1].inplace = inplace
+        proba.append(quick(DeepCORAL(), module=module, layer=layer).fit(X, y, X_target).predict_proba(X_target))
+    np.testing.assert_array_equal(*proba)
+
+
+class OnePerRow(AlignmentLoss):
+    def forward(self, source, target, progress):
+        return target.features.square().mean(dim=1)
+
+
+def test_a_loss_that_is_no_number_says_so():
+    X, y, X_target, _ = problem()
+    with pytest.raises(InputError, match="OnePerRow gives a loss of shape"):
+        quick(OnePerRow()).fit(X, y, X_target)
 
 
 # --- data sets ----------------------------------------------------------------------------------------------

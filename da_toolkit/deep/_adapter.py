@@ -25,7 +25,7 @@ from shift_detectors._labels import read_labels
 
 from ._early_stopping import BestEpoch, Judgement, judge_classes, judge_values
 from ._network import MLP
-from ._rows import DatasetRows, float_type, plain, read_rows, read_source, same_rows, to_device
+from ._rows import DatasetRows, digest, float_type, plain, read_rows, read_source, same_rows, to_device
 from ._team import MeanStatistics, Team
 from ._trainer import (
     Annealing,
@@ -94,7 +94,8 @@ class DeepAdapter(BaseEstimator):
         under label shift rows are not forced into wrong classes; the task loss keeps the source's.
         ``"estimate"``: from the predictions, by EM, before every epoch.
     task : {"auto", "classification", "regression"}
-        ``"auto"``: text, booleans and up to 20 whole numbers are classes.
+        ``"auto"``: text, booleans and up to 20 whole numbers are classes. Name it for a cross-validation or a grid
+        search: what is known after `fit` only cannot tell scikit-learn to stratify its folds.
     max_epochs, batch_size : int
         Passes over the source; source rows in a batch, at least 2.
     lr : float
@@ -117,7 +118,9 @@ class DeepAdapter(BaseEstimator):
         Share of the source held out to judge by when there is `patience`, whole `groups` together.
     checkpoint : str or Path, optional
         File that is written after every epoch. When it exists, `fit` goes on from it and ends as it would have
-        without the interruption. The callbacks' own state is not in it.
+        without the interruption; it is refused when rows, labels, module or parameters are others (of a torch
+        Dataset the rows are only counted). The callbacks' own state is not in it. Fits of other data, such as the
+        folds of a cross-validation, need files of their own; `adapt` writes none.
     mixed_precision : bool
         Run the module in bfloat16 where torch thinks it safe; losses and predictions stay in full precision.
     device : str
@@ -349,6 +352,7 @@ class DeepAdapter(BaseEstimator):
             to(self._encode(labels.y_source, dtype)),
             None if weight is None else to(weight).to(dtype),
         )
+        whole = source
         keep = np.ones(len(source_x), bool) if weight is None else weight > 0  # a batch of zero weights has no mean
         validation = None
         if held_out is not None:
@@ -362,6 +366,7 @@ class DeepAdapter(BaseEstimator):
             codes[labels.labelled] = labels.y_target[labels.labelled]
             target = Rows(target.inputs, to(self._encode(codes, dtype)), None, to(labels.labelled))
 
+        identity = {} if self.checkpoint is None else self._identity(module, whole, target, again)
         loss: Any = clone(self.loss, safe=False)
         if self.target_prior is not None and labels.task == "regression":
             raise InputError("target_prior with a regression", "a classification", "Leave it out.")
@@ -381,7 +386,7 @@ class DeepAdapter(BaseEstimator):
         team.join(objective.to(device))
         if team.rank > 0:
             torch.manual_seed(torch.initial_seed() + team.rank)  # dropout of its own
-        self._train(objective, source, target, with_target, validation, team)
+        self._train(objective, source, target, with_target, validation, team, identity)
         self.module_ = objective.target_path
         self.source_module_ = objective.source_path
         self.loss_ = loss
@@ -394,6 +399,7 @@ class DeepAdapter(BaseEstimator):
         with_target: bool,
         validation: Rows | None,
         team: Team,
+        identity: dict[str, Any],
     ) -> None:
         batches = PairedBatches(source, target if with_target else None, self.batch_size, self.max_epochs, team)
         callbacks = list(copy.deepcopy(self.callbacks) or [])
@@ -413,8 +419,7 @@ class DeepAdapter(BaseEstimator):
             best = BestEpoch(lambda: team.first(judge()), self.patience or 1)
             callbacks.append(("best", best))
         if self.checkpoint is not None:
-            sizes = {"rows": (len(source.inputs), len(target.inputs)), "shape": self.input_shape_}
-            checkpoint = Checkpoint(self.checkpoint, batches, {**sizes, **self._settings()}, best)
+            checkpoint = Checkpoint(self.checkpoint, batches, identity, best)
             callbacks.append(("checkpoint", checkpoint))
         options: dict[str, Any] = {
             "criterion": nn.Identity,  # the objective holds the losses
@@ -500,10 +505,15 @@ class DeepAdapter(BaseEstimator):
             )
         return torch.as_tensor(prior / prior.sum(), device=device)
 
-    def _settings(self) -> dict[str, str]:
-        """Parameters that a checkpoint has to agree with."""
+    def _identity(self, module: nn.Module, source: Rows, target: Rows, again: bool) -> dict[str, Any]:
+        """What a checkpoint has to agree with: data, module and parameters."""
         other = {"module", "checkpoint", "progress", "device", "callbacks", "warm_start"}
-        return {name: repr(value) for name, value in self.get_params(deep=False).items() if name not in other}
+        params = {name: repr(value) for name, value in self.get_params(deep=False).items() if name not in other}
+        weights = module.state_dict()
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in weights.items())
+        given = again or isinstance(self.module, nn.Module)  # else its first weights are drawn anew
+        data = {"data": digest("rows", *source, *target), "module": digest(shapes, *weights.values() if given else ())}
+        return data | params
 
     # --- predictions ---------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,18 @@ class DatasetRows:
         if len(targets) != len(self):
             raise InputError("a data set without labels", "(row, label) elements, or y", "Pass y.")
         return torch.as_tensor(targets).numpy() if isinstance(targets[0], Tensor) else np.asarray(targets)
+
+
+def digest(name: str, *values: Any) -> bytes:
+    """Digest of tensors, the same in every process; what is no tensor (a data set, None) counts by its length."""
+    found = hashlib.blake2b(name.encode(), digest_size=16)
+    for value in values:
+        if isinstance(value, Tensor):
+            found.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        else:
+            found.update(f"{None if value is None else len(value)}".encode())
+    return found.digest()
 
 
 def read_source(X: Any, y: Any) -> tuple[Any, Any]:

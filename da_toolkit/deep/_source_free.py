@@ -72,8 +72,8 @@ class SourceFree(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     module : nn.Module or fitted DeepAdapter
-        Trained; gives logits. It is copied, never modified. Of a `DeepAdapter` the target's path, its classes and
-        its layer are taken.
+        Trained; gives logits. It is copied, never modified, also not by clones. Of a `DeepAdapter` the target's path,
+        its classes and its layer are taken. Parameters without ``requires_grad`` stay what they are.
     method : SHOT, TENT or AdaBN
         It is cloned.
     layer : str, optional
@@ -134,6 +134,10 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
+    def __sklearn_clone__(self) -> SourceFree:
+        params = self.get_params(deep=False)  # a clone of a fitted DeepAdapter would not be fitted
+        return type(self)(**{k: v if k == "module" else clone(v, safe=False) for k, v in params.items()})
+
     def fit(self, X_target: Any, y_target: Any = None) -> SourceFree:
         """Adapt a copy of the module.
 
@@ -185,7 +189,15 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         def order():
             return torch.randperm(n).tensor_split(max(1, n // self.batch_size))  # no batch of a single row
 
-        learn = list(method.prepare(module, lambda: (inputs[rows] for rows in order())))
+        free = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        proposed = list(method.prepare(module, lambda: (inputs[rows] for rows in order())))
+        learn = [parameter for parameter in proposed if parameter.requires_grad]
+        if proposed and not learn:
+            raise InputError(
+                f"a module whose parameters are frozen, with {type(method).__name__}, which has to change some",
+                "parameters with requires_grad",
+                "Pass copy.deepcopy(module).requires_grad_(), or AdaBN(), which needs none.",
+            )
         for parameter in module.parameters():
             parameter.requires_grad_(False)
         for parameter in learn:
@@ -203,7 +215,7 @@ class SourceFree(ClassifierMixin, BaseEstimator):
                     loss.backward()
                     optimizer.step()
         module.eval()
-        for parameter in module.parameters():
+        for parameter in free:
             parameter.requires_grad_(True)
         module.zero_grad()
         self.method_ = method

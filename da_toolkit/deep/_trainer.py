@@ -110,9 +110,9 @@ def run_module(module: nn.Module, rows: Rows, n_outputs: int, layer: Layer | Non
         seen: list[Any] = []
         part = module.get_submodule(layer.name)
         if layer.output:
-            handle = part.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+            handle = part.register_forward_hook(lambda _module, _inputs, output: seen.append(kept(output)))
         else:
-            handle = part.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+            handle = part.register_forward_pre_hook(lambda _module, inputs: seen.append(kept(inputs[0])))
         with handle:
             logits = module(rows.inputs)
         if not seen or not isinstance(seen[-1], Tensor):
@@ -123,6 +123,11 @@ def run_module(module: nn.Module, rows: Rows, n_outputs: int, layer: Layer | Non
             )
         features = seen[-1].flatten(1)
     return DomainBatch(rows.inputs, features, read_outputs(logits, n_outputs), *rows[1:])
+
+
+def kept(output: Any) -> Any:
+    """A tensor that no later layer overwrites, as ``nn.ReLU(inplace=True)`` would."""
+    return output.clone() if isinstance(output, Tensor) else output
 
 
 def read_outputs(raw: Tensor, n_outputs: int) -> Tensor:
@@ -186,6 +191,12 @@ class Objective(nn.Module):
             return self.task_loss(self.run(self.source_path, source)), None
         s, t = self.run_both(source, target)
         alignment = None if self.alignment is None else self.alignment(self.reweighted(s), t, progress)
+        if alignment is not None and alignment.numel() != 1:
+            raise InputError(
+                f"{type(self.alignment).__name__} gives a loss of shape {tuple(alignment.shape)}",
+                "one number per pair of batches",
+                "Average it over the rows.",
+            )
         return self.task_loss(s, t), alignment
 
     def run(self, path: nn.Module, rows: Rows) -> DomainBatch:
@@ -429,7 +440,7 @@ class Checkpoint(Callback):
             raise InputError(
                 f"the checkpoint {self.path} is of another training: {', '.join(changed)} differ",
                 "the same data and parameters",
-                "Delete the file, or name another one.",
+                "Delete the file, or name another one; folds and candidates need a file of their own each, or none.",
             )
         weights = state["objective"]
         if "class_weight" in weights:

@@ -153,15 +153,17 @@ def _run(module: Any, place: Any, batch: Any) -> np.ndarray:
     """Output of a layer, or input of one, for a batch of rows."""
     import torch
 
+    from ..deep._trainer import kept
+
     seen: list[Any] = []
     training = {part: part.training for part in module.modules()}
     handle = None
     if place is not None:
         part = module.get_submodule(place.name)
         if place.output:
-            handle = part.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+            handle = part.register_forward_hook(lambda _module, _inputs, output: seen.append(kept(output)))
         else:
-            handle = part.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+            handle = part.register_forward_pre_hook(lambda _module, inputs: seen.append(kept(inputs[0])))
     try:
         module.eval()
         with torch.no_grad():
@@ -184,12 +186,9 @@ def _run(module: Any, place: Any, batch: Any) -> np.ndarray:
 
 def _digest_of(module: Any, place: str) -> bytes:
     """Digest of everything that decides the features: architecture, layer, parameters, buffers."""
-    import torch
+    from ..deep._rows import digest
 
-    digest = hashlib.blake2b(f"{module}{place}".encode(), digest_size=16)
-    for values in (*module.parameters(), *module.buffers()):
-        digest.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.digest()
+    return digest(f"{module}{place}", *module.parameters(), *module.buffers())
 
 
 def _look_up(table: Any, X: Any, argument: str) -> np.ndarray:
