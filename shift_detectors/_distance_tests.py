@@ -19,7 +19,7 @@ def kernel_subsample(n: int, rng: np.random.Generator, limit: int = ROW_LIMIT) -
 
 
 def squared_bandwidth(Z: np.ndarray, rng: np.random.Generator) -> float:
-    """Median squared distance between pooled rows (of 1000 random ones)."""
+    """Median squared distance between pooled rows (of 500 random ones)."""
     return _median(_some_distances(Z, rng))
 
 
@@ -40,7 +40,7 @@ def squared_bandwidths(Z: np.ndarray, rng: np.random.Generator, widest: float, c
 
 
 def _some_distances(Z, rng):
-    rows = rng.choice(len(Z), min(len(Z), 1000), replace=False)
+    rows = rng.choice(len(Z), min(len(Z), 500), replace=False)
     return _squared_distances(Z[rows], Z[rows])[np.triu_indices(len(rows), 1)]
 
 

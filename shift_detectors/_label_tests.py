@@ -18,6 +18,7 @@ from ._score_test import class_codes
 from ._table import Problem, Table
 
 Y_BINS = 20
+MIXTURE = 2.0  # weight of what moves in all classes alike (a sensor) against what differs between them
 
 
 def label_table(problem: Problem) -> Table:
@@ -89,8 +90,8 @@ class StratifiedTest(BaseDetector):
     of class frequencies alone is never counted. Compared are the class-standardised mixtures
     sum_c pi_c p(x|c) (pi_c pooled frequencies, numeric features relative to their mean in the class), their
     contrast (of two classes the difference, of a numeric y weighted by its rank: changes of opposite sign cancel
-    in the mixture, as under concept shift), and every class by itself, combined by the sum of 1/p and ranked
-    among the same permutations.
+    in the mixture, as under concept shift), and every class by itself, combined by the sum of 1/p, where the
+    mixture counts twice, and ranked among the same permutations.
 
     Assumption: classification - rows within a class (or groups, when all rows of a group have one class) are
     exchangeable under the null; then the level is exact. Regression - y is cut into up to 20 pooled quantile
@@ -187,10 +188,10 @@ class StratifiedTest(BaseDetector):
 
 
 def over_strata(families: list[np.ndarray], per_stratum: list[np.ndarray]) -> np.ndarray:
-    """One statistic (B + 1,) from those of all strata together, and those of every stratum by itself."""
+    """One statistic (B + 1,) from those of the mixture, first, of its contrast, and of every stratum by itself."""
     if len(per_stratum) > 1:
         families = [*families, harmonic(tail_logp(np.array(per_stratum)))]
-    return harmonic(tail_logp(np.array(families)))
+    return harmonic(tail_logp(np.array(families)), np.r_[MIXTURE, np.ones(len(families) - 1)])
 
 
 def quantile_bins(y: np.ndarray, n_bins: int) -> np.ndarray:

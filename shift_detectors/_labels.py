@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ._columns import from_polars_series
-from ._errors import InputError
+from ._errors import InputError, ShiftWarning
+from ._table import new_classes_note
 
 MAX_INTEGER_CLASSES = 20  # more distinct integers than this are taken as quantities
 ROWS_PER_CLASS = 3  # and fewer rows than this per distinct integer, too
+MOST_CODES = 200  # integers 0, 1, 2, ... up to here may be codes of classes
 TASKS = ("auto", "classification", "regression")
 
 
@@ -77,8 +80,7 @@ def read_labels(y_source: Any, y_target: Any, n_source: int, n_target: int, task
     if task == "regression":
         return Labels(source, target, labelled, task, None, (), tuple(notes))
     new = () if target is None else tuple(np.setdiff1d(target[labelled], classes).tolist())
-    if new:
-        notes.append(f"The target has classes that the source has not: {', '.join(map(repr, new))}.")
+    notes += new_classes_note(new)
     return Labels(source, target, labelled, task, classes, new, tuple(notes))
 
 
@@ -168,6 +170,14 @@ def _task(values: np.ndarray, kind: str, notes: list[str]) -> str:
             notes.append(f"y_source has {distinct} distinct whole numbers: taken as classes (task= overrides).")
         return "classification"
     notes.append(f"y_source has {distinct} distinct whole numbers: taken as quantities (task= overrides).")
+    low, high = values.min(), values.max()
+    if low in (0, 1) and high - low + 1 == distinct <= MOST_CODES and distinct * ROWS_PER_CLASS <= len(values):
+        warnings.warn(
+            f"y_source has the whole numbers {int(low)} to {int(high)}, taken as quantities: if they are codes of "
+            'classes, pass task="classification"',
+            ShiftWarning,
+            stacklevel=4,
+        )
     return "regression"
 
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammaincc
 
-AT_ONCE = 20_000_000  # random keys held at a time
-
 
 def pvalue(statistics: np.ndarray) -> float:
     """Permutation p-value (1 + #{b : T_b >= T_0}) / (1 + B) of ``statistics[0]`` among all.
@@ -71,14 +69,9 @@ def permuted_domains(
         if not 0 < n_target < len(rows):
             members[rows, 1:] = n_target > 0
             continue
-        some = max(1, AT_ONCE // len(rows))
-        for first in range(1, n_permutations + 1, some):
-            columns = slice(first, min(first + some, n_permutations + 1))
-            keys = rng.random((len(rows), columns.stop - first), dtype=np.float32)
-            chosen = np.argpartition(keys, n_target - 1, axis=0)[:n_target]
-            block = np.zeros(keys.shape, bool)
-            np.put_along_axis(block, chosen, True, axis=0)
-            members[rows, columns] = block
+        block = np.zeros((n_permutations, len(rows)), bool)
+        block[:, :n_target] = True
+        members[rows, 1:] = rng.permuted(block, axis=1, out=block).T
     return members
 
 

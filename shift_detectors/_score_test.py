@@ -16,6 +16,7 @@ from ._table import Problem, Table
 
 FOLDS = 5
 KERNELS_UP_TO = 3  # functions of y up to which distances join: their cost grows with each
+LOCATION = 2.0  # weight of a numeric y that moves as a whole, against its spread, and against changes that depend on x
 
 
 class ConditionalScoreTest(BaseDetector):
@@ -31,7 +32,8 @@ class ConditionalScoreTest(BaseDetector):
     shows in sums of R weighted by functions of x. As such functions serve all those of `JointTest`:
     cumulative sums along every feature and polynomials of its ranks, first and second moments, kernels; R takes
     the place of the signed assignment, and random signs e_i R_i (the same for all directions) that of the
-    permutations. Statistics are combined as there, ranked among the same random signs.
+    permutations. Statistics are combined as there, a moved numeric y counting twice, and ranked among the same
+    random signs.
     The bias is the *product* of the two nuisance errors, so that strong shift of p(x) does no harm as long as
     both are learnt reasonably.
 
@@ -96,21 +98,31 @@ class ConditionalScoreTest(BaseDetector):
         R = ((domain - e) * w)[:, None] * (phi - m)
         # of two classes one says it all
         columns = R[:, :1] if classification and R.shape[1] == 2 else R
-        row, notes = signed_row(part.table, columns, part.groups, self.n_permutations, rng)
+        means = np.ones(columns.shape[1])
+        means[0] = 1.0 if classification else LOCATION
+        row, notes = signed_row(part.table, columns, means, part.groups, self.n_permutations, rng)
+        effect, most = _change(R, w * e * (1 - e), classification, part.groups)
+        if classification:
+            notes += (f"P(y = {np.unique(part.y)[most]} | x) changed most",)
         return ShiftTestResult(
             detector=type(self).__name__,
             quantity=self.quantity,
             statistic=float(row[0]),
             pvalue=pvalue(row),
-            effect=_change(R, w * e * (1 - e), classification, part.groups),
+            effect=effect,
             n_source=part.table.n_source,
             n_target=part.table.n_target,
             notes=notes,
         )
 
 
-def signed_row(table: Table, R: np.ndarray, groups, n_signs: int, rng) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Combined statistic of the products R (n, k) and of `n_signs` randomly signed copies, shape (n_signs + 1,)."""
+def signed_row(
+    table: Table, R: np.ndarray, weights: np.ndarray, groups, n_signs: int, rng
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Combined statistic of the products R (n, k) and of `n_signs` randomly signed copies, shape (n_signs + 1,).
+
+    `weights` (k,) are those of the means of R, 1 is that of their directions.
+    """
     unit = np.arange(len(R)) if groups is None else np.unique(groups, return_inverse=True)[1]
     flips = rng.integers(0, 2, (int(unit.max()) + 1, n_signs), dtype=np.int8) * np.int8(2) - np.int8(1)
     signs = np.column_stack([np.ones(len(R), np.float32), flips[unit]])
@@ -122,18 +134,18 @@ def signed_row(table: Table, R: np.ndarray, groups, n_signs: int, rng) -> tuple[
             table, U - U.mean(axis=0), rng, kernels=R.shape[1] <= KERNELS_UP_TO, two_samples=False
         )
         rows += [tail_logp(np.abs(mean)[None, :]), tail_logp(joint[None, :])]
-    return harmonic(np.vstack(rows)), notes
+    return harmonic(np.vstack(rows), np.column_stack([weights, np.ones(len(weights))]).ravel()), notes
 
 
-def _change(R, overlap, classification, groups) -> Effect:
-    """Overlap-weighted difference of E[phi | x] between the domains, of the class where it is largest."""
+def _change(R, overlap, classification, groups) -> tuple[Effect, int]:
+    """Overlap-weighted difference of E[phi | x] between the domains, where it is largest, and of which class."""
     difference = R.sum(axis=0) / overlap.sum()
     units = R if groups is None else np.stack([np.bincount(groups, weights=r) for r in R.T], axis=1)
     sd = np.sqrt((units**2).sum(axis=0)) / overlap.sum()
     top = int(np.argmax(np.abs(difference))) if classification else 0
-    name = "change of P(y = k | x), largest class" if classification else "change of E[y | x] in sd of y"
+    name = "largest average change of P(y = k | x)" if classification else "average change of E[y | x] in sd of y"
     value, half = float(difference[top]), 1.96 * float(sd[top])
-    return Effect(name, value, (value - half, value + half))
+    return Effect(name, value, (value - half, value + half)), top
 
 
 def class_codes(problem: Problem) -> np.ndarray:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from ._distance_tests import moment_rows
 from ._domain_summary import BINS, KERNELS, UNIT, WAVES, Column, DomainSummary
@@ -138,6 +139,14 @@ class SummaryEvidence:
             n_target,
             notes=(shift.direction, "all labelled rows counted"),
         )
+
+    def absent(self, classes: tuple) -> tuple:
+        """Those of `classes`, which the source's row sample lacks, that none of its rows has."""
+        if self.plan.label is None or not classes:
+            return classes
+        counts = self.source.sums[f"counts/{len(self.plan.columns)}"].sum(axis=0)
+        cells = self.plan.label.read(pd.Series(np.array(classes), dtype=object))
+        return tuple(name for name, count in zip(classes, counts[cells], strict=True) if not count)
 
     def about(self) -> tuple[str, ...]:
         """A note on what was counted and what was kept."""

@@ -6,7 +6,7 @@ peeked at the domain would invalidate every permutation p-value computed on it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -220,7 +220,17 @@ class Problem:
             self.notes,
         )
 
+    def with_new_classes(self, new: tuple) -> Problem:
+        """The same problem, of which it turned out that only `new` are missing from the source."""
+        notes = [note for note in self.notes if note not in new_classes_note(self.new_classes)]
+        return replace(self, new_classes=new, notes=(*notes, *new_classes_note(new)))
+
     @property
     def y(self) -> np.ndarray:
         """Labels of both sides, shape (n,); only for fully labelled problems (see `labelled_part`)."""
         return np.concatenate([self.y_source, self.y_target])
+
+
+def new_classes_note(new: tuple) -> list[str]:
+    """What is said of classes seen in the target only."""
+    return [f"The target has classes that the source has not: {', '.join(map(repr, new))}."] if new else []

@@ -6,8 +6,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from shift_detectors import InputError, ShiftWarning, _domains, _out_of_core, diagnose
+from shift_detectors._diagnose import _seed
 from shift_detectors._domain_summary import DomainSummary, SummaryPlan
 from shift_detectors._domains import Files, files_of
+from shift_detectors._row_sample import mixed
 
 pytest.importorskip("pyarrow")
 FAST = {"random_state": 0, "n_permutations": 99}
@@ -153,6 +155,16 @@ def test_groups_labels_and_models(small_sample):
     assert report.verdict.kind == "none" and report.n_labelled == 100
     assert {f.feature for f in report.features} == {"a", "b", "ward"}
     assert abs(report.impact.source.value - model.score(source[["a", "b"]], source["y"])) < 0.05
+
+
+def test_a_class_beyond_the_row_sample_is_not_new(small_sample):
+    source, target = table(3000), table(3000, seed=1)
+    last = np.argmax(mixed(np.arange(3000), _seed(0)))  # no sample of less than all rows has this one
+    for name, new in (("dead", False), ("well", True)):
+        source.loc[last, "y"], target.loc[:300, "y"] = name, "dead"
+        report = diagnose([source], "y", [target], "y", **FAST)
+        said = ["classes that the source" in text for text in (report.verdict.explanation, *report.notes)]
+        assert any(said) == new, name
 
 
 def test_a_label_that_is_not_named_in_the_target_is_not_seen(small_sample):
