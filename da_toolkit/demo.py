@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 from da_toolkit.datasets import SCENES, DomainPair  # pyright: ignore[reportMissingImports]
 from shift_detectors._errors import InputError
+from shift_detectors._text import measured
 
 from .selection import AdaptationResult, adapt
 
@@ -161,8 +162,8 @@ def _tell(console: Console, outcome: Outcome) -> None:
         ("before", result.before, outcome.true_before),
         ("after", result.after, outcome.true_after),
     ):
-        said = "not estimated" if estimate is None else _number(estimate.value, estimate.ci)
-        lines.append((word, f"estimated {said}, true {_number(truth)}"))
+        said = "not estimated" if estimate is None else measured(estimate.value, estimate.ci)
+        lines.append((word, f"estimated {said}, true {measured(truth)}"))
     lines.append(("Report", str(outcome.report)))
     for word, text in lines:
         console.print(Text.assemble((f"{word:<8} ", "dim"), text))
@@ -204,11 +205,6 @@ def _most(words: list[str]) -> str:
     counts = {word: words.count(word) for word in dict.fromkeys(words)}
     best = max(counts, key=lambda word: counts[word])
     return best if len(counts) == 1 else f"{best} {counts[best]}/{len(words)}"
-
-
-def _number(value: float, ci: tuple[float, float] | None = None) -> str:
-    interval = "" if ci is None else f" [{ci[0]:.3g}, {ci[1]:.3g}]"
-    return f"{value:.3g}{interval}"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy.special import logit
+from sklearn.base import is_regressor
 
 from ._boundary import read_problem
 from ._columns import as_tuple, take_rows
@@ -22,7 +23,7 @@ from ._overlap import feature_importance, importance_weights, measure_overlap, s
 from ._performance import beyond_support, measure_impact, reads_columns
 from ._permutation import permuted_domains, pvalue, signed
 from ._portfolio import portfolio
-from ._prior import estimate_prior
+from ._prior import estimate_prior, observed_prior
 from ._regions import find_regions
 from ._report import ShiftReport
 from ._results import FeatureShift, ShiftTestResult, Verdict
@@ -37,8 +38,8 @@ MIN_EFFECT = {
     "KS distance": 0.05,
     "total variation": 0.05,
     "domain AUC": 0.53,
-    "change of P(y = k | x), largest class": 0.05,
-    "change of E[y | x] in sd of y": 0.1,
+    "largest average change of P(y = k | x)": 0.05,
+    "average change of E[y | x] in sd of y": 0.1,
 }
 MIN_LABELS = 10
 MIN_PERMUTATIONS = 99
@@ -89,6 +90,8 @@ def diagnose(
     estimator : fitted estimator, optional
         Adds its estimated target performance to the report.
     task : {"auto", "classification", "regression"}
+        "auto": that of the `estimator`, if there is one; else text, booleans and up to 20 distinct whole numbers are
+        classes, other numbers quantities.
     alpha : float
         Family-wise level of the whole report.
     min_effect : dict or "default"
@@ -136,6 +139,8 @@ def diagnose(
         if unknown:
             raise InputError(f"min_effect names {unknown}", f"names among {sorted(MIN_EFFECT)}")
         effects.update(min_effect)
+    if task == "auto":
+        task = _task_of(estimator)
     seed = _seed(random_state)
     evidence, large_notes, numbers = None, (), ()
     needs_rows = {
@@ -184,6 +189,8 @@ def diagnose(
             representation=representation,
             exclude=exclude,
         )
+        if evidence is not None:
+            problem = problem.with_new_classes(evidence.absent(problem.new_classes))
         alone = separators(problem.table) if evidence is None else evidence.separators
         kept = replace(problem, table=problem.table.without(set(alone))) if alone else problem
         found = _examine(kept, alpha, effects, n_permutations, seed, step, evidence)
@@ -194,9 +201,7 @@ def diagnose(
         step("describing")
         extra = () if isinstance(detectors, str) else _run_extra(detectors, kept, n_jobs)
         features, overlap = found["features"], found["overlap"]
-        prior = None if found["prior"] is None else found["prior"].estimate()
-        if prior is not None and prior.assumption and found["label_shift_rejected"]:
-            prior = replace(prior, assumption="label shift, which does not fit these data")
+        prior = _shown_prior(problem, found)
         if evidence is not None:  # measured on the sample; the weights would go to every row
             overlap = replace(overlap, effective_sample_size=overlap.ess_fraction * evidence.n_source)
         report = ShiftReport(
@@ -226,7 +231,7 @@ def diagnose(
             label_variance=found["label_variance"],
         )
         budget = None if problem.task is None else report.label_budget().labels
-        steps = next_steps(report.verdict, budget, problem.task, report.n_target, alone)
+        steps = next_steps(report.verdict, budget, problem.task, report.n_target, alone, report.n_labelled)
         report = replace(report, next_steps=steps)
         if estimator is not None and problem.task is not None:
             step("measuring the impact on the model")
@@ -234,6 +239,13 @@ def diagnose(
                 X_source, X_target = (take_rows(X, which) for X, which in zip((data[0], data[2]), numbers, strict=True))
             report = replace(report, impact=_impact(estimator, X_source, X_target, problem, found, report))
     return replace(report, seconds=time.perf_counter() - start)
+
+
+def _task_of(estimator: Any) -> str:
+    """What a model is for: one with classes classifies."""
+    if hasattr(estimator, "classes_"):
+        return "classification"
+    return "regression" if hasattr(estimator, "__sklearn_tags__") and is_regressor(estimator) else "auto"
 
 
 def _large(data: _Data, needs_rows: dict, exclude: Any) -> _Data | None:
@@ -406,6 +418,20 @@ def _prior(problem: Problem, proba: np.ndarray, notes: list[str]):
         weight_source=None if weight is None else weight[:n_source],
         weight_target=None if weight is None else weight[n_source:],
     )
+
+
+def _shown_prior(problem: Problem, found: dict):
+    """What the report says of p(y): where labels are there and it is not label shift, they alone are counted."""
+    enough = problem.n_labelled >= MIN_LABELS and found["verdict"].kind not in ("none", "label")
+    if problem.task == "classification" and (enough or (problem.n_labelled and problem.new_classes)):
+        known, n_source, weight = problem.labelled, problem.table.n_source, problem.weight
+        weights = () if weight is None else (weight[:n_source], weight[n_source:][known])
+        return observed_prior(problem.y_source, problem.y_target[known], *weights)
+    if found["prior"] is None:
+        return None
+    prior = found["prior"].estimate()
+    rejected = prior.assumption and found["label_shift_rejected"]
+    return replace(prior, assumption="label shift, which does not fit these data") if rejected else prior
 
 
 def _label_variance(problem: Problem, scores, proba) -> float | None:

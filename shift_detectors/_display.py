@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -20,8 +21,11 @@ from ._style import FAINT, INK, SOURCE, TARGET, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
     from ._report import ShiftReport
+
+UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 class Display:
@@ -159,6 +163,7 @@ def draw_rows(ax: Axes, rows: Sequence[Row], xlabel: str, limits: tuple[float, f
     if limits is not None:
         low, high = ax.get_xlim()
         ax.set_xlim(min(low, limits[0]), max(high, limits[1]))
+    short_ticks(ax.xaxis)
     ax.set_xlabel(xlabel, parse_math=False)
 
 
@@ -207,6 +212,21 @@ def as_points(value: float, _position: float) -> str:
 def as_number(value: float, _position: float) -> str:
     """1000.0 as "1,000", 0.1 as "0.1"."""
     return f"{value:,.0f}" if value >= 1 else f"{value:g}"
+
+
+def as_short(value: float, _position: float, zero: float = 0.0) -> str:
+    """1500000.0 as "1.5M", 2000.0 as "2k", 2e-06 as "2e-06"; what is not beyond `zero` as "0"."""
+    if abs(value) <= zero:
+        return "0"
+    size, unit = next((pair for pair in UNITS if abs(value) >= pair[0]), (1.0, ""))
+    return f"{value / size:.10g}{unit}".replace("-", "\N{MINUS SIGN}")
+
+
+def short_ticks(axis: Axis) -> None:
+    """Short numbers on an axis of very large or small values: a common exponent would stand in the label's way."""
+    largest = max(abs(end) for end in axis.get_view_interval())
+    if not 1e-4 <= largest < 1e4:
+        axis.set_major_formatter(partial(as_short, zero=1e-9 * largest))
 
 
 def hide_counts(ax: Axes) -> None:

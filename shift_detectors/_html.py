@@ -60,7 +60,7 @@ def environment(*packages: str) -> Environment:
         words.number,
         words.pvalue,
         words.share,
-        words.interval,
+        words.measured,
         words.effect_text,
         words.signed,
         words.times,

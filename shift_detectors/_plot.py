@@ -21,6 +21,7 @@ from ._display import (
     hide_counts,
     name_rows,
     need,
+    short_ticks,
 )
 from ._errors import InputError
 from ._results import DomainMap, FeatureShift, FeatureSummary, Impact, Overlap, PriorEstimate, Region, ShiftTestResult
@@ -573,6 +574,7 @@ class LossSplitDisplay(Display):
         ax.use_sticky_edges = False
         ax.margins(x=0.08)
         ax.locator_params(axis="x", nbins=4)
+        short_ticks(ax.xaxis)
         ax.set_xlabel("error rate" if self.impact.metric == "accuracy" else words.clean(self.impact.metric))
 
 
@@ -762,7 +764,7 @@ def report_displays(report: ShiftReport) -> dict[str, Display]:
             displays["split"] = LossSplitDisplay(report.impact)
     if report.domain_map is not None:
         displays["map"] = DomainMapDisplay(report.domain_map)
-    if report.task is not None:
+    if report.task is not None and report.verdict.kind != "support":  # there labels do not tell
         displays["budget"] = LabelBudgetDisplay._of(report)
     return displays
 

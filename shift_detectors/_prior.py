@@ -210,6 +210,26 @@ def estimate_prior(
     )
 
 
+def observed_prior(
+    y_source: np.ndarray, y_target: np.ndarray, weight_source: Any = None, weight_target: Any = None
+) -> PriorEstimate:
+    """Class frequencies of labelled rows of both sides, with Wilson's intervals; classes of either side count.
+
+    Examples
+    --------
+    >>> found = observed_prior(np.array([0, 1, 1, 1]), np.array([0] * 50 + [2] * 50))
+    >>> found.classes, found.source.tolist(), found.target.tolist()
+    ((0, 1, 2), [0.25, 0.75, 0.0], [0.5, 0.0, 0.5])
+    """
+    classes = np.union1d(y_source, y_target)
+    sides = ((y_source, weight_source), (y_target, weight_target))
+    source, target = (np.array([np.average(y == c, weights=w) for c in classes]) for y, w in sides)
+    w = np.ones(len(y_target)) if weight_target is None else weight_target
+    n = w.sum() ** 2 / (w**2).sum()
+    ci = np.array([proportion_interval(q, q * (1 - q) / n, n) for q in target])
+    return PriorEstimate(tuple(classes.tolist()), source, target, ci, "observed labels")
+
+
 def correct_proba(proba: np.ndarray, source_prior: np.ndarray, target_prior: np.ndarray) -> np.ndarray:
     """Posterior under another prior: p_t(y|x) proportional to p_s(y|x) * target_prior_y / source_prior_y.
 

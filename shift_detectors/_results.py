@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ._text import effect_text
+
 
 def to_plain(value: Any) -> Any:
     """Turn a result into dicts, lists, str, float, int, bool and None, ready for ``json.dumps``.
@@ -57,8 +59,7 @@ class Effect:
     ci: tuple[float, float] | None = None
 
     def __str__(self) -> str:
-        interval = "" if self.ci is None else f" [{self.ci[0]:.3g}, {self.ci[1]:.3g}]"
-        return f"{self.name} {self.value:.3g}{interval}"
+        return effect_text(self)
 
 
 @dataclass(frozen=True)

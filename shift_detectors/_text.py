@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 WIDTH = 96
 TEXT_FEATURES = 3
 TEXT_NOTES = 3
+LARGEST = 1e9  # from here on numbers are written with an exponent
+SMALLEST = 1e-4  # and below this one
 
 HEADLINES = {
     "none": "No shift found: source and target look alike",
@@ -79,7 +81,63 @@ def number(value: float | None, digits: int = 3) -> str:
     """
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.{digits}g}"
+    rounded = abs(float(f"{value:.{digits}g}"))
+    return f"{value:,.0f}" if 10**digits <= rounded < LARGEST else f"{value:.{digits}g}"
+
+
+def amounts(*values: float | None, sign: bool = False) -> list[str]:
+    """Measured values that stand together, such as an estimate and the ends of its interval, in one format.
+
+    Each to three significant digits; from 10 on, none with more decimals than the largest of them. Exponents stand
+    only from 1e9 on, and where all are below 0.0001. With `sign`, what is above zero gets a plus.
+
+    Examples
+    --------
+    >>> amounts(0.788, 0.72, 0.841), amounts(24.961, 9.8765, 40.1)
+    (['0.788', '0.72', '0.841'], ['25.0', '9.9', '40.1'])
+    >>> amounts(10123456, 1956228, 18.2e6), amounts(-504813, 29533, sign=True)
+    (['10,100,000', '1,960,000', '18,200,000'], ['-505,000', '+29,500'])
+    """
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    short = [f"{value:.3g}" for value in known]
+    largest = max((abs(float(text)) for text in short), default=0.0)
+    if largest >= LARGEST:
+        form = ".2e"
+    elif largest < SMALLEST or (largest < 10 and not any("e" in text for text in short)):
+        form = ".3g"
+    else:
+        decimals = max(0, 2 - math.floor(math.log10(largest)))
+        form = f",.{min(decimals, max(len(text.partition('.')[2]) for text in short))}f"
+
+    texts = iter(f"{float(text):{form}}" for text in short)
+    said = ["–" if value is None or not math.isfinite(value) else next(texts) for value in values]
+    return [_with_plus(text) if sign else text for text in map(_without_minus_of_zero, said)]
+
+
+def _is_zero(text: str) -> bool:
+    """Whether no digit of a written number is above 0."""
+    return not set("123456789") & set(text.partition("e")[0])
+
+
+def _without_minus_of_zero(text: str) -> str:
+    return text.removeprefix("-") if _is_zero(text) else text
+
+
+def _with_plus(text: str) -> str:
+    return text if text.startswith("-") or _is_zero(text) else f"+{text}"
+
+
+def measured(value: float | None, ci: tuple[float, float] | None = None, sign: bool = False) -> str:
+    """A measured value with its interval, where there is one; with `sign`, a plus before a value above zero.
+
+    Examples
+    --------
+    >>> measured(0.788, (0.72, 0.841)), measured(-504813, (-1039158, 29533))
+    ('0.788 [0.72, 0.841]', '-505,000 [-1,040,000, 29,500]')
+    """
+    first, *ends = amounts(value, *(() if ci is None else ci))
+    first = _with_plus(first) if sign else first
+    return f"{first} [{', '.join(ends)}]" if ends else first
 
 
 def pvalue(p: float) -> str:
@@ -110,19 +168,14 @@ def share(value: float) -> str:
     return f"{100 * value:.2g}%" if value < 0.0995 else f"{100 * value:.0f}%"
 
 
-def interval(ci: tuple[float, float] | None) -> str:
-    """An interval in brackets, nothing when there is none."""
-    return "" if ci is None else f"[{number(ci[0])}, {number(ci[1])}]"
-
-
 def effect_text(effect: Effect | None) -> str:
     """An effect with its interval: ``"domain AUC 0.81 [0.77, 0.85]"``."""
-    return "" if effect is None else f"{effect.name} {number(effect.value)} {interval(effect.ci)}".rstrip()
+    return "" if effect is None else f"{effect.name} {measured(effect.value, effect.ci)}"
 
 
 def performance_text(estimate: PerformanceEstimate) -> str:
     """A performance with its interval: ``"accuracy 0.81 [0.77, 0.85]"``."""
-    return f"{estimate.metric} {number(estimate.value)} {interval(estimate.ci)}".rstrip()
+    return f"{estimate.metric} {measured(estimate.value, estimate.ci)}"
 
 
 def headline(report: ShiftReport) -> str:
@@ -164,7 +217,9 @@ def unknowns(report: ShiftReport) -> tuple[str, ...]:
     for quantity in report.verdict.untestable:
         what = f", {QUANTITIES[quantity]}," if quantity in QUANTITIES else ""
         sentence = f"Whether {quantity}{what} changed: it cannot be excluded."
-        if quantity == "p(y|x)":
+        if quantity == "p(y|x)" and report.verdict.kind == "support":
+            sentence += " Where the source has no rows, labels of the target do not tell either."
+        elif quantity == "p(y|x)":
             sentence += f" {budget_sentence(report)}"
         sentences.append(sentence)
     return tuple(sentences)
@@ -271,8 +326,7 @@ def split_sentence(p_x_part: Effect, p_y_given_x_part: Effect) -> str:
 
 def signed(effect: Effect) -> str:
     """A difference with its sign and interval."""
-    sign = "+" if effect.value > 0 else ""
-    return f"{sign}{number(effect.value)} {interval(effect.ci)}".rstrip()
+    return measured(effect.value, effect.ci, sign=True)
 
 
 def feature_line(feature: FeatureShift) -> str:
@@ -293,8 +347,8 @@ def times(ratio: Effect) -> str:
 
 
 def changed_features(report: ShiftReport) -> tuple[FeatureShift, ...]:
-    """The features that differ after correction, most important first."""
-    return tuple(f for f in report.features if f.pvalue <= report.alpha)
+    """The features that differ after correction, most important first; none where p(x) does not differ."""
+    return tuple(f for f in report.features if f.pvalue <= report.alpha and "p(x)" in report.shifts)
 
 
 def and_join(words: Iterable[str]) -> str:
@@ -332,7 +386,9 @@ def report_to_text(report: ShiftReport) -> str:
         lines += item(separator_sentence(report))
 
     if report.regions:
-        lines += item(f"Where: {region_line(report.regions[0])}.")
+        lines += item(
+            f"Where (found on one half of the rows, measured on the other): {region_line(report.regions[0])}."
+        )
 
     changed = changed_features(report)
     if changed:

@@ -90,6 +90,8 @@ def labelled_verdict(
         kind = "mixed"
     change = tests["p(y|x)"].effect
     shown = "" if change is None else f" ({change})"
+    if change is not None and change.ci is not None and change.ci[0] <= 0 <= change.ci[1]:
+        shown = f", up at some x and down at others ({change})" if "p(y|x)" in shifts else shown
     bounded = change is not None and change.ci is not None and max(abs(change.ci[0]), abs(change.ci[1])) <= EQUIVALENCE
     within = tests["p(x|y)"].effect
     if kind == "none":
@@ -185,8 +187,11 @@ def next_steps(
     task: str | None,
     n_target: int | None = None,
     separators: tuple[str, ...] = (),
+    n_labelled: int = 0,
 ) -> tuple[str, ...]:
     """What to do, in plain sentences; `n_labels` would settle whether p(y|x) changed, if the target has as many."""
+    use = f"Use the {n_labelled} target labels, and more where they can be had:"
+    collect = use if n_labelled else "Collect target labels and"
     correct = (
         "PriorCorrection re-weights the model's class probabilities"
         if task != "regression"
@@ -197,8 +202,8 @@ def next_steps(
         "covariate": ("Try ImportanceWeighting; a flexible, well-fitted model may not need it (adapt() checks).",),
         "label": (f"Correct the class prior: {correct}, without retraining.",),
         "conditional": ("Align the features (FeatureAlignment with LinearOT or CORAL), or retrain on target labels.",),
-        "concept": ("Collect target labels and transfer with PriorCentered, or retrain; nothing unlabelled will do.",),
-        "mixed": ("Collect target labels and transfer with PriorCentered; check alignment as a second candidate.",),
+        "concept": (f"{collect} transfer with PriorCentered, or retrain; nothing unlabelled will do.",),
+        "mixed": (f"{collect} transfer with PriorCentered; check alignment as a second candidate.",),
         "support": (
             "Do not weight. Align the features if a change of sensor or coding is plausible, otherwise label "
             "target rows.",
@@ -210,7 +215,8 @@ def next_steps(
         if verdict.kind == "none":
             steps = (f"Keep a model that does not read {names}; for one that does, adapt() tries an alignment.",)
         steps = (look, *steps)
-    if "p(y|x)" in verdict.untestable and n_labels is not None:
+    # where the source has no rows, labels do not tell either
+    if "p(y|x)" in verdict.untestable and verdict.kind != "support" and n_labels is not None:
         label = f"about {n_labels} target rows drawn at random."
         if n_target is not None and n_labels > n_target:
             label = f"all {n_target} target rows: only a small one would stay hidden."

@@ -2,12 +2,13 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from da_toolkit import datasets
 from shift_detectors import InputError, MMDTest, ShiftWarning, diagnose
@@ -47,7 +48,8 @@ def test_verdict_without_target_labels(kind, task):
     assert report.verdict.kind == kind
     assert "p(y|x)" in report.verdict.untestable
     assert report.test("p(y|x)") is None
-    assert any("target rows drawn at random" in step for step in report.next_steps)
+    asked = any("target rows drawn at random" in step for step in report.next_steps)
+    assert asked == (kind != "support") and ("labels of the target do not tell either" in str(report)) != asked
 
 
 def test_concept_shift_without_labels_is_not_seen_and_not_denied():
@@ -359,3 +361,52 @@ def test_columns_with_a_value_or_two_and_tables_that_do_not_vary():
     for values in (y, rng.normal(size=300)):
         constant = np.ones((300, 2))
         assert diagnose(constant, values, constant, n_permutations=99, random_state=0).verdict.kind == "none"
+
+
+def test_the_task_is_that_of_the_model():
+    rng = np.random.default_rng(0)
+    means = 2 * rng.normal(size=(30, 4))
+    y, y_target = rng.integers(0, 30, 400), rng.integers(0, 30, 200)
+    X, X_target = (means[labels] + rng.normal(size=(len(labels), 4)) for labels in (y, y_target))
+    with pytest.warns(ShiftWarning, match="0 to 29, taken as quantities.*task="):
+        assert diagnose(X, y, X_target, n_permutations=99, random_state=0).task == "regression"
+    for model, task in ((LogisticRegression(max_iter=500), "classification"), (LinearRegression(), "regression")):
+        report = diagnose(X, y, X_target, estimator=model.fit(X, y), n_permutations=99, random_state=0)
+        assert report.task == task
+    few = diagnose(X, y % 5, X_target, estimator=LinearRegression().fit(X, y % 5), n_permutations=99, random_state=0)
+    assert few.task == "regression"
+
+
+def test_frequencies_are_those_of_the_labels_where_it_is_not_label_shift():
+    rng = np.random.default_rng(0)
+
+    def draw(share, move, n=1000):
+        y = (rng.random(n) < share).astype(int)
+        X = rng.normal(size=(n, 3)) + np.c_[1.5 * y + move, move * np.where(y == 1, -1, 0.5), np.zeros(n)]
+        return X, y
+
+    (X, y), (X_target, y_target) = draw(0.1, 0), draw(0.2, 1)
+    known = np.where(rng.random(1000) < 0.2, y_target, np.nan)
+    report = diagnose(X, y, X_target, known, random_state=0)
+    seen = y_target[~np.isnan(known)]
+    assert report.verdict.kind == "mixed" and report.prior.method == "observed labels"
+    assert report.prior.target[1] == pytest.approx(seen.mean()) and report.prior.ci[1][1] < 0.35
+    known[~np.isnan(known) & (rng.random(1000) < 0.3)] = 2
+    report = diagnose(X, y, X_target, known, random_state=0)
+    assert report.prior.classes == (0, 1, 2) and report.prior.target[2] > 0.2 and report.prior.source[2] == 0
+    assert "Use the" in " ".join(report.next_steps)
+
+
+def test_a_change_that_averages_out_is_not_told_as_its_average():
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(500, 3)), rng.normal(size=(500, 3))
+    y = (X[:, 1] + 0.5 * rng.normal(size=500) > 0).astype(int)
+    y_target = (X_target[:, 1] + X_target[:, 2] + 0.5 * rng.normal(size=500) > 0).astype(int)
+    report = diagnose(X, y, X_target, y_target, random_state=0)
+    assert report.verdict.kind == "concept" and "up at some x and down at others" in report.verdict.explanation
+
+
+def test_no_feature_is_listed_where_p_x_does_not_differ():
+    report = run(datasets.make_no_shift(300, 300, random_state=0))
+    weak = replace(report, features=tuple(replace(f, pvalue=0.01) for f in report.features))
+    assert report.shifts == frozenset() and "Features that changed" not in str(weak)

@@ -41,6 +41,7 @@ from da_toolkit.report._reliability import ReliabilityDisplay
 from da_toolkit.report._training import TrainingDisplay
 from da_toolkit.report._transport import TransportPlanDisplay
 from shift_detectors import InputError, _plot
+from shift_detectors._html import WIDTH
 from shift_detectors._plot import (
     DomainMapDisplay,
     EffectsDisplay,
@@ -53,7 +54,8 @@ from shift_detectors._plot import (
     RegionsDisplay,
     WeightsDisplay,
 )
-from shift_detectors._results import PriorEstimate
+from shift_detectors._results import Effect, Impact, PerformanceEstimate, PriorEstimate
+from shift_detectors._style import style
 
 examples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("_example_reports.py"))))
 OF_REPORT = [
@@ -110,6 +112,55 @@ def test_displays_of_a_result(kind, report):
     ax = Figure().add_subplot()
     assert kind.from_result(result, ax=ax).ax_ is ax and ax.has_data()
     assert display.alt
+
+
+def tick_labels(axis) -> list[str]:
+    axis.figure.draw_without_rendering()
+    low, high = axis.get_view_interval()
+    shown = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
+    return [label.get_text() for at, label in shown if low <= at <= high]
+
+
+@pytest.mark.parametrize(
+    ("size", "ticks"),
+    [
+        (1.0, ["0.5", "1.0", "1.5"]),
+        (1e4, ["5k", "10k", "15k"]),
+        (1e7, ["5M", "10M", "15M"]),
+        (1e-6, ["5e−07", "1e−06", "1.5e−06"]),
+    ],
+)
+def test_values_of_any_size_leave_no_common_exponent_at_the_axis(size, ticks, report):
+    metric = "mean squared error"
+    before = PerformanceEstimate("m", metric, 1.01 * size, (0.2 * size, 1.82 * size), "")
+    candidate = examples.example_result(report).candidates[1]
+    candidate = replace(candidate, gain=Effect("gain", 0.1 * size, (-0.1 * size, 0.3 * size)))
+    impact = Impact(metric, before, before, (), *[Effect("part", 0.1 * size, (0.0, 0.2 * size))] * 2)
+    displays = (
+        BeforeAfterDisplay(before, before, "CORAL", metric).plot(),
+        CandidatesDisplay((candidate,), metric).plot(),
+        ImpactDisplay(impact).plot(),
+        LossSplitDisplay(impact).plot(),
+        TrainingDisplay([{"task_loss": size}, {"task_loss": 0.4 * size}]).plot(),
+    )
+    assert tick_labels(displays[0].ax_.xaxis) == ticks
+    for display in displays:
+        check_inside(display)
+        for axis in (display.ax_.xaxis, display.ax_.yaxis):
+            assert axis.get_offset_text().get_text() == ""
+        assert pickle.loads(pickle.dumps(display)).alt == display.alt
+        assert "3e-" not in "".join(tick_labels(display.ax_.xaxis))
+
+
+def test_a_long_label_does_not_leave_the_picture_of_the_page(report):
+    result = examples.example_result(report, metric="mean squared error")
+    for kind in OF_RESULT:
+        with style():
+            figure = Figure(figsize=(WIDTH, 2), layout="constrained")
+            kind.from_result(result, ax=figure.add_subplot())
+            figure.draw_without_rendering()
+        box = figure.get_tightbbox()
+        assert box.x0 > -0.05 and box.x1 < WIDTH + 0.05
 
 
 def test_the_whole_picture_is_made_of_displays(report):

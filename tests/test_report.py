@@ -27,6 +27,7 @@ from shift_detectors._results import (
     Effect,
     FeatureShift,
     FeatureSummary,
+    PerformanceEstimate,
     PriorEstimate,
     ShiftTestResult,
 )
@@ -114,7 +115,7 @@ def test_without_target_labels_every_view_says_what_is_not_known(kind):
     for view in (str(report), " ".join(Page(report.to_html()).text)):
         flat = " ".join(view.split())
         assert "cannot be excluded" in flat
-        assert f"About {number} randomly chosen target rows" in flat
+        assert (f"About {number} randomly chosen target rows" in flat) == (kind != "support")
 
 
 @pytest.mark.parametrize("status", ["verified", "plausible", "unverified", "unchanged"])
@@ -325,6 +326,67 @@ def test_source_and_target_have_the_two_colours_that_everyone_can_tell_apart():
     page = examples.example_report("label").to_html().lower()
     assert f"--source: {SOURCE.lower()}" in page and "var(--source)" in page
     assert f"--target: {TARGET.lower()}" in page and "var(--target)" in page
+
+
+# numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "ci", "said"),
+    [
+        (0.788, (0.72, 0.84), "0.788 [0.72, 0.84]"),
+        (-0.00226, (-0.0249, 0.0204), "-0.00226 [-0.0249, 0.0204]"),
+        (0.99, (0.975, 1.0), "0.99 [0.975, 1]"),
+        (24.96, (9.876, 40.12), "25.0 [9.9, 40.1]"),
+        (12, (9, 13), "12 [9, 13]"),
+        (999.7, None, "1,000"),
+        (10123456, (1956228, 18.2e6), "10,100,000 [1,960,000, 18,200,000]"),
+        (-504813, (-1039158, 29533), "-505,000 [-1,040,000, 29,500]"),
+        (-504813, None, "-505,000"),
+        (-1010, (-2078, 59.1), "-1,010 [-2,080, 59]"),
+        (0.0123, (-2.5e-5, 0.0245), "0.0123 [0.0000, 0.0245]"),
+        (1.2e-6, (9.8e-7, 1.5e-6), "1.2e-06 [9.8e-07, 1.5e-06]"),
+        (2.5e9, (-3e7, 5.1e9), "2.50e+09 [-3.00e+07, 5.10e+09]"),
+        (0.5, (float("nan"), float("inf")), "0.5 [–, –]"),
+        (None, None, "–"),
+    ],
+)
+def test_a_value_and_its_interval_have_one_format(value, ci, said):
+    assert _text.measured(value, ci) == said
+    if value is not None:
+        assert str(Effect("gain", value, ci)) == f"gain {said}"
+        assert _text.signed(Effect("gain", value, ci)) == (f"+{said}" if value > 0 else said)
+
+
+def test_no_plus_before_zero_or_nothing():
+    assert _text.amounts(0.0, float("nan"), 0.02, -0.02, sign=True) == ["0", "–", "+0.02", "-0.02"]
+
+
+def test_numbers_are_not_written_with_exponents_below_a_billion():
+    numbers = [_text.number(v) for v in (12345.6, 25.4, 2.5e7, -999.96)] + [_text.number(245.3, 2)]
+    assert numbers == ["12,346", "25.4", "25,000,000", "-1,000", "245"]
+    assert _text.times(Effect("times", 123.4, (31, 480))) == "123 [31, 480] times"
+
+
+def test_large_values_of_a_result_have_one_format_everywhere():
+    before = PerformanceEstimate("m", "mean squared error", 10123456.0, (1956228.0, 18.2e6), "")
+    gain = Effect("gain", -504813.0, (-1039158.0, 29533.0))
+    candidate = replace(examples.example_result().candidates[1], gain=gain, score=10123456.0)
+    report = examples.example_report("covariate", task="regression", summaries=(), impact=None)
+    result = examples.example_result(
+        report, metric="mean squared error", before=before, after=before, candidates=(candidate,)
+    )
+    for view in (str(result), " ".join(Page(result.to_html()).text), " ".join(Page(result._repr_html_()).text)):
+        assert "10,100,000 [1,960,000, 18,200,000]" in " ".join(view.split())
+        assert "-505,000 [-1,040,000, 29,500]" in view
+        assert not re.search(r"\de\+\d", view)
+
+
+def test_text_says_on_which_rows_a_region_was_measured():
+    report = examples.example_report("covariate", summaries=())
+    said = "found on one half of the rows, measured on the other"
+    assert said in " ".join(str(report).split())
+    assert said.split(", ")[0].removeprefix("found ") in " ".join(Page(report.to_html()).text)
 
 
 # summaries

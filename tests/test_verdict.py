@@ -117,7 +117,7 @@ def test_strength_of_covariate_follows_the_interval_of_the_change():
         tests = {
             "p(x)": result("p(x)", 0.001, Effect("domain AUC", 0.7)),
             "p(y)": result("p(y)", 0.4, Effect("total variation", 0.02)),
-            "p(y|x)": result("p(y|x)", 0.5, Effect("change of P(y = k | x), largest class", 0.01, ci)),
+            "p(y|x)": result("p(y|x)", 0.5, Effect("largest average change of P(y = k | x)", 0.01, ci)),
             "p(x|y)": result("p(x|y)", 0.001, Effect("KS distance", 0.3)),
         }
         return labelled_verdict(tests, frozenset({"p(x)", "p(x|y)"}), overlap(), 100)

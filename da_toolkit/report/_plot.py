@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -85,7 +86,7 @@ class CandidatesDisplay(Display):
             for c in self.candidates[:MAX_CANDIDATES]
         ]
         ax.axvline(0, color=FAINT, lw=1.2)
-        draw_rows(ax, rows, f"gain in {words.clean(self.metric)} on the target, estimated")
+        draw_rows(ax, rows, _lines(f"gain in {words.clean(self.metric)} on the target, estimated"))
 
 
 class BeforeAfterDisplay(Display):
@@ -145,7 +146,12 @@ class BeforeAfterDisplay(Display):
             rows.append(Row("as it was", self.before.value, self.before.ci, color=TARGET, filled=False))
         if self.after is not None:
             rows.append(Row(words.squeeze(self.adapter, 24), self.after.value, self.after.ci, color=TARGET))
-        draw_rows(ax, rows, f"{words.clean(self.metric)} on the target, estimated")
+        draw_rows(ax, rows, _lines(f"{words.clean(self.metric)} on the target, estimated"))
+
+
+def _lines(label: str) -> str:
+    """A label in lines that are no longer than the picture is wide."""
+    return textwrap.fill(label, 42)
 
 
 def plot_result(result: AdaptationResult) -> Figure:

@@ -40,7 +40,7 @@ def scores(result: AdaptationResult) -> str:
     before = f"Estimated on the target: {words.performance_text(result.before)} for the model as it was"
     if result.adapter == "SourceOnly" or result.after is None:
         return f"{before} ({result.before.method})."
-    after = f"{words.number(result.after.value)} {words.interval(result.after.ci)}".rstrip()
+    after = words.measured(result.after.value, result.after.ci)
     return f"{before}, {after} for {result.adapter} ({result.after.method})."
 
 

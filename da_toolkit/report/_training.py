@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from shift_detectors import _text as words
-from shift_detectors._display import Display
+from shift_detectors._display import Display, short_ticks
 from shift_detectors._errors import InputError
 from shift_detectors._style import FAINT, INK, OTHERS, SOURCE, TARGET
 
@@ -95,6 +95,7 @@ class TrainingDisplay(Display):
                     ax.set_ylim(top=max(ax.get_ylim()[1], 1.12 * CHANCE[self.loss]))
             ax.locator_params(axis="x", nbins=5, integer=True)
             ax.locator_params(axis="y", nbins=5)
+            short_ticks(ax.yaxis)
             ax.set_xlabel("epoch")
 
     def _draw_judgement(self, ax: Any, epochs: np.ndarray) -> None:
