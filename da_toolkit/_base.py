@@ -22,7 +22,10 @@ import pandas as pd
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
@@ -33,6 +36,9 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from shift_detectors._boundary import refuse_swapped
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError, ShiftWarning
+
+# pass sample_weight on to all their models, which their signature does not say
+ENSEMBLES = (StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor)
 
 
 class Target:
@@ -344,6 +350,12 @@ def weight_parameter(estimator: Any) -> str | None:
         return None if inner is None else f"{name}__{inner}"
     if isinstance(estimator, BaseSearchCV):
         return weight_parameter(estimator.estimator)
+    if isinstance(estimator, TransformedTargetRegressor):
+        return weight_parameter(LinearRegression() if estimator.regressor is None else estimator.regressor)
+    if isinstance(estimator, ENSEMBLES):
+        parts = [part for _, part in estimator.estimators if part not in ("drop", "passthrough")]
+        parts += [part for part in [getattr(estimator, "final_estimator", None)] if part is not None]
+        return "sample_weight" if all(weight_parameter(part) == "sample_weight" for part in parts) else None
     return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
 
 
@@ -486,6 +498,14 @@ def column_names(X: Any) -> list | None:
     return None if columns is None else list(columns)
 
 
+def ordered_like(X: Any, X_target: Any) -> Any:
+    """The target's frame with its columns in the order of the source's, where both have the same names."""
+    names, own = column_names(X), column_names(X_target)
+    if names is None or own is None or own == names or len(names) != len(own) or set(names) != set(own):
+        return X_target
+    return X_target[names]
+
+
 def check_columns(X: Any, name: str, n_features: int, names: Sequence | np.ndarray | None, other: str = "fit") -> None:
     """Same number of columns, and where both sides have names the same names in the same order."""
     if X.shape[1] != n_features:
@@ -501,7 +521,7 @@ def check_columns(X: Any, name: str, n_features: int, names: Sequence | np.ndarr
         raise InputError(
             f"{name} has the columns of {other} in another order",
             "the same order",
-            f"Use {name}[list(X.columns)].",
+            f"Order them: {name}[[{', '.join(map(repr, names[:8]))}{', ...' if len(names) > 8 else ''}]].",
         )
     raise InputError(
         f"{name} lacks the columns {sorted(set(map(str, names)) - set(map(str, own)))} "

@@ -21,6 +21,7 @@ from da_toolkit.datasets import (
     make_label_shift,
     make_misspecified,
     make_no_shift,
+    make_support_shift,
 )
 from scipy.stats import norm
 from sklearn.base import clone
@@ -677,3 +678,30 @@ def test_label_shift_in_regression_is_weighted_by_y():
         before.append(Ridge().fit(pair.X_source, pair.y_source).score(pair.X_target, pair.y_target))
         after.append(result.estimator.score(pair.X_target, pair.y_target))
     assert np.mean(after) > np.mean(before) + 0.03
+
+
+def test_columns_are_matched_by_name():
+    X, y, X_target = small_covariate().seen
+    names = [f"c{j}" for j in range(X.shape[1])]
+    source, target = pd.DataFrame(X, columns=names), pd.DataFrame(X_target, columns=names)
+    plain = adapt(LogisticRegression(), source, y, target, candidates=["CORAL"], guard=False, random_state=0)
+    turned = adapt(
+        LogisticRegression(), source, y, target[names[::-1]], candidates=["CORAL"], guard=False, random_state=0
+    )
+    np.testing.assert_array_equal(plain.estimator.predict(target), turned.estimator.predict(target))
+    with pytest.raises(InputError, match="another order.*Order them: X\\[\\['c0', 'c1'"):
+        turned.estimator.predict(target[names[::-1]])
+
+
+def test_labelled_rows_bound_the_model_as_it_is_wherever_they_lie():
+    pair = make_support_shift(400, 400, random_state=0)
+    known = np.where(np.arange(400) < 200, pair.y_target.astype(float), np.nan)
+    result = adapt(LogisticRegression(), pair.X_source, pair.y_source, pair.X_target, known, random_state=0)
+    low, high = result.before.ci
+    assert result.report.verdict.kind == "support" and result.adapter != "SourceOnly" and high - low < 0.2
+
+
+def test_answers_that_are_the_same_are_told_as_such():
+    flat = ImportanceWeighting(LogisticRegression(), exponent=0.0)
+    result = adapt(LogisticRegression(), *small_covariate().seen, candidates=[flat], random_state=0)
+    assert result.adapter == "SourceOnly" and result.explanation.endswith("gives the same answers.")

@@ -19,10 +19,10 @@ from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._performance import beyond_support, reads_columns
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
-from shift_detectors._text import some
+from shift_detectors._text import amounts, some
 
 from .. import _registry
-from .._base import BaseAdapter, Domains, NumericColumns, is_frozen, read_domains, unpack_target
+from .._base import BaseAdapter, Domains, NumericColumns, is_frozen, ordered_like, read_domains, unpack_target
 from .._folds import FOLDS, fit, split
 from .._source_only import SourceOnly
 from ..report._embedding import embed_if_any
@@ -30,13 +30,14 @@ from . import _guard as guarding
 from ._averaged import Averaged
 from ._crossfit import Trial, attempt, averaged, gather, run_fold
 from ._guard import Case, Evidence, Finding
-from ._recommend import MIN_LABELS, covers, is_deep, recommend
+from ._recommend import LABELLED, MIN_LABELS, covers, is_deep, recommend
 from ._result import AdaptationResult, Candidate, Recommendation
 
 MANY_LABELS = 100  # labelled target rows from which on they say more than an assumption does
 FEW_ROWS = 500
 SOURCE_ONLY = "SourceOnly"
 OWN = 0.5  # weight of the model as it is beside an adapter that is not verified, where the source has rows
+LEAST = 1 / 3  # of that weight, where one heuristic score alone speaks for the adapter
 NEGLIGIBLE = 0.05  # of that weight: not worth a second model
 
 
@@ -72,9 +73,10 @@ def adapt(
     estimator : estimator, Pipeline, FrozenEstimator or DeepAdapter
         The user's model; never modified. It is cloned and fitted on the source, except in scikit-learn's
         ``FrozenEstimator``: then (X_source, y_source) must be labelled rows that it was not trained on. A torch
-        module comes as ``DeepAdapter(module, layer=...)``.
+        module comes as ``DeepAdapter(module, layer=...)``, whose `checkpoint` is not used: many are trained.
     X_source, X_target : array, DataFrame or sparse matrix of shape (n_rows, n_features)
-        `X_target` may be a `Target`.
+        `X_target` may be a `Target`. The columns of two frames are matched by name, as in `diagnose`; the adapted
+        model takes them in the order of `X_source`.
     y_source : array-like of shape (n_source,)
     y_target : array-like of shape (n_target,), optional
         Target labels; missing values (None, NaN, pd.NA) mean "unlabelled".
@@ -112,7 +114,8 @@ def adapt(
     "verified" means that a one-sided lower confidence bound of the gain (level .05, divided by the number of
     candidates) lies above zero under the named assumption; "plausible" that heuristics agree; see
     ``da_toolkit.selection._guard``. What is plausible only is averaged with the model as it is (`Averaged`), which
-    counts half of the share of target rows that lie where the source has rows; ``settings["source_share"]`` says it.
+    counts half of the share of target rows that lie where the source has rows, and a third at least where one heuristic
+    score alone speaks for the adapter; ``settings["source_share"]`` says it.
 
     Examples
     --------
@@ -134,6 +137,7 @@ def adapt(
     X_target, y_target = unpack_target(X_target, y_target)
     if X_target is None:
         raise InputError("X_target is None", "the target rows", "Without them nothing can be adapted to.")
+    X_target = ordered_like(X_source, X_target)
     seed = _seed(random_state)
     reading = {"representation": representation, "exclude": exclude}
     if report is None:
@@ -213,7 +217,9 @@ def adapt(
         adapter = next(t.adapter for t in able if t.name == name)
         model = fit(Averaged(adapter, share) if share else adapter, domains)
         after = None if evidence is None else evidence.findings[name].after
-        before = None if after is None else _as_covered(evidence.before, report)  # type: ignore[union-attr]
+        before = None if after is None else evidence.before  # type: ignore[union-attr]
+        if evidence is not None and evidence.assumption != LABELLED:  # labelled rows may lie anywhere
+            before = _as_covered(before, report)
     return AdaptationResult(
         estimator=model,
         adapter=name,
@@ -301,7 +307,7 @@ def _seed(random_state: Any) -> int:
 def _baseline(estimator: Any, task: str | None) -> Any:
     """The model as it is, as something that is fitted like an adapter."""
     if is_deep(estimator):
-        return clone(estimator).set_params(loss=None, task=task)
+        return clone(estimator).set_params(loss=None, task=task, checkpoint=None)  # many trainings, not one
     return SourceOnly(estimator)
 
 
@@ -334,6 +340,8 @@ def _candidates(
                 continue
         elif hasattr(candidate, "fit") and hasattr(candidate, "predict_source"):
             adapter, name = clone(candidate), _name(candidate)
+            if is_deep(adapter):
+                adapter.set_params(checkpoint=None)
         else:
             raise InputError(
                 f"the candidate {candidate!r}",
@@ -382,7 +390,7 @@ def _make(row: _registry.Row, estimator: Any, task: str | None, candidate: Any) 
     if is_deep(estimator):
         if row.name == "FineTuning":
             return row.load()(_baseline(estimator, task))
-        adapter = clone(estimator).set_params(task=task)
+        adapter = clone(estimator).set_params(task=task, checkpoint=None)
         if row.slot is not None:
             return adapter.set_params(loss=method())
         return adapter if adapter.loss is not None else adapter.set_params(loss=_registry.find("DANN").load()())
@@ -567,12 +575,14 @@ def _held_back(case: Case, evidence: Evidence, way: str, name: str, apart: bool)
     """What is known of a plausible adapter averaged with the model as it is, and the share of the latter.
 
     Where the source has rows, either may be right, and each counts half; where it has none, the model's own answer has
-    no claim. `apart` says that no target row lies where the source does, in what the model reads. The share is also 0
-    where class frequencies explain the target well, so that only the size of the gain is unsure, and where answers
-    cannot be averaged: of a torch module, of a classifier that does not answer its likeliest class.
+    no claim but caution, if one heuristic score alone speaks for the adapter. `apart` says that no target row lies
+    where the source does, in what the model reads. The share is also 0 where class frequencies explain the target well,
+    so that only the size of the gain is unsure, and where answers cannot be averaged: of a torch module, of a
+    classifier that does not answer its likeliest class.
     """
     sound = way == "prior" and guarding.fits_well(case.report)
-    share = 0.0 if apart or sound else round(OWN * (1 - case.report.overlap.unsupported_share), 2)
+    share = 0.0 if apart or sound else OWN * (1 - case.report.overlap.unsupported_share)
+    share = round(max(share, LEAST if evidence.findings[name].alone else 0.0), 2)
     if share < NEGLIGIBLE:
         return evidence, 0.0
     trial = next(t for t in case.trials if t.name == name)
@@ -586,7 +596,7 @@ def _held_back(case: Case, evidence: Evidence, way: str, name: str, apart: bool)
         new = judge(alone).findings[name]
     elif old.after is not None:
         new = guarding.averaged_heuristics(alone, evidence)
-    gains = "" if new.gain is None else f", and gains {new.gain.value:+.3g}"
+    gains = "" if new.gain is None else f", and gains {amounts(new.gain.value, sign=True)[0]}"
     reason = f"{old.reason} Not being sure, it is averaged with the model as it is, which counts {share:.0%}{gains}."
     found = replace(old, reason=reason, gain=new.gain, after=new.after)
     return replace(evidence, findings=evidence.findings | {name: found}), share
@@ -681,10 +691,11 @@ def _explain(
         assert evidence is not None
         gain = evidence.findings[name].gain
         assert gain is not None and gain.ci is not None
+        value, low, high = amounts(gain.value, *gain.ci, sign=True)
         return (
-            f"{name} raises the estimated performance on the target: gain {gain.value:+.3g} in {case.metric} "
-            f"({evidence.method}), 95 % interval {gain.ci[0]:+.3g} to {gain.ci[1]:+.3g}. This holds under the "
-            f"assumption: {evidence.assumption}."
+            f"{name} raises the estimated performance on the target: gain {value} in {case.metric} "
+            f"({evidence.method}), 95 % interval {low} to {high}. This holds under the assumption: "
+            f"{evidence.assumption}."
         ).replace("gain in mean squared error", "reduction of the mean squared error")
     if status == "plausible":
         assert evidence is not None
@@ -706,12 +717,16 @@ def _explain(
     finding = evidence.findings[best]
     if finding.gain is not None and finding.gain.ci is not None:
         unit = 1.0 if case.classes is not None else (0.0 if evidence.before is None else evidence.before.value)
-        gain, weights = finding.gain, "Weights" if best.startswith("ImportanceWeighting") else best
-        where = f"estimated gain {gain.value:+.3g} in {case.metric} ({evidence.method})"
+        gain, weighting = finding.gain, best.startswith("ImportanceWeighting")
+        weights = "Weights" if weighting else best
+        if finding.reason == guarding.SAME:
+            return f"The model was left alone: {best} gives the same answers."
+        where = f"estimated gain {amounts(gain.value, sign=True)[0]} in {case.metric} ({evidence.method})"
         if gain.value <= guarding.NEAR_ZERO * unit:
+            why = "there is a shift, but weights that favour the target's rows make no better model of this kind"
             return (
-                f"{weights} {guarding.would(gain.value)} help this model: {where}. The model was left alone; "
-                "there is a shift, but weights that favour the target's rows make no better model of this kind."
+                f"{weights} {guarding.would(gain.value)} help this model: {where}. The model was left alone"
+                f"{f'; {why}' if weighting else ''}."
             )
         return f"{weights} were not shown to help this model: {where}, too uncertain to act on.".replace(
             f"{best} were", f"{best} was"

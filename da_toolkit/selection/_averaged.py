@@ -53,7 +53,7 @@ class Averaged(BaseAdapter):
     True
     """
 
-    def __init__(self, adapter: Any, source_share: float = 1 / 3):
+    def __init__(self, adapter: Any, source_share: float = 0.5):
         self.adapter = adapter
         self.source_share = source_share
 

@@ -42,6 +42,7 @@ from shift_detectors._performance import (
 from shift_detectors._prior import PriorFit, estimate_prior, proportion_interval
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
+from shift_detectors._text import amounts
 
 from .._base import Domains
 from ..label_shift._target_shift import outcome_weights
@@ -62,6 +63,7 @@ CONFIDENCE = "thresholded confidence"
 CIRCULAR = "circular validation"
 INFORMATION = "information"
 CLEARLY = 2.0  # standard errors by which circular validation must improve
+SAME = "It gives the same answers as the model as it is."
 DISTANCE_KEPT = 0.5  # of the distance between the domains that may be left
 
 
@@ -81,6 +83,8 @@ class Finding:
         Larger is better among those that earned the same.
     unsure : float
         Standard error of `rank`: what lies within it of the best is as good.
+    alone : bool
+        Whether one heuristic score speaks for it, and no other.
     """
 
     earned: str
@@ -89,6 +93,7 @@ class Finding:
     after: PerformanceEstimate | None = None
     rank: float = 0.0
     unsure: float = 0.0
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -306,7 +311,8 @@ def beside_rival(evidence: Evidence, rival: Evidence) -> Evidence:
         loss = -min(other.gain.value, 0.0)
         if not finding.earned or finding.gain.value > RIVAL * loss:
             return finding
-        doubt = f" But if p(y|x) is what stayed, it loses {loss:.3g}: without labels that is too much of a risk."
+        lost = amounts(loss)[0]
+        doubt = f" But if p(y|x) is what stayed, it loses {lost}: without labels that is too much of a risk."
         return replace(finding, earned="", reason=finding.reason + doubt)
 
     found = {name: judged(f, rival.findings[name]) for name, f in evidence.findings.items()}
@@ -351,10 +357,10 @@ def _expected(finding: Finding, gain: Gain, expected: Gain) -> Finding:
     lower = expected.lower(LEVEL)
     if finding.earned or lower <= NOT_WORTH or gain.value <= -gain.se:
         return finding
+    likely, least, shown = amounts(expected.value, lower, gain.value, sign=True)
     reason = (
-        f"Its calibrated probabilities expect a gain of {expected.value:+.3g} on the target (lower bound "
-        f"{lower:+.3g}); the labelled source rows are too few to show it, and do not contradict "
-        f"({gain.value:+.3g}, standard error {gain.se:.2g})."
+        f"Its calibrated probabilities expect a gain of {likely} on the target (lower bound {least}); the labelled "
+        f"source rows are too few to show it, and do not contradict ({shown}, standard error {gain.se:.2g})."
     )
     return replace(finding, earned="plausible", reason=reason)
 
@@ -389,16 +395,21 @@ def _findings(
     """A candidate passes when the lower bound of its gain is above zero, all candidates counted."""
     level = LEVEL / max(len(gains), 1)
     unit = 1.0 if case.classes is not None else max(before.value, 1e-300)
+    own = _answers(case.baseline).on_target
+    same = {trial.name for trial in case.trials if np.array_equal(_answers(trial).on_target, own)}
     found = {}
     for name, gain in gains.items():
         lower = gain.lower(level)
-        bound = f"one-sided {1 - level:.3g} lower bound {lower:+.3g}"
+        value, least = amounts(gain.value, lower, sign=True)
+        bound = f"one-sided {1 - level:.3g} lower bound {least}"
         if lower > 0:
-            reason = f"Its gain of {gain.value:+.3g} is above zero ({bound})."
+            reason = f"Its gain of {value} is above zero ({bound})."
+        elif name in same:
+            reason = SAME
         elif gain.value <= NEAR_ZERO * unit:
-            reason = f"It {would(gain.value)} help this model: estimated gain {gain.value:+.3g} ({bound})."
+            reason = f"It {would(gain.value)} help this model: estimated gain {value} ({bound})."
         else:
-            reason = f"Its gain of {gain.value:+.3g} cannot be told from zero ({bound})."
+            reason = f"Its gain of {value} cannot be told from zero ({bound})."
         found[name] = Finding("verified" if lower > 0 else "", reason, gain.effect(), after[name], gain.value, gain.se)
     return found
 
@@ -450,7 +461,7 @@ def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) 
         if earned and CONFIDENCE not in improved:  # its numbers would contradict the choice
             reason += " Confidence does not rise, as with a model that is too sure of itself: no gain is estimated."
             gain, after = None, None
-        found[trial.name] = Finding(earned, reason, gain, after, rank, unsure)
+        found[trial.name] = Finding(earned, reason, gain, after, rank, unsure, alone=len(improved) < 2)
     return Evidence(method, ALIGNED, before, found)
 
 
