@@ -12,6 +12,8 @@ import pandas as pd
 from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._file_names import CSV, PARQUET, other_separator
 
+HARMLESS = ("numpy.dtype",)  # that skops does not trust by itself; encoders hold them
+
 
 def read_table(path: str | Path, separator: str = ",") -> pd.DataFrame:
     """Read a CSV (also gzipped) or Parquet file into a frame.
@@ -103,14 +105,15 @@ def _read_skops(path: Path) -> Any:
         raise MissingDependencyError("skops", "skops")
     from skops import io
 
-    unknown = io.get_untrusted_types(file=path)
+    found = io.get_untrusted_types(file=path)
+    unknown = [name for name in found if name not in HARMLESS]
     if unknown:
         raise InputError(
             f"{path} holds types that may run code: {', '.join(unknown)}",
             "a model of types that skops trusts",
             "If you trust the file, save the model with joblib.",
         )
-    return io.load(path)
+    return io.load(path, trusted=found)
 
 
 def write_model(model: Any, path: str | Path) -> None:

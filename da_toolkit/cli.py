@@ -147,7 +147,7 @@ def diagnose(options: argparse.Namespace) -> int:
     _show(report, options)
     blind = [word for word in options.fail_on if word in NEED_LABELS]
     if blind and "p(y|x)" in report.verdict.untestable:
-        _say(f"da-toolkit: --fail-on: {_words(blind)} cannot be found without labels in TARGET", options.quiet)
+        _say(f"da-toolkit: --fail-on: {_words(blind)} cannot be found without labels in TARGET")
     hit = _gate(report, options.fail_on)
     if hit:
         _say(f"da-toolkit: --fail-on: found {hit}", options.quiet)
@@ -371,7 +371,7 @@ def _parser() -> argparse.ArgumentParser:
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        sub.add_argument("--quiet", action="store_true", help="print errors only")
+        sub.add_argument("--quiet", action="store_true", help="print errors only, and what a gate cannot see")
         sub.set_defaults(command=run)
         return sub
 

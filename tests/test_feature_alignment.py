@@ -21,7 +21,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
-from da_toolkit.alignment import CORAL, FeatureAlignment, LinearOT
+from da_toolkit.alignment import CORAL, JDA, FeatureAlignment, LinearOT, LocationScale
 from da_toolkit.alignment._base import BaseAligner
 from da_toolkit.alignment._mass import (
     Rows,
@@ -553,3 +553,11 @@ def test_same_seed_same_answer_and_pickle():
         np.testing.assert_array_equal(kept, now)
     other = FeatureAlignment(logistic(), random_state=4).fit(*pair.seen)
     assert np.abs(other.class_prior_ - again.class_prior_).max() < 0.02
+
+
+@pytest.mark.parametrize("aligner", [LocationScale(), JDA()])
+def test_what_moves_class_by_class_cannot_move_unlabelled_rows(aligner):
+    pair = make_conditional_shift(200, 200, random_state=0)
+    model = FeatureAlignment(LogisticRegression(), aligner, direction="target_to_source")
+    with pytest.raises(InputError, match='direction="target_to_source".*target rows that all have labels'):
+        model.fit(*pair.seen)

@@ -9,8 +9,8 @@ from scipy import sparse
 from scipy.stats import spearmanr
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+from sklearn.ensemble import RandomForestClassifier, StackingRegressor, VotingClassifier, VotingRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -21,7 +21,7 @@ from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardSca
 from sklearn.svm import LinearSVC
 
 from da_toolkit._base import Target
-from da_toolkit.weighting import ClassifierRatio, ImportanceWeighting, RuLSIF, effective_sample_size
+from da_toolkit.weighting import BaseRatio, ClassifierRatio, ImportanceWeighting, RuLSIF, effective_sample_size
 from da_toolkit.weighting._rulsif import leave_one_out, solve
 from shift_detectors._errors import InputError, ShiftWarning
 
@@ -498,3 +498,48 @@ def test_weights_are_no_remedy_for_concept_shift():
     assert adapter.effective_sample_size_ > 450
     plain = LogisticRegression().fit(X, y)
     assert adapter.score(X_target, 1 - y_target) == pytest.approx(plain.score(X_target, 1 - y_target), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        TransformedTargetRegressor(Ridge()),
+        TransformedTargetRegressor(make_pipeline(StandardScaler(), Ridge())),
+        TransformedTargetRegressor(),
+        VotingRegressor([("a", Ridge()), ("b", LinearRegression())]),
+        StackingRegressor([("a", Ridge())], final_estimator=LinearRegression()),
+    ],
+    ids=str,
+)
+def test_weights_reach_models_that_pass_them_on(model):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(300, 2)), rng.normal(size=(200, 2)) + 1
+    y = X[:, 0] ** 2 + 0.1 * rng.normal(size=300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ShiftWarning)
+        weighted = ImportanceWeighting(model, exponent=1.0, random_state=0).fit(X, y, X_target)
+    assert np.abs(weighted.predict(X_target) - clone(model).fit(X, y).predict(X_target)).max() > 0.1
+
+
+def test_models_that_cannot_pass_weights_on_are_resampled():
+    X, y = np.arange(80.0).reshape(40, 2), np.arange(40) % 2
+    model = VotingClassifier([("a", LogisticRegression()), ("b", KNeighborsClassifier())])
+    with pytest.warns(ShiftWarning, match="takes no sample_weight"):
+        ImportanceWeighting(model, exponent=1.0, random_state=0).fit(X, y, X + 5)
+
+
+@pytest.mark.parametrize("bad", [None, -1.0, np.nan])
+def test_a_ratio_of_ones_own_is_checked(bad):
+    class Own(BaseRatio):
+        def _fit(self, X_source, X_target, groups):
+            return bad if bad is None else np.r_[bad, np.ones(len(X_source) - 1)]
+
+        def _predict(self, X):
+            return -np.ones(len(X))
+
+    with pytest.raises(InputError, match="Own._fit gave"):
+        Own().fit(np.ones((20, 2)), np.ones((20, 2)))
+    right = Own()
+    right._fit = lambda X_source, X_target, groups: np.ones(len(X_source))
+    with pytest.raises(InputError, match="Own._predict gave 20 negative"):
+        right.fit(np.ones((20, 2)), np.ones((20, 2))).predict(np.ones((20, 2)))

@@ -163,6 +163,12 @@ class FeatureAlignment(BaseAdapter):
         aligner: Any = LinearOT() if self.aligner is None else clone(self.aligner)
         if "random_state" in aligner.get_params() and aligner.random_state is None:
             aligner.set_params(random_state=rng.randint(2**31 - 1))
+        if self.direction == "target_to_source" and aligner.class_wise and not domains.labelled.all():
+            raise InputError(
+                f'{type(aligner).__name__}, which moves class by class, with direction="target_to_source"',
+                "target rows that all have labels",
+                'Use direction="source_to_target", or an aligner that needs no classes, such as LinearOT or CORAL.',
+            )
         if self.direction == "source_to_target":
             self.aligner_ = aligner.fit(
                 numeric, numeric_target, y_source=domains.y, y_target=labels, source_weight=mass, estimator=head

@@ -189,6 +189,13 @@ class PriorCorrection(BaseAdapter):
 
     def _check_estimator(self) -> None:
         name = type(self.estimator).__name__
+        if hasattr(self.estimator, "predict_source") and not is_frozen(self.estimator):
+            raise InputError(
+                f"PriorCorrection was given {name}, which adapts itself",
+                "a model that is fitted on the source alone",
+                "Fit it first and pass FrozenEstimator(it) with rows that it was not trained on; a DeepAdapter also "
+                'takes target_prior="estimate".',
+            )
         if not is_classifier(self.estimator):
             raise InputError(
                 f"PriorCorrection was given {name}, which is no classifier",

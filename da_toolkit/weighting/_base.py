@@ -97,7 +97,7 @@ class BaseRatio(BaseEstimator):
             check_groups(groups)
         self.n_features_in_ = X_source.shape[1]
         self._names = names
-        raw = self._fit(X_source, X_target, groups)
+        raw = self._checked(self._fit(X_source, X_target, groups), "_fit", X_source.shape[0])
         if not raw.sum() > 0:
             raise InputError(
                 "no source row looks like the target: every weight is 0",
@@ -114,7 +114,7 @@ class BaseRatio(BaseEstimator):
         check_is_fitted(self)
         X = as_rows(X, "X")
         check_columns(X, "X", self.n_features_in_, self._names)
-        return self._predict(X) * self.scale_
+        return self._checked(self._predict(X), "_predict", X.shape[0]) * self.scale_
 
     def diagnose(self, X_source: Any, X_target: Any) -> WeightDiagnosis:
         """How much closer `weights_` bring the source to the target; see `diagnose_weights`.
@@ -128,6 +128,21 @@ class BaseRatio(BaseEstimator):
         if isinstance(X_target, Target):
             X_target = X_target.X
         return diagnose_weights(X_source, X_target, self.weights_)
+
+    def _checked(self, weights: Any, method: str, n: int) -> np.ndarray:
+        """What a subclass returned, if it can be weights."""
+        weights = np.asarray(weights)
+        if weights.shape != (n,) or weights.dtype.kind not in "fiu":
+            what = f"{weights.dtype} values of shape {weights.shape}"
+        elif not np.isfinite(weights).all() or (weights < 0).any():
+            what = f"{(~(weights >= 0) | np.isinf(weights)).sum()} negative, infinite or missing weights"
+        else:
+            return weights
+        raise InputError(
+            f"{type(self).__name__}.{method} gave {what}",
+            f"finite weights >= 0 of shape ({n},)",
+            "A ratio of densities is not negative: clip it.",
+        )
 
     def _fit(self, X_source: Any, X_target: Any, groups: np.ndarray | None) -> np.ndarray:
         raise NotImplementedError
