@@ -261,8 +261,8 @@ def test_mlls_alone(fitted):
         (LogisticRegression(), {"y": np.zeros(60, int)}, "single class"),
         (
             LogisticRegression(),
-            {"y": np.r_[np.ones(9, int), np.zeros(51, int)]},
-            "two rows per class and fold",
+            {"y": np.r_[np.ones(3, int), np.zeros(57, int)]},
+            "at least two folds with two rows per class each",
         ),
         (LogisticRegression(), {"X_target": None}, "X_target"),
         (LogisticRegression(), {"prior": [0.5, 0.6]}, "sum to 1"),
@@ -473,3 +473,10 @@ def test_target_shift_contract():
             TargetShiftWeighting(**({"estimator": Ridge()} | options)).fit(X, np.round(y), X_target)
     with pytest.raises(InputError, match="constant"):
         TargetShiftWeighting(Ridge()).fit(X, np.ones(len(X)), X_target)
+
+
+def test_a_rare_class_is_cross_fitted_in_fewer_folds():
+    X, _ = two_classes(0, 60, 0.5)
+    y = np.r_[np.ones(6, int), np.zeros(54, int)]
+    few, three = (PriorCorrection(LogisticRegression(), cv=cv, random_state=0).fit(X, y, X) for cv in (5, 3))
+    np.testing.assert_array_equal(few.predict_proba(X), three.predict_proba(X))

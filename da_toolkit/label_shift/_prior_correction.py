@@ -55,7 +55,7 @@ class PriorCorrection(BaseAdapter):
     calibration : {"bcts", "vector", None}
         Calibration of the corrected probabilities (and of the default `MLLS`).
     cv : int
-        Folds of the out-of-fold predictions; every class needs two rows per fold.
+        Folds of the out-of-fold predictions; fewer where a class has less than two rows per fold.
     random_state : int, RandomState or None
         Of the folds.
 
@@ -216,15 +216,16 @@ class PriorCorrection(BaseAdapter):
         sure: every target row is predicted by the model of one fold, too.
         """
         classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
-        if counts.min() < 2 * self.cv:
+        n_folds = min(self.cv, int(counts.min()) // 2)
+        if n_folds < 2:
             raise InputError(
                 f"class {classes[counts.argmin()].item()!r} has {counts.min()} source rows, cv={self.cv}",
-                "two rows per class and fold",
-                f"Use cv={max(2, counts.min() // 2)} or less, or merge rare classes.",
+                "at least two folds with two rows per class each",
+                "Merge rare classes, or leave them out.",
             )
         kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-        folds = kind(self.cv, shuffle=True, random_state=rng.randint(2**31 - 1))
-        part = rng.permutation(X_target.shape[0]) % self.cv
+        folds = kind(n_folds, shuffle=True, random_state=rng.randint(2**31 - 1))
+        part = rng.permutation(X_target.shape[0]) % n_folds
         proba, proba_target = np.zeros((len(y), len(classes))), np.zeros((len(part), len(classes)))
         for fold, (train, test) in enumerate(folds.split(np.zeros(len(y)), codes, groups)):
             own = None if weight is None else weight[train]
