@@ -18,7 +18,7 @@ from ._score_test import class_codes
 from ._table import Problem, Table
 
 Y_BINS = 20
-MIXTURE = 2.0  # weight of what moves in all classes alike (a sensor) against what differs between them
+MIXTURE = 3.0  # weight of what moves in all classes alike (a sensor) against what differs between them
 
 
 def label_table(problem: Problem) -> Table:
@@ -91,7 +91,7 @@ class StratifiedTest(BaseDetector):
     sum_c pi_c p(x|c) (pi_c pooled frequencies, numeric features relative to their mean in the class), their
     contrast (of two classes the difference, of a numeric y weighted by its rank: changes of opposite sign cancel
     in the mixture, as under concept shift), and every class by itself, combined by the sum of 1/p, where the
-    mixture counts twice, and ranked among the same permutations.
+    mixture counts three times, and ranked among the same permutations.
 
     Assumption: classification - rows within a class (or groups, when all rows of a group have one class) are
     exchangeable under the null; then the level is exact. Regression - y is cut into up to 20 pooled quantile
