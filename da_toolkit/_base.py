@@ -501,9 +501,10 @@ def column_names(X: Any) -> list | None:
 def ordered_like(X: Any, X_target: Any) -> Any:
     """The target's frame with its columns in the order of the source's, where both have the same names."""
     names, own = column_names(X), column_names(X_target)
-    if names is None or own is None or own == names or len(names) != len(own) or set(names) != set(own):
+    if names is None or own is None or own == names or sorted(map(str, names)) != sorted(map(str, own)):
         return X_target
-    return X_target[names]
+    one_each = len(set(names)) == len(names) and set(names) == set(own)
+    return X_target[names] if one_each and hasattr(X_target, "shape") else X_target
 
 
 def check_columns(X: Any, name: str, n_features: int, names: Sequence | np.ndarray | None, other: str = "fit") -> None:

@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 from da_toolkit.datasets import SCENES, DomainPair  # pyright: ignore[reportMissingImports]
 from shift_detectors._errors import InputError
-from shift_detectors._text import measured
+from shift_detectors._text import amounts, measured
 
 from .selection import AdaptationResult, adapt
 
@@ -179,14 +179,14 @@ def _summary(console: Console, outcomes: list[Outcome], redraws: int) -> None:
     for name in dict.fromkeys(o.name for o in outcomes):
         own = [o for o in outcomes if o.name == name]
         gains = np.array([o.true_gain for o in own])
-        spread = f" ± {gains.std(ddof=1) / np.sqrt(len(gains)):.2g}" if redraws > 1 else ""
+        spread = f" ± {amounts(gains.std(ddof=1) / np.sqrt(len(gains)))[0]}" if redraws > 1 else ""
         rows.append(
             (
                 name,
                 _most([o.result.report.verdict.kind for o in own]),
                 _most([o.result.adapter for o in own]),
                 _most([o.result.status for o in own]),
-                f"{gains.mean():+.3g}{spread}",
+                f"{amounts(gains.mean(), sign=True)[0]}{spread}",
                 f"{np.mean([o.seconds for o in own]):.1f}",
             )
         )

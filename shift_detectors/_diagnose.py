@@ -242,10 +242,11 @@ def diagnose(
 
 
 def _task_of(estimator: Any) -> str:
-    """What a model is for: one with classes classifies."""
-    if hasattr(estimator, "classes_"):
-        return "classification"
-    return "regression" if hasattr(estimator, "__sklearn_tags__") and is_regressor(estimator) else "auto"
+    """What a model is for: one with classes classifies, unless it says that it is a regressor."""
+    if hasattr(estimator, "__sklearn_tags__") and is_regressor(estimator):
+        return "regression"
+    classes = getattr(estimator, "classes_", None)
+    return "auto" if classes is None or not len(classes) else "classification"
 
 
 def _large(data: _Data, needs_rows: dict, exclude: Any) -> _Data | None:

@@ -170,10 +170,10 @@ def _task(values: np.ndarray, kind: str, notes: list[str]) -> str:
             notes.append(f"y_source has {distinct} distinct whole numbers: taken as classes (task= overrides).")
         return "classification"
     notes.append(f"y_source has {distinct} distinct whole numbers: taken as quantities (task= overrides).")
-    low, high = values.min(), values.max()
+    low, high = int(values.min()), int(values.max())
     if low in (0, 1) and high - low + 1 == distinct <= MOST_CODES and distinct * ROWS_PER_CLASS <= len(values):
         warnings.warn(
-            f"y_source has the whole numbers {int(low)} to {int(high)}, taken as quantities: if they are codes of "
+            f"y_source has the whole numbers {low} to {high}, taken as quantities: if they are codes of "
             'classes, pass task="classification"',
             ShiftWarning,
             stacklevel=4,

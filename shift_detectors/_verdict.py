@@ -91,7 +91,7 @@ def labelled_verdict(
     change = tests["p(y|x)"].effect
     shown = "" if change is None else f" ({change})"
     if change is not None and change.ci is not None and change.ci[0] <= 0 <= change.ci[1]:
-        shown = f", up at some x and down at others ({change})" if "p(y|x)" in shifts else shown
+        shown = f", though not clearly on average ({change})" if "p(y|x)" in shifts else shown
     bounded = change is not None and change.ci is not None and max(abs(change.ci[0]), abs(change.ci[1])) <= EQUIVALENCE
     within = tests["p(x|y)"].effect
     if kind == "none":

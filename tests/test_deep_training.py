@@ -307,10 +307,14 @@ def test_a_checkpoint_of_other_data_or_another_module_is_refused(tmp_path):
     for rows, labels, others in ((-X, y, X_target), (X, y[::-1].copy(), X_target), (X, y, -X_target)):
         with pytest.raises(InputError, match="another training: data differ"):
             quick(DANN(), module=module, checkpoint=file, patience=3).fit(rows, labels, others)
-    for width in (16, 8):
-        other = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 3))
-        with pytest.raises(InputError, match="another training: module differ"):
-            quick(DANN(), module=other, checkpoint=file, patience=3).fit(X, y, X_target)
+    other = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    with pytest.raises(InputError, match="another training: module differ"):
+        quick(DANN(), module=other, checkpoint=file, patience=3).fit(X, y, X_target)
+    anew = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))  # as a script builds it after an interruption
+    first, again = (quick(DANN(), module=m, checkpoint=file, patience=3).fit(X, y, X_target) for m in (module, anew))
+    np.testing.assert_array_equal(first.predict_proba(X), again.predict_proba(X))
+    lazy = nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.Linear(4, 3))
+    quick(module=lazy, checkpoint=tmp_path / "lazy.pt").fit(X, y, X_target)
     with pytest.raises(InputError, match="another training: data"):  # folds: each would be a look at the others
         cross_val_score(
             quick(module=module, checkpoint=tmp_path / "folds.pt"),

@@ -480,3 +480,5 @@ def test_a_rare_class_is_cross_fitted_in_fewer_folds():
     y = np.r_[np.ones(6, int), np.zeros(54, int)]
     few, three = (PriorCorrection(LogisticRegression(), cv=cv, random_state=0).fit(X, y, X) for cv in (5, 3))
     np.testing.assert_array_equal(few.predict_proba(X), three.predict_proba(X))
+    with pytest.raises(InputError, match="of groups of their own"):
+        PriorCorrection(LogisticRegression(), random_state=0).fit(X, y, X, groups=np.r_[np.zeros(6), np.arange(1, 55)])

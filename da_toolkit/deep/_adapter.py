@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import GradientNormClipping
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils.data import Subset
 
 from da_toolkit._base import BaseAdapter, column_names, unpack_target
@@ -118,9 +119,9 @@ class DeepAdapter(BaseEstimator):
         Share of the source held out to judge by when there is `patience`, whole `groups` together.
     checkpoint : str or Path, optional
         File that is written after every epoch. When it exists, `fit` goes on from it and ends as it would have
-        without the interruption; it is refused when rows, labels, module or parameters are others (of a torch
-        Dataset the rows are only counted). The callbacks' own state is not in it. Fits of other data, such as the
-        folds of a cross-validation, need files of their own; `adapt` writes none.
+        without the interruption; it is refused when rows, labels, parameters or the shapes of the module are others
+        (of a torch Dataset the rows are only counted). The callbacks' own state is not in it. Fits of other data,
+        such as the folds of a cross-validation, need files of their own; `adapt` writes none.
     mixed_precision : bool
         Run the module in bfloat16 where torch thinks it safe; losses and predictions stay in full precision.
     device : str
@@ -366,7 +367,7 @@ class DeepAdapter(BaseEstimator):
             codes[labels.labelled] = labels.y_target[labels.labelled]
             target = Rows(target.inputs, to(self._encode(codes, dtype)), None, to(labels.labelled))
 
-        identity = {} if self.checkpoint is None else self._identity(module, whole, target, again)
+        identity = {} if self.checkpoint is None else self._identity(module, whole, target)
         loss: Any = clone(self.loss, safe=False)
         if self.target_prior is not None and labels.task == "regression":
             raise InputError("target_prior with a regression", "a classification", "Leave it out.")
@@ -505,15 +506,13 @@ class DeepAdapter(BaseEstimator):
             )
         return torch.as_tensor(prior / prior.sum(), device=device)
 
-    def _identity(self, module: nn.Module, source: Rows, target: Rows, again: bool) -> dict[str, Any]:
-        """What a checkpoint has to agree with: data, module and parameters."""
+    def _identity(self, module: nn.Module, source: Rows, target: Rows) -> dict[str, Any]:
+        """What a checkpoint has to agree with: data, architecture and parameters."""
         other = {"module", "checkpoint", "progress", "device", "callbacks", "warm_start"}
         params = {name: repr(value) for name, value in self.get_params(deep=False).items() if name not in other}
-        weights = module.state_dict()
-        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in weights.items())
-        given = again or isinstance(self.module, nn.Module)  # else its first weights are drawn anew
-        data = {"data": digest("rows", *source, *target), "module": digest(shapes, *weights.values() if given else ())}
-        return data | params
+        # not its first weights: after an interruption a script draws others, and the file replaces them
+        shapes = {k: tuple(v.shape) for k, v in module.named_parameters() if not is_lazy(v)}
+        return {"data": digest("rows", *source, *target), "module": digest(repr(shapes))} | params
 
     # --- predictions ---------------------------------------------------------------------------------------
 

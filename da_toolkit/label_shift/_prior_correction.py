@@ -217,10 +217,12 @@ class PriorCorrection(BaseAdapter):
         """
         classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
         n_folds = min(self.cv, int(counts.min()) // 2)
+        if groups is not None:  # a class has to be in the training part of every fold
+            n_folds = min(n_folds, *(len(np.unique(groups[codes == k])) for k in range(len(classes))))
         if n_folds < 2:
             raise InputError(
                 f"class {classes[counts.argmin()].item()!r} has {counts.min()} source rows, cv={self.cv}",
-                "at least two folds with two rows per class each",
+                "at least two folds with two rows per class each, of groups of their own",
                 "Merge rare classes, or leave them out.",
             )
         kind = StratifiedKFold if groups is None else StratifiedGroupKFold

@@ -37,8 +37,8 @@ MANY_LABELS = 100  # labelled target rows from which on they say more than an as
 FEW_ROWS = 500
 SOURCE_ONLY = "SourceOnly"
 OWN = 0.5  # weight of the model as it is beside an adapter that is not verified, where the source has rows
-LEAST = 1 / 3  # of that weight, where one heuristic score alone speaks for the adapter
-NEGLIGIBLE = 0.05  # of that weight: not worth a second model
+LEAST = 1 / 3  # least weight of the model as it is, where one heuristic score alone speaks for the adapter
+NEGLIGIBLE = 0.05  # a weight of the model as it is that is not worth a second model
 
 
 def adapt(
@@ -340,8 +340,9 @@ def _candidates(
                 continue
         elif hasattr(candidate, "fit") and hasattr(candidate, "predict_source"):
             adapter, name = clone(candidate), _name(candidate)
-            if is_deep(adapter):
-                adapter.set_params(checkpoint=None)
+            for network in (adapter, *adapter.get_params().values()):
+                if is_deep(network) and not hasattr(network, "module_"):  # a fitted one is the caller's, and stays
+                    network.set_params(checkpoint=None)
         else:
             raise InputError(
                 f"the candidate {candidate!r}",
@@ -575,10 +576,10 @@ def _held_back(case: Case, evidence: Evidence, way: str, name: str, apart: bool)
     """What is known of a plausible adapter averaged with the model as it is, and the share of the latter.
 
     Where the source has rows, either may be right, and each counts half; where it has none, the model's own answer has
-    no claim but caution, if one heuristic score alone speaks for the adapter. `apart` says that no target row lies
-    where the source does, in what the model reads. The share is also 0 where class frequencies explain the target well,
-    so that only the size of the gain is unsure, and where answers cannot be averaged: of a torch module, of a
-    classifier that does not answer its likeliest class.
+    no claim; it keeps a third all the same if a single heuristic score speaks for the adapter. `apart` says that no
+    target row lies where the source does, in what the model reads. The share is also 0 where class frequencies explain
+    the target well, so that only the size of the gain is unsure, and where answers cannot be averaged: of a torch
+    module, of a classifier that does not answer its likeliest class.
     """
     sound = way == "prior" and guarding.fits_well(case.report)
     share = 0.0 if apart or sound else OWN * (1 - case.report.overlap.unsupported_share)
@@ -691,12 +692,12 @@ def _explain(
         assert evidence is not None
         gain = evidence.findings[name].gain
         assert gain is not None and gain.ci is not None
-        value, low, high = amounts(gain.value, *gain.ci, sign=True)
+        value, low, high = amounts(gain.value, *gain.ci, sign=case.classes is not None)
+        gains = f"gain {value} in" if case.classes is not None else f"reduction by {value} of the"
         return (
-            f"{name} raises the estimated performance on the target: gain {value} in {case.metric} "
-            f"({evidence.method}), 95 % interval {low} to {high}. This holds under the assumption: "
-            f"{evidence.assumption}."
-        ).replace("gain in mean squared error", "reduction of the mean squared error")
+            f"{name} raises the estimated performance on the target: {gains} {case.metric} ({evidence.method}), "
+            f"95 % interval {low} to {high}. This holds under the assumption: {evidence.assumption}."
+        )
     if status == "plausible":
         assert evidence is not None
         return (
