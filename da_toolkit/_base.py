@@ -353,9 +353,9 @@ def weight_parameter(estimator: Any) -> str | None:
     if isinstance(estimator, TransformedTargetRegressor):
         return weight_parameter(LinearRegression() if estimator.regressor is None else estimator.regressor)
     if isinstance(estimator, ENSEMBLES):
-        parts = [part for _, part in estimator.estimators if part not in ("drop", "passthrough")]
-        parts += [part for part in [getattr(estimator, "final_estimator", None)] if part is not None]
-        return "sample_weight" if all(weight_parameter(part) == "sample_weight" for part in parts) else None
+        parts = [part for _, part in estimator.estimators] + [getattr(estimator, "final_estimator", None)]
+        models = [part for part in parts if part not in (None, "drop", "passthrough")]
+        return "sample_weight" if all(weight_parameter(model) == "sample_weight" for model in models) else None
     return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
 
 
@@ -501,10 +501,16 @@ def column_names(X: Any) -> list | None:
 def ordered_like(X: Any, X_target: Any) -> Any:
     """The target's frame with its columns in the order of the source's, where both have the same names."""
     names, own = column_names(X), column_names(X_target)
-    if names is None or own is None or own == names or sorted(map(str, names)) != sorted(map(str, own)):
+    if names is None or own is None or own == names or not hasattr(X_target, "shape"):
         return X_target
-    one_each = len(set(names)) == len(names) and set(names) == set(own)
-    return X_target[names] if one_each and hasattr(X_target, "shape") else X_target
+    same = set(names) == set(own) and len(set(names)) == len(names) == len(own)
+    return X_target[names] if same else X_target
+
+
+def clone_keeping(estimator: Any, *names: str) -> Any:
+    """A clone that holds the very same objects as its parameters `names`: what is trained stays trained."""
+    params = estimator.get_params(deep=False)
+    return type(estimator)(**{k: v if k in names else clone(v, safe=False) for k, v in params.items()})
 
 
 def check_columns(X: Any, name: str, n_features: int, names: Sequence | np.ndarray | None, other: str = "fit") -> None:

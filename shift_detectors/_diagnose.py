@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy.special import logit
-from sklearn.base import is_regressor
 
 from ._boundary import read_problem
 from ._columns import as_tuple, take_rows
@@ -20,7 +19,7 @@ from ._label_tests import LabelTest, StratifiedTest
 from ._learners import Inputs, crossfit_probabilities, make_folds
 from ._multivariate import JointTest
 from ._overlap import feature_importance, importance_weights, measure_overlap, separators
-from ._performance import beyond_support, measure_impact, reads_columns
+from ._performance import beyond_support, measure_impact, reads_columns, task_of
 from ._permutation import permuted_domains, pvalue, signed
 from ._portfolio import portfolio
 from ._prior import estimate_prior, observed_prior
@@ -140,7 +139,7 @@ def diagnose(
             raise InputError(f"min_effect names {unknown}", f"names among {sorted(MIN_EFFECT)}")
         effects.update(min_effect)
     if task == "auto":
-        task = _task_of(estimator)
+        task = task_of(estimator)
     seed = _seed(random_state)
     evidence, large_notes, numbers = None, (), ()
     needs_rows = {
@@ -239,14 +238,6 @@ def diagnose(
                 X_source, X_target = (take_rows(X, which) for X, which in zip((data[0], data[2]), numbers, strict=True))
             report = replace(report, impact=_impact(estimator, X_source, X_target, problem, found, report))
     return replace(report, seconds=time.perf_counter() - start)
-
-
-def _task_of(estimator: Any) -> str:
-    """What a model is for: one with classes classifies, unless it says that it is a regressor."""
-    if hasattr(estimator, "__sklearn_tags__") and is_regressor(estimator):
-        return "regression"
-    classes = getattr(estimator, "classes_", None)
-    return "auto" if classes is None or not len(classes) else "classification"
 
 
 def _large(data: _Data, needs_rows: dict, exclude: Any) -> _Data | None:

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 from scipy.stats import norm
+from sklearn.base import is_classifier, is_regressor
 
 from ._calibration import fit_calibration
 from ._columns import read_rows, take_rows
@@ -340,6 +341,14 @@ def beyond_support(estimate: PerformanceEstimate, unsupported_share: float) -> P
     rest = f"whatever holds for the {unsupported_share:.0%} of the target rows where the source has (nearly) none"
     assumption = f"{estimate.assumption.removesuffix(COVERED)} where the source has rows, {rest}"
     return replace(estimate, ci=ci, assumption=assumption)
+
+
+def task_of(estimator: Any) -> str:
+    """What a model is for, as far as it says so: one that says nothing and has classes classifies."""
+    if hasattr(estimator, "__sklearn_tags__") and (is_classifier(estimator) or is_regressor(estimator)):
+        return "classification" if is_classifier(estimator) else "regression"
+    classes = getattr(estimator, "classes_", None)
+    return "auto" if classes is None or not len(classes) else "classification"
 
 
 def reads_columns(

@@ -99,7 +99,8 @@ class ConditionalScoreTest(BaseDetector):
         # of two classes one says it all
         columns = R[:, :1] if classification and R.shape[1] == 2 else R
         means = np.ones(columns.shape[1])
-        means[0] = 1.0 if classification else LOCATION
+        if not classification:
+            means[0] = LOCATION
         row, notes = signed_row(part.table, columns, means, part.groups, self.n_permutations, rng)
         effect, most = _change(R, w * e * (1 - e), classification, part.groups)
         if classification:

@@ -90,8 +90,8 @@ def labelled_verdict(
         kind = "mixed"
     change = tests["p(y|x)"].effect
     shown = "" if change is None else f" ({change})"
-    if change is not None and change.ci is not None and change.ci[0] <= 0 <= change.ci[1]:
-        shown = f", though not clearly on average ({change})" if "p(y|x)" in shifts else shown
+    if "p(y|x)" in shifts and change is not None and change.ci is not None and change.ci[0] <= 0 <= change.ci[1]:
+        shown = f", though not clearly on average{shown}"
     bounded = change is not None and change.ci is not None and max(abs(change.ci[0]), abs(change.ci[1])) <= EQUIVALENCE
     within = tests["p(x|y)"].effect
     if kind == "none":

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from da_toolkit._base import column_names, unpack_target
+from da_toolkit._base import clone_keeping, column_names, unpack_target
 from shift_detectors._errors import InputError, ShiftWarning
 
 from ._adapter import DeepAdapter
@@ -135,8 +135,7 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def __sklearn_clone__(self) -> SourceFree:
-        params = self.get_params(deep=False)  # a clone of a fitted DeepAdapter would not be fitted
-        return type(self)(**{k: v if k == "module" else clone(v, safe=False) for k, v in params.items()})
+        return clone_keeping(self, "module")  # a clone of a fitted DeepAdapter would not be fitted
 
     def fit(self, X_target: Any, y_target: Any = None) -> SourceFree:
         """Adapt a copy of the module.

@@ -22,6 +22,7 @@ from skorch.callbacks import Callback
 from skorch.history import History
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 from shift_detectors._errors import InputError
 
@@ -108,12 +109,7 @@ def run_module(module: nn.Module, rows: Rows, n_outputs: int, layer: Layer | Non
         features = rows.inputs.new_empty(len(rows.inputs), 0)
     else:
         seen: list[Any] = []
-        part = module.get_submodule(layer.name)
-        if layer.output:
-            handle = part.register_forward_hook(lambda _module, _inputs, output: seen.append(kept(output)))
-        else:
-            handle = part.register_forward_pre_hook(lambda _module, inputs: seen.append(kept(inputs[0])))
-        with handle:
+        with watch(module, layer, seen):
             logits = module(rows.inputs)
         if not seen or not isinstance(seen[-1], Tensor):
             raise InputError(
@@ -125,9 +121,19 @@ def run_module(module: nn.Module, rows: Rows, n_outputs: int, layer: Layer | Non
     return DomainBatch(rows.inputs, features, read_outputs(logits, n_outputs), *rows[1:])
 
 
-def kept(output: Any) -> Any:
-    """A tensor that no later layer overwrites, as ``nn.ReLU(inplace=True)`` would."""
-    return output.clone() if isinstance(output, Tensor) else output
+def watch(module: nn.Module, layer: Layer, seen: list[Any]) -> RemovableHandle:
+    """Append to `seen` what the layer gives in every pass, until the handle is removed (or its ``with`` ends).
+
+    Tensors are copied: a later layer may overwrite them, as ``nn.ReLU(inplace=True)`` does.
+    """
+
+    def keep(given: Any) -> None:
+        seen.append(given.clone() if isinstance(given, Tensor) else given)
+
+    part = module.get_submodule(layer.name)
+    if layer.output:
+        return part.register_forward_hook(lambda _module, _inputs, output: keep(output))
+    return part.register_forward_pre_hook(lambda _module, inputs: keep(inputs[0]))
 
 
 def read_outputs(raw: Tensor, n_outputs: int) -> Tensor:

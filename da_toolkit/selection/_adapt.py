@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError, MissingDependencyError
-from shift_detectors._performance import beyond_support, reads_columns
+from shift_detectors._performance import beyond_support, reads_columns, task_of
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
 from shift_detectors._text import amounts, some
@@ -271,11 +271,7 @@ def _check_model(estimator: Any) -> None:
 
 
 def _task(estimator: Any) -> str:
-    if is_deep(estimator):
-        return estimator.task
-    if is_classifier(estimator):
-        return "classification"
-    return "regression" if is_regressor(estimator) else "auto"
+    return estimator.task if is_deep(estimator) else task_of(estimator)
 
 
 def _check_report(report: ShiftReport, estimator: Any, X_source: Any, X_target: Any) -> None:
@@ -340,9 +336,6 @@ def _candidates(
                 continue
         elif hasattr(candidate, "fit") and hasattr(candidate, "predict_source"):
             adapter, name = clone(candidate), _name(candidate)
-            for network in (adapter, *adapter.get_params().values()):
-                if is_deep(network) and not hasattr(network, "module_"):  # a fitted one is the caller's, and stays
-                    network.set_params(checkpoint=None)
         else:
             raise InputError(
                 f"the candidate {candidate!r}",
@@ -353,6 +346,9 @@ def _candidates(
             name = f"{name} #{sum(key.partition(' #')[0] == name for key in tried) + 1}"
         if "random_state" in adapter.get_params(deep=False) and adapter.random_state is None:
             adapter.set_params(random_state=seed)
+        for network in (adapter, *adapter.get_params().values()):  # many are trained, where a checkpoint is of one
+            if is_deep(network) and not hasattr(network, "module_"):  # a fitted one is the caller's, and stays
+                network.set_params(checkpoint=None)
         tried[name] = adapter
     return tried, refused
 
@@ -391,7 +387,7 @@ def _make(row: _registry.Row, estimator: Any, task: str | None, candidate: Any) 
     if is_deep(estimator):
         if row.name == "FineTuning":
             return row.load()(_baseline(estimator, task))
-        adapter = clone(estimator).set_params(task=task, checkpoint=None)
+        adapter = clone(estimator).set_params(task=task)
         if row.slot is not None:
             return adapter.set_params(loss=method())
         return adapter if adapter.loss is not None else adapter.set_params(loss=_registry.find("DANN").load()())

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.frozen import FrozenEstimator
 
 from shift_detectors._errors import InputError
 from shift_detectors._representation import represent
+
+from .._base import clone_keeping
 
 KINDS = "a trained torch module, a fitted DeepAdapter, a frozen_module, a fitted transformer, a table or None"
 
@@ -124,8 +127,7 @@ class Embedding(TransformerMixin, BaseEstimator):
 
 def share(estimator: Any, name: str) -> Any:
     """A clone that holds the very same trained object as its parameter `name`, and the same memory."""
-    params = estimator.get_params(deep=False)
-    copy = type(estimator)(**{key: value if key == name else clone(value, safe=False) for key, value in params.items()})
+    copy = clone_keeping(estimator, name)
     copy._memory = memory_of(estimator)
     return copy
 
@@ -153,24 +155,15 @@ def _run(module: Any, place: Any, batch: Any) -> np.ndarray:
     """Output of a layer, or input of one, for a batch of rows."""
     import torch
 
-    from ..deep._trainer import kept
+    from ..deep._trainer import watch
 
     seen: list[Any] = []
     training = {part: part.training for part in module.modules()}
-    handle = None
-    if place is not None:
-        part = module.get_submodule(place.name)
-        if place.output:
-            handle = part.register_forward_hook(lambda _module, _inputs, output: seen.append(kept(output)))
-        else:
-            handle = part.register_forward_pre_hook(lambda _module, inputs: seen.append(kept(inputs[0])))
     try:
         module.eval()
-        with torch.no_grad():
+        with nullcontext() if place is None else watch(module, place, seen), torch.no_grad():
             output = module(batch)
     finally:
-        if handle is not None:
-            handle.remove()
         for part, flag in training.items():
             part.training = flag
     seen = [output] if place is None else seen

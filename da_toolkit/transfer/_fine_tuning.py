@@ -19,7 +19,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 from shift_detectors._learners import make_folds
 
-from .._base import BaseAdapter, cast_labels, column_names, unpack_target
+from .._base import BaseAdapter, cast_labels, clone_keeping, column_names, unpack_target
 from ._embedding import Embedding
 from ._transfer_stack import DOUBT
 
@@ -172,10 +172,8 @@ class FineTuning(BaseEstimator):
         self.random_state = random_state
 
     def __sklearn_clone__(self) -> FineTuning:
-        params = self.get_params(deep=False)
-        # what is trained stays trained; a clone of a DeepAdapter would not be
-        kept = {"model": self.model} if hasattr(self.model, "module_") else {}
-        return type(self)(**{k: clone(v, safe=False) for k, v in params.items() if k not in kept}, **kept)
+        # a clone of a fitted DeepAdapter would not be fitted
+        return clone_keeping(self, *(["model"] if hasattr(self.model, "module_") else []))
 
     def fit(
         self,

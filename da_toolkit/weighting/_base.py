@@ -134,8 +134,8 @@ class BaseRatio(BaseEstimator):
         weights = np.asarray(weights)
         if weights.shape != (n,) or weights.dtype.kind not in "fiu":
             what = f"{weights.dtype} values of shape {weights.shape}"
-        elif not np.isfinite(weights).all() or (weights < 0).any():
-            what = f"{(~(weights >= 0) | np.isinf(weights)).sum()} negative, infinite or missing weights"
+        elif (bad := ~np.isfinite(weights) | (weights < 0)).any():
+            what = f"{bad.sum()} negative, infinite or missing weights"
         else:
             return weights
         raise InputError(
