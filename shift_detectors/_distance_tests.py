@@ -89,6 +89,8 @@ def _squared_distances(A, B):
 def _quadratic_forms(Z, U, kernels, normalise=False):
     """Diagonal of U' K U for every kernel, from the blocks of K on and above its diagonal."""
     Z = np.ascontiguousarray(Z, np.float32)
+    if not np.ptp(Z, axis=0).any():  # equal rows: the forms are zero, and rounding would rank them
+        return np.zeros((sum(1 for _ in kernels(np.zeros((1, 1), np.float32))), U.shape[1]))
     total, squares = np.zeros(()), np.zeros(())
     for start in range(0, len(Z), BLOCK):
         rows, values, norms = slice(start, start + BLOCK), [], []
