@@ -166,7 +166,7 @@ def test_dan_and_jan_equal_their_formulas():
     assert DAN()(source, target, 0.5).item() == pytest.approx(sign @ K @ sign)
     p = softmax(np.r_[array(source.logits), array(target.logits)], axis=1)
     P = cdist(p, p, "sqeuclidean")
-    joint = K * np.exp(-P / (P.sum() / (len(z) * (len(z) - 1))))
+    joint = K * np.exp(-P / (2 * (1 - 1 / p.shape[1])))
     assert JAN()(source, target, 0.5).item() == pytest.approx(sign @ joint @ sign)
 
 
@@ -332,6 +332,31 @@ def test_gradients_are_finite_and_extremes_are_survived(loss):
                 assert part.grad is None or part.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("loss", [DAN(), JAN()], ids=lambda loss: type(loss).__name__)
+def test_kernel_losses_neither_pull_along_the_scale_nor_lose_digits_far_from_zero(loss):
+    source, target = batches(weight=None)
+    z = torch.cat([source.features, target.features]).detach().requires_grad_(True)
+    n = len(source.features)
+
+    def value(rows):
+        source.features, target.features = rows[:n], rows[n:]
+        source.logits, target.logits = source.logits.to(rows), target.logits.to(rows)
+        return loss(source, target, 0.5)
+
+    (slope,) = torch.autograd.grad(value(z), z)
+    centred = z - z.mean(dim=0)
+    assert abs((slope * centred).sum().item()) < 1e-9 < slope.abs().max().item()
+    near, far = (value((z.detach() + shift).float()).item() for shift in (0.0, 3e3))
+    assert far == pytest.approx(near, rel=0.05)
+
+
+def test_jan_begins_as_dan_while_predictions_are_alike():
+    source, target = batches(weight=None)
+    for batch in (source, target):
+        batch.logits = 1e-4 * batch.logits
+    assert JAN()(source, target, 0.0).item() == pytest.approx(DAN()(source, target, 0.0).item(), rel=1e-3)
+
+
 def test_row_weights_enter():
     weight = torch.tensor([2.0, 2, 2, 0, 0, 0], dtype=torch.float64)
     source, target = batches()
@@ -398,10 +423,10 @@ def test_gain_where_the_target_lost_contrast_and_no_harm_where_it_did_not(loss):
 def test_losses_compose_by_addition():
     total = 2 * DeepCORAL() + MCC() + 0.5 * DAN()
     assert [type(part).__name__ for part in total.losses] == ["DeepCORAL", "MCC", "DAN"]
-    assert total.weights == (200.0, 1.0, 0.5)
+    assert total.weights == (200.0, 1.0, 1.5)
     source, target = batches()
     parts = [DeepCORAL(), MCC(), DAN()]
-    expected = sum(w * part(source, target, 0.5).item() for w, part in zip((200, 1, 0.5), parts, strict=True))
+    expected = sum(w * part(source, target, 0.5).item() for w, part in zip((200, 1, 1.5), parts, strict=True))
     assert total(source, target, 0.5).item() == pytest.approx(expected)
     assert clone(total).weights == total.weights
     with pytest.raises(TypeError):

@@ -3,6 +3,7 @@ r"""DAN: features with the same kernel mean embedding in both domains."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,9 +23,11 @@ class DAN(AlignmentLoss):
         k(z, z') = \frac1m \sum_{l=1}^m \exp\!\Big(\!-\frac{\|z - z'\|^2}{c_l\, \delta}\Big)
 
     with row weights :math:`a, b` that sum to one and :math:`\delta` the mean squared distance between all pairs
-    of rows of the two batches (held constant): the loss does not depend on the scale of the features. Zero when
-    the batches are equal, below 2 always. Sensitive to every difference between the distributions, not to
-    second moments alone; no adversary.
+    of rows of the two batches. The gradient passes through :math:`\delta`, too: neither the loss nor what it asks of
+    the features depends on their scale. (With a constant divisor features that shrink to a point look like progress.)
+    Zero when the batches are equal, below 2 always; `DeepAdapter` gives it three times the weight of the task loss
+    unless told otherwise. Sensitive to every difference between the distributions, not to second moments alone; no
+    adversary.
 
     Assumes one labelling function on the learned features and similar class frequencies; blind to classes.
 
@@ -47,6 +50,8 @@ class DAN(AlignmentLoss):
     (0.0, True)
     """
 
+    default_weight: ClassVar[float] = 3.0
+
     def __init__(self, bandwidths: Sequence[float] = BANDWIDTHS):
         super().__init__()
         self.bandwidths = bandwidths
@@ -56,17 +61,17 @@ class DAN(AlignmentLoss):
         return discrepancy(self.kernel(torch.cat([source.features, target.features])), source, target)
 
     def kernel(self, rows: Tensor) -> Tensor:
-        """Kernel between all rows of both batches, shape (n, n)."""
-        return gaussian_kernel(rows, self.bandwidths)
+        """Mean of Gaussian kernels between all rows of both batches, shape (n, n)."""
+        squared, n = squared_distances(rows), len(rows)
+        unit = (squared.sum() / max(n * (n - 1), 1)).clamp_min(1e-12)
+        return torch.stack([torch.exp(-squared / (c * unit)) for c in self.bandwidths]).mean(dim=0)
 
 
-def gaussian_kernel(rows: Tensor, bandwidths: Sequence[float]) -> Tensor:
-    """Mean of Gaussian kernels whose bandwidths are multiples of the mean squared distance."""
+def squared_distances(rows: Tensor) -> Tensor:
+    """Between all rows, shape (n, n); centred first, so that digits are not lost far from zero."""
+    rows = rows - rows.detach().mean(dim=0)
     squares = rows.square().sum(dim=1)
-    squared = (squares[:, None] + squares - 2 * rows @ rows.T).clamp_min(0)
-    n = len(rows)
-    unit = (squared.detach().sum() / max(n * (n - 1), 1)).clamp_min(1e-12)
-    return torch.stack([torch.exp(-squared / (c * unit)) for c in bandwidths]).mean(dim=0)
+    return (squares[:, None] + squares - 2 * rows @ rows.T).clamp_min(0)
 
 
 def discrepancy(kernel: Tensor, source: DomainBatch, target: DomainBatch) -> Tensor:

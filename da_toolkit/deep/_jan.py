@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ._batch import DomainBatch, class_logits
-from ._dan import DAN, discrepancy, gaussian_kernel
+from ._dan import DAN, discrepancy, squared_distances
 
 
 class JAN(DAN):
@@ -14,11 +14,13 @@ class JAN(DAN):
 
     As `DAN` with the product kernel
 
-    .. math:: k\big((z, p), (z', p')\big) = k(z, z') \cdot \exp(-\|p - p'\|^2 / \delta_p)
+    .. math:: k\big((z, p), (z', p')\big) = k(z, z') \cdot \exp\Big(-\frac{\|p - p'\|^2}{2 (1 - 1/K)}\Big)
 
-    on features :math:`z` and predicted class probabilities :math:`p`, :math:`\delta_p` the mean squared distance
-    between predictions in the two batches (held constant). Rows are compared with rows of the same predicted
-    class, so that classes are matched with their own. Zero when the batches are equal.
+    on features :math:`z` and predicted probabilities :math:`p` of :math:`K` classes; the divisor is the mean squared
+    distance between two certain predictions of classes drawn at random. While the predictions are still alike, this
+    is `DAN`; once they are certain, rows are mostly compared with rows of the same predicted class, so that classes
+    are matched with their own. (A divisor learnt from the predictions would magnify their noise at the beginning and
+    keep a network from learning.) Zero when the batches are equal.
 
     Assumes that the source model is right about most target rows. Fails as `CDAN` does.
 
@@ -45,5 +47,6 @@ class JAN(DAN):
         """Loss of a pair of batches; `progress` is not used."""
         logits = torch.cat([class_logits(source, "JAN"), class_logits(target, "JAN")])
         on_features = self.kernel(torch.cat([source.features, target.features]))
-        on_classes = gaussian_kernel(torch.softmax(logits, dim=1), (1.0,))
+        apart = 2 * (1 - 1 / logits.shape[1])
+        on_classes = torch.exp(-squared_distances(torch.softmax(logits, dim=1)) / apart)
         return discrepancy(on_features * on_classes, source, target)
