@@ -18,7 +18,7 @@ from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_
 from ._label_tests import LabelTest, StratifiedTest
 from ._learners import Inputs, crossfit_probabilities, make_folds
 from ._multivariate import JointTest
-from ._overlap import feature_importance, importance_weights, measure_overlap, separators
+from ._overlap import depends_on_y, feature_importance, importance_weights, measure_overlap, separators
 from ._performance import beyond_support, measure_impact, reads_columns, task_of
 from ._permutation import permuted_domains, pvalue, signed
 from ._portfolio import portfolio
@@ -39,6 +39,8 @@ MIN_EFFECT = {
     "domain AUC": 0.53,
     "largest average change of P(y = k | x)": 0.05,
     "average change of E[y | x] in sd of y": 0.1,
+    "root mean square change of P(y = k | x)": 0.05,
+    "root mean square change of E[y | x] in sd of y": 0.1,
 }
 MIN_LABELS = 10
 MIN_PERMUTATIONS = 99
@@ -190,7 +192,7 @@ def diagnose(
         )
         if evidence is not None:
             problem = problem.with_new_classes(evidence.absent(problem.new_classes))
-        alone = separators(problem.table) if evidence is None else evidence.separators
+        alone = separators(problem) if evidence is None else evidence.separators
         kept = replace(problem, table=problem.table.without(set(alone))) if alone else problem
         found = _examine(kept, alpha, effects, n_permutations, seed, step, evidence)
         with_separators = None
@@ -204,7 +206,7 @@ def diagnose(
         if evidence is not None:  # measured on the sample; the weights would go to every row
             overlap = replace(overlap, effective_sample_size=overlap.ess_fraction * evidence.n_source)
         report = ShiftReport(
-            verdict=_beside(alone, found["verdict"]),
+            verdict=_beside(alone, found["verdict"], [name for name in alone if depends_on_y(problem, name)]),
             shifts=found["shifts"],
             tests=found["tests"] + extra,
             features=features,
@@ -472,12 +474,19 @@ def _run_extra(detectors, problem: Problem, n_jobs) -> tuple[ShiftTestResult, ..
     return tuple(Parallel(n_jobs=n_jobs)(delayed(d.run)(problem) for d in detectors))
 
 
-def _beside(alone: tuple[str, ...], verdict: Verdict) -> Verdict:
-    """The verdict, whose explanation says which columns it leaves out."""
+def _beside(alone: tuple[str, ...], verdict: Verdict, related: list[str]) -> Verdict:
+    """The verdict, whose explanation says which columns it leaves out.
+
+    What became of y given the others is not confirmed where y is `related` to one of them: its change is part of it.
+    """
     if not alone:
         return verdict
-    text = verdict.explanation
-    return replace(verdict, explanation=f"With {some(alone)} set aside: {text[0].lower()}{text[1:]}")
+    text = f"With {some(alone)} set aside: {verdict.explanation[0].lower()}{verdict.explanation[1:]}"
+    if not related or verdict.kind == "none":
+        return replace(verdict, explanation=text)
+    text += f" In the source y depends on {some(related)}, so that what happened to it is part of what is seen here."
+    strength = "consistent" if verdict.strength == "confirmed" and verdict.kind != "support" else verdict.strength
+    return replace(verdict, explanation=text, strength=strength)
 
 
 def _impact(estimator, X_source, X_target, problem: Problem, found: dict, report: ShiftReport):

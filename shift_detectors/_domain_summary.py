@@ -302,7 +302,7 @@ class SummaryPlan:
             _categorical_column(name, table.codes[:, j], table.categories[j])
             for j, name in enumerate(table.categorical_names)
         ]
-        apart = separators(table)
+        apart = separators(problem)
         within = np.repeat([c.name not in apart for c in columns], [c.n_design for c in columns])
         d, joint = len(within), np.flatnonzero(within)
         bandwidth = squared_bandwidth(table.without(set(apart)).design, rng) if len(joint) else 1.0

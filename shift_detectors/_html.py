@@ -80,6 +80,7 @@ def verdict_context(report: ShiftReport) -> dict[str, Any]:
     return {
         "report": report,
         "headline": words.headline(report),
+        "compared": words.compared(report),
         "strength": report.verdict.strength,
         "strength_meaning": words.STRENGTHS[report.verdict.strength],
         "size_line": words.size_line(report),

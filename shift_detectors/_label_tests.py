@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.stats import rankdata
@@ -13,7 +14,7 @@ from ._base import BaseDetector
 from ._feature_test import feature_logp, feature_shifts
 from ._permutation import harmonic, permuted_domains, pvalue, signed, step_down, tail_logp
 from ._portfolio import largest_effect, portfolio
-from ._results import ShiftTestResult
+from ._results import FeatureShift, ShiftTestResult
 from ._score_test import class_codes
 from ._table import Problem, Table
 
@@ -93,6 +94,10 @@ class StratifiedTest(BaseDetector):
     in the mixture, as under concept shift), and every class by itself, combined by the sum of 1/p, where the
     mixture counts three times, and ranked among the same permutations.
 
+    Features are adjusted for their number by their smallest p among mixture, contrast and classes. The effect of a
+    feature is that of the mixture, or of one class (of the lower or upper half of a numeric y) where its 95 % interval
+    lies above that.
+
     Assumption: classification - rows within a class (or groups, when all rows of a group have one class) are
     exchangeable under the null; then the level is exact. Regression - y is cut into up to 20 pooled quantile
     bins (a frequent single value is a bin by itself), and the numeric features are replaced by their residuals
@@ -146,14 +151,16 @@ class StratifiedTest(BaseDetector):
             one, many = ("class", "classes") if part.task == "classification" else ("bin of y", "bins of y")
             notes.append(f"left out because seen on one side only: {left} {one if left == 1 else many}")
         U = np.zeros(members.shape, np.float32)
-        per_stratum = []
+        per_stratum, clearest = [], None  # log p of every feature where it is smallest
         for s in both:
             rows = np.flatnonzero(strata == s)
             inside = signed(members[rows], None if part.weight is None else part.weight[rows])
             U[rows] = inside * np.float32(len(rows) / len(strata))
             if part.task == "classification":
                 sub = table.take(rows, 0)
-                per_stratum.append(portfolio(sub, inside, rng, kernels=False)[0])
+                inner, by_feature, _ = portfolio(sub, inside, rng, kernels=False)
+                per_stratum.append(inner)
+                clearest = by_feature if clearest is None else np.minimum(clearest, by_feature)
         if not both:
             return ShiftTestResult(
                 type(self).__name__,
@@ -170,10 +177,22 @@ class StratifiedTest(BaseDetector):
         if part.task == "regression" or len(both) == 2:
             position = np.searchsorted(np.unique(strata), strata) if part.task == "classification" else rankdata(part.y)
             contrast = (position - position.mean()) / position.std()
-            families.append(portfolio(table, U * contrast[:, None].astype(np.float32), rng, two_samples=False)[0])
+            turned = portfolio(table, U * contrast[:, None].astype(np.float32), rng, two_samples=False)
+            families.append(turned[0])
+            per_feature = np.minimum(per_feature, turned[1])
+        if clearest is not None:
+            per_feature = np.minimum(per_feature, clearest)
         row = over_strata(families, per_stratum)
         shown = part.table if part.task == "classification" else table
-        features = feature_shifts(shown, step_down(per_feature), _balanced_weight(strata, domain, part.weight))
+        adjusted = step_down(per_feature)
+        features = feature_shifts(shown, adjusted, _balanced_weight(strata, domain, part.weight))
+        if part.task == "classification":
+            labels = np.unique(part.y)
+            inside = {labels[s]: np.flatnonzero(strata == s) for s in both}
+        else:
+            low = part.y <= np.median(part.y)
+            inside = {"low": np.flatnonzero(low), "high": np.flatnonzero(~low)}
+        features = _where_clearer(features, shown, inside, part.weight)
         return ShiftTestResult(
             detector=type(self).__name__,
             quantity=self.quantity,
@@ -185,6 +204,27 @@ class StratifiedTest(BaseDetector):
             per_feature=features,
             notes=tuple(notes) + more,
         )
+
+
+def _where_clearer(
+    features: tuple[FeatureShift, ...], table: Table, inside: dict[Any, np.ndarray], weight: np.ndarray | None
+) -> tuple[FeatureShift, ...]:
+    """Features with the effect of the class where it is largest, if its interval lies above that of the mixture."""
+    of_class: dict[str, list[tuple[Any, FeatureShift]]] = {}
+    for label, rows in inside.items():
+        n_source = int((rows < table.n_source).sum())
+        if not 0 < n_source < len(rows):
+            continue
+        sub = replace(table.take(rows, 0), n_source=n_source)
+        for shift in feature_shifts(sub, np.ones(len(sub.names)), None if weight is None else weight[rows]):
+            of_class.setdefault(shift.feature, []).append((label, shift))
+    shown = []
+    for f in features:
+        label, most = max(of_class.get(f.feature, [(None, f)]), key=lambda pair: pair[1].effect.value)
+        if most.effect.ci is not None and most.effect.ci[0] > f.effect.value:
+            f = replace(f, effect=most.effect, direction=f"where y is {label}: {most.direction}")
+        shown.append(f)
+    return tuple(sorted(shown, key=lambda s: (s.pvalue, -s.effect.value)))
 
 
 def over_strata(families: list[np.ndarray], per_stratum: list[np.ndarray]) -> np.ndarray:

@@ -10,11 +10,13 @@ from sklearn.metrics import roc_auc_score
 from ._domain_classifier import auc_effect
 from ._learners import binnable, one_thread
 from ._results import Overlap
-from ._table import Table
+from ._table import Problem, Table
 
 SEPARATOR_AUC = 0.99
 UNSUPPORTED = 0.95  # P(target | x) at equal sizes above which a target row has (nearly) no source neighbour
 DRAWN = 2000
+RELATED = (0.02, 15.0)  # squared correlation, and n times it, above which a column and y are related
+MOST_FREQUENT = 20
 
 
 def balanced_propensity(propensity: np.ndarray, n_source: int) -> np.ndarray:
@@ -55,21 +57,23 @@ def measure_overlap(propensity: np.ndarray, domain: np.ndarray, weight: np.ndarr
     )
 
 
-def separators(table: Table) -> tuple[str, ...]:
+def separators(problem: Problem) -> tuple[str, ...]:
     """Columns that tell the domains apart alone: identifiers, dates, leaks, records that began later.
 
-    Their AUC is above .99, or they have one value (or none) in one domain that the other does not know. When the
-    former are more than a fifth of the columns, it is the data that moved and not a column that leaks: of these then
-    only datetimes are returned.
+    Their AUC is above .99, or they have one value (or none) in one domain that the other does not know. Numbers on
+    which y depends in the source are no leaks but measurements that moved far, and stay. When leaks are more than a
+    fifth of the columns, it is the data that moved and not a column that leaks: of these then only datetimes are
+    returned.
     """
     leaking, frozen = [], []
+    table = problem.table
     domain = table.domain.astype(int)
     for j, name in enumerate(table.numeric_names):
         values = np.where(np.isnan(table.numeric[:, j]), -np.inf, table.numeric[:, j])
         auc = _auc(values, domain)
         if _frozen(values, domain):
             frozen.append(name)
-        elif max(auc, 1 - auc) > SEPARATOR_AUC:
+        elif max(auc, 1 - auc) > SEPARATOR_AUC and (name in table.datetimes or not depends_on_y(problem, name)):
             leaking.append(name)
     for j, name in enumerate(table.categorical_names):
         codes = table.codes[:, j] + 1
@@ -87,6 +91,33 @@ def separators(table: Table) -> tuple[str, ...]:
         leaking = [name for name in leaking if name in table.datetimes]
     found = [name for name in table.names if name in {*leaking, *frozen}]
     return tuple(found) if len(found) < len(table.names) else ()
+
+
+def depends_on_y(problem: Problem, name: str) -> bool:
+    """Whether a column and y are related in the source: a correlation of ranks or indicators is clear, and not tiny."""
+    table = problem.table
+    if problem.task is None:
+        return False
+    numeric = name in table.numeric_names
+    j = (table.numeric_names if numeric else table.categorical_names).index(name)
+    values = (table.numeric if numeric else table.codes)[: table.n_source, j]
+    known = ~np.isnan(values)
+    y = np.asarray(problem.y_source)[known]
+    one, other = _standardised(values[known], numeric), _standardised(y, problem.task == "regression")
+    related = np.max((one.T @ other) ** 2, initial=0.0)
+    return bool(related > RELATED[0] and related * known.sum() > RELATED[1])
+
+
+def _standardised(values: np.ndarray, numeric: bool) -> np.ndarray:
+    """Ranks (n, 1), or indicators (n, k) of the most frequent values; columns of mean zero and length one."""
+    if numeric:
+        columns = rankdata(values)[:, None]
+    else:
+        kinds, counts = np.unique(values, return_counts=True)
+        columns = (values[:, None] == kinds[np.argsort(-counts, kind="stable")[:MOST_FREQUENT]]).astype(float)
+    columns = columns - columns.mean(axis=0)
+    length = np.sqrt((columns**2).sum(axis=0))
+    return columns / np.where(length > 1e-12, length, np.inf)
 
 
 def _frozen(values: np.ndarray, domain: np.ndarray) -> bool:

@@ -185,7 +185,7 @@ def headline(report: ShiftReport) -> str:
         line += f" ({and_join(sorted(report.shifts))})"
     if report.verdict.kind == "none" and report.separators:
         return f"No shift found, setting aside what tells source and target apart alone: {some(report.separators)}"
-    return line
+    return f"{line}, with {some(report.separators)} set aside" if report.separators else line
 
 
 def separator_sentence(report: ShiftReport) -> str:
@@ -280,11 +280,17 @@ def decisive_tests(report: ShiftReport) -> tuple[ShiftTestResult, ...]:
     return tuple(chosen.values())
 
 
+def compared(report: ShiftReport) -> int:
+    """How many features were compared one by one."""
+    return report.n_features - len(report.separators)
+
+
 def overlap_sentence(report: ShiftReport) -> str:
     """How well the source covers the target."""
     overlap = report.overlap
+    weighting = f"With {some(report.separators)} set aside, weighting" if report.separators else "Weighting"
     return (
-        f"Weighting would leave {overlap.effective_sample_size:,.0f} effective rows of "
+        f"{weighting} would leave {overlap.effective_sample_size:,.0f} effective rows of "
         f"{report.n_source:,} ({share(overlap.ess_fraction)}); {share(overlap.unsupported_share)} of the "
         f"target lies where the source has (nearly) no rows."
     )
@@ -394,7 +400,7 @@ def report_to_text(report: ShiftReport) -> str:
     if changed:
         lines += [
             "",
-            f"Features that changed ({len(changed):,} of {report.n_features:,}, most important first)",
+            f"Features that changed ({len(changed):,} of {compared(report):,}, most important first)",
         ]
         names = [clean(f.feature, 28) for f in changed[:TEXT_FEATURES]]
         width = max(map(len, names))

@@ -278,6 +278,31 @@ def test_stratified_test_ignores_label_shift_and_sees_one_moved_class():
     assert result.per_feature[0].feature == "x0"
 
 
+@pytest.mark.parametrize("labels", [("no", "yes"), (0, 1, 2)])
+def test_opposite_moves_of_two_classes_do_not_cancel_in_effects_and_features(labels):
+    rng = np.random.default_rng(0)
+    y_source, y_target = rng.choice(labels, 600), rng.choice(labels, 600)
+    X_source, X_target = rng.normal(size=(600, 3)), rng.normal(size=(600, 3))
+    X_target[:, 1] += np.where(y_target == labels[0], 0.8, np.where(y_target == labels[1], -0.8, 0))
+    test = StratifiedTest(n_permutations=199, random_state=0)
+    result = test.test(X_source, X_target, y_source=y_source, y_target=y_target)
+    first, *others = result.per_feature
+    assert first.feature == "x1" and first.pvalue == 1 / 200 and first.direction.startswith("where y is")
+    assert first.effect == result.effect and 0.2 < first.effect.value < 0.5
+    assert all(other.pvalue > 0.05 and "where y" not in other.direction for other in others)
+
+
+def test_a_change_that_follows_a_numeric_y_is_told_where_it_is():
+    rng = np.random.default_rng(0)
+    y_source, y_target = rng.normal(size=800), rng.normal(size=800)
+    X_source, X_target = rng.normal(size=(800, 2)), rng.normal(size=(800, 2))
+    X_target[:, 0] += np.sign(y_target)
+    result = StratifiedTest(n_permutations=199, random_state=0).test(
+        X_source, X_target, y_source=y_source, y_target=y_target
+    )
+    assert result.per_feature[0].feature == "x0" and result.per_feature[0].direction.startswith("where y is")
+
+
 def test_class_on_one_side_only_is_left_out_with_a_note():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(90, 2))

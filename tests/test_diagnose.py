@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from scipy.special import expit
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from da_toolkit import datasets
 from shift_detectors import InputError, MMDTest, ShiftWarning, diagnose
+from shift_detectors._domain_classifier import auc_effect
 
 MAKE = {
     "none": datasets.make_no_shift,
@@ -403,10 +405,52 @@ def test_a_change_that_averages_out_is_not_told_as_its_average():
     y = (X[:, 1] + 0.5 * rng.normal(size=500) > 0).astype(int)
     y_target = (X_target[:, 1] + X_target[:, 2] + 0.5 * rng.normal(size=500) > 0).astype(int)
     report = diagnose(X, y, X_target, y_target, random_state=0)
-    assert report.verdict.kind == "concept" and "though not clearly on average" in report.verdict.explanation
+    effect = report.test("p(y|x)").effect
+    assert report.verdict.kind == "concept" and f"itself changed ({effect})" in report.verdict.explanation
+    assert effect.name == "root mean square change of P(y = k | x)" and effect.ci[0] > report.min_effect[effect.name]
+    assert 0.1 < effect.value < np.sqrt(np.mean((expit(X_target @ [0, 4, 4]) - expit(4 * X_target[:, 1])) ** 2)) + 0.05
 
 
 def test_no_feature_is_listed_where_p_x_does_not_differ():
     report = run(datasets.make_no_shift(300, 300, random_state=0))
     weak = replace(report, features=tuple(replace(f, pvalue=0.01) for f in report.features))
     assert report.shifts == frozenset() and "Features that changed" not in str(weak)
+
+
+def test_a_measurement_that_moved_far_is_not_set_aside_as_a_leak():
+    """y depends on it: without it p(y | the others) would seem to have changed."""
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(500, 3)), rng.normal(size=(400, 3)) + [6, 0, 0]
+    y, y_target = ((rows[:, 0] + rows[:, 1] + rng.normal(size=len(rows)) > 0).astype(int) for rows in (X, X_target))
+    for labels in (y_target, None):
+        report = diagnose(X, y, X_target, labels, random_state=0, n_permutations=99)
+        assert (report.verdict.kind, report.separators) == ("support", ())
+    clock = np.r_[np.arange(500), np.arange(900, 1300)]  # y does not depend on it
+    X_late, X_target_late = np.c_[X, clock[:500]], np.c_[X_target - [6, 0, 0], clock[500:]]
+    report = diagnose(X_late, y, X_target_late, None, random_state=0, n_permutations=99)
+    assert (report.verdict.kind, report.separators) == ("none", ("x3",))
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_what_y_depends_on_and_is_set_aside_confirms_nothing(task):
+    """A column that broke down (one value in the target) is part of what is seen of y given the others."""
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(500, 3)), rng.normal(size=(500, 3))
+    y, y_target = (rows @ [1, 1, 0] + rng.normal(size=500) for rows in (X, X_target + [1, 0, 0]))
+    if task == "classification":
+        y, y_target = np.where(y > 0, "b", "a"), np.where(y_target > 0, "b", "a")
+    X_target[:, 0] = -9
+    report = diagnose(X, y, X_target, y_target, random_state=0, n_permutations=99)
+    assert report.separators == ("x0",) and "p(y|x)" in report.shifts
+    assert report.verdict.strength == "consistent" and "y depends on x0" in report.verdict.explanation
+    text = " ".join(str(report).split())
+    assert "with x0 set aside" in text.split(".")[0] and "With x0 set aside, weighting" in text
+
+
+def test_an_auc_without_information_has_an_interval():
+    """A classifier that says the same of all rows has an AUC of exactly 1/2; that is no knowledge of the domains."""
+    domain = np.r_[np.zeros(400), np.ones(300)]
+    effect = auc_effect(np.full(700, 0.4), domain)
+    width = 1.96 * np.sqrt((1 / 400 + 1 / 300) / 12)
+    assert effect.ci == pytest.approx((0.5 - width, 0.5 + width))
+    assert auc_effect(domain, domain).ci == pytest.approx((1.0, 1.0))
