@@ -95,7 +95,9 @@ def test_dann_equals_its_formula_on_a_hand_case():
     w, b, gamma = np.array([0.5, -0.25]), 0.1, 3.0
     us, ut = units(zs, zt)
     d = lambda z: z @ w + b  # noqa: E731
-    expected = 0.5 * (np.log1p(np.exp(d(us))).mean() + np.log1p(np.exp(-d(ut))).mean()) + gamma * w @ w
+    expected = (
+        0.5 * (np.log1p(np.exp(d(us))).mean() + np.log1p(np.exp(-d(ut))).mean()) + gamma * 2 * w @ w
+    )  # two features
     loss = DANN(linear_discriminator(w, b), gradient_penalty=gamma)
     assert loss(batch(zs), batch(zt), 0.3).item() == pytest.approx(expected)
 
@@ -227,7 +229,7 @@ def test_clone_pickle_and_nested_parameters():
         shared = zip(copied.module_.parameters(), copied.source_module_.parameters(), strict=True)
         assert all(a is b for a, b in shared)
     fresh = clone(adapter).set_params(loss__gradient_penalty=1.5)
-    assert fresh.loss.gradient_penalty == 1.5 and adapter.loss.gradient_penalty == 5.0
+    assert fresh.loss.gradient_penalty == 1.5 and adapter.loss.gradient_penalty == 0.08
     assert not hasattr(fresh, "module_")
     np.testing.assert_array_equal(
         clone(adapter).fit(X, y, X_target).predict_proba(X_target), adapter.predict_proba(X_target)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,7 +112,7 @@ def test_cdan_equals_dann_on_the_outer_product_with_entropy_weights():
     weight, bias = array(discriminator.weight)[0], discriminator.bias.item()
     on_source, on_target = (part @ weight + bias for part in parts)
     expected = 0.5 * (shares[0] @ np.logaddexp(0, on_source) + shares[1] @ np.logaddexp(0, -on_target))
-    expected += 2.0 * weight @ weight
+    expected += 2.0 * 3 * weight @ weight  # three features
     assert CDAN(discriminator, gradient_penalty=2.0)(source, target, 0.7).item() == pytest.approx(expected)
 
 
@@ -224,6 +226,23 @@ def test_mdd_is_the_same_with_the_default_adversary_and_with_one_of_the_user():
     assert gradients[0][0] == pytest.approx(gradients[1][0])
     for a, b in zip(gradients[0][1:], gradients[1][1:], strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("make", [DANN, CDAN, MDD])
+def test_the_penalty_does_not_depend_on_how_often_the_features_are_repeated(make):
+    """Every feature four times, each with a quarter of its weight: the same function, the same penalty."""
+    source, target = batches(n=20, m=20)
+    values = []
+    one = make().double()
+    one.initialize(source, target)
+    weights = next(one.parameters())  # of the first layer of the discriminator, on (classes times) the features
+    for times in (1, 4):
+        many = copy.deepcopy(one)
+        wide = weights.reshape(len(weights), -1, 3).repeat(1, 1, times) / times
+        next(iter(many.children())).layers[0].weight = nn.Parameter(wide.flatten(1))
+        batch = [replace(b, features=b.features.repeat(1, times)) for b in (source, target)]
+        values.append(many(*batch, 0.5).item())
+    assert values[0] == pytest.approx(values[1])
 
 
 @pytest.mark.parametrize("loss", [DANN(gradient_penalty=0.0), MDD(gradient_penalty=0.0)])

@@ -57,7 +57,7 @@ class CDAN(DANN):
         discriminator: nn.Module | None = None,
         *,
         entropy_weight: bool = True,
-        gradient_penalty: float = 20.0,
+        gradient_penalty: float = 0.3,
     ):
         super().__init__(discriminator, gradient_penalty=gradient_penalty)
         self.entropy_weight = entropy_weight

@@ -22,11 +22,13 @@ class DANN(AlignmentLoss):
     .. math::
 
         L = \tfrac12 \Big[ \mathbb{E}_s \log(1 + e^{d(z)}) + \mathbb{E}_t \log(1 + e^{-d(z)}) \Big]
-            + \gamma\, \mathbb{E}\, \| \nabla_z d(z) \|^2 ,
+            + \gamma\, m\, \mathbb{E}\, \| \nabla_z d(z) \|^2 ,
         \qquad \lambda(p) = \frac{2}{1 + e^{-10 p}} - 1,
 
-    where :math:`z` are the features centred and divided by one number, so that their mean square over the two
-    batches is one: neither :math:`\gamma` nor the game depends on their scale; :math:`d(z) > 0` says "target". The
+    where :math:`z` are the :math:`m` features centred and divided by one number, so that their mean square over the
+    two batches is one: neither :math:`\gamma` nor the game depends on their scale. (With the factor :math:`m` the
+    slope is that along features of mean squared *length* one; more features do not make a steeper discriminator.)
+    :math:`d(z) > 0` says "target". The
     features receive :math:`-\lambda(p)\, \partial L / \partial z` of the first part, with :math:`p` the progress of
     the training: they learn to *raise* the discriminator's loss, gently at first. The second part regularises the
     discriminator alone. When source and target features agree, the best :math:`L` is :math:`\log 2`.
@@ -62,7 +64,7 @@ class DANN(AlignmentLoss):
     0.6931
     """
 
-    def __init__(self, discriminator: nn.Module | None = None, *, gradient_penalty: float = 5.0):
+    def __init__(self, discriminator: nn.Module | None = None, *, gradient_penalty: float = 0.08):
         super().__init__()
         self.discriminator = discriminator
         self.gradient_penalty = gradient_penalty
@@ -91,7 +93,7 @@ class DANN(AlignmentLoss):
         n = len(source.features)
         on_source, on_target = F.softplus(logit[:n]), F.softplus(-logit[n:])
         loss = 0.5 * (self.row_share(source) @ on_source + self.row_share(target) @ on_target)
-        return loss + self.gradient_penalty * slope.square().sum(dim=1).mean()
+        return loss + self.gradient_penalty * zs.shape[1] * slope.square().sum(dim=1).mean()
 
 
 def ramp(progress: float) -> float:

@@ -61,7 +61,7 @@ class MDD(AlignmentLoss):
     1.0
     """
 
-    def __init__(self, margin: float = 4.0, adversary: nn.Module | None = None, *, gradient_penalty: float = 50.0):
+    def __init__(self, margin: float = 4.0, adversary: nn.Module | None = None, *, gradient_penalty: float = 0.8):
         super().__init__()
         self.margin = margin
         self.adversary = adversary
@@ -83,4 +83,4 @@ class MDD(AlignmentLoss):
         n = len(source.features)
         agrees, disagrees = row_share(source) @ F.softplus(-odds[:n]), row_share(target) @ F.softplus(odds[n:])
         loss = (self.margin * agrees + disagrees) / (1 + self.margin)
-        return loss + self.gradient_penalty * slope.square().sum(dim=1).mean()
+        return loss + self.gradient_penalty * z.shape[1] * slope.square().sum(dim=1).mean()
