@@ -408,7 +408,7 @@ def _typed_table(source: Rows, target: Rows, arguments: tuple[str, str], notes: 
             if kind == "text" and len(values) > ID_LIKE * (column >= 0).sum():
                 left_out.setdefault(IDENTIFIER, []).append(name)
                 continue
-            column, values = _by_frequency(column, values)
+            column, values = by_frequency(column, values)
             codes.append(column)
             categorical_names.append(name)
             categories.append(values)
@@ -567,7 +567,7 @@ def _pooled_codes(source: pd.Series, target: pd.Series) -> tuple[np.ndarray, np.
     return codes, np.asarray(values, dtype=object)
 
 
-def _by_frequency(codes: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def by_frequency(codes: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same codes and values with the most frequent value first."""
     counts = np.bincount(codes[codes >= 0], minlength=len(values))
     order = sorted(range(len(values)), key=lambda k: (-counts[k], str(values[k])))
@@ -580,9 +580,8 @@ def _by_frequency(codes: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np
 
 def _counts_rows(source: np.ndarray, target: np.ndarray) -> bool:
     """Whether a column is a row number: exactly one more in every row of each side."""
-    return all(
-        len(side) > 1 and side[1] - side[0] == 1 and bool((np.diff(side) == 1).all()) for side in (source, target)
-    )
+    sides = [side for side in (source, target) if len(side)]
+    return all(len(side) > 1 and side[1] - side[0] == 1 and bool((np.diff(side) == 1).all()) for side in sides)
 
 
 # ------------------------------------------------------------------ checks of numbers

@@ -16,7 +16,7 @@ from ._monitor_bets import Bank, frequencies, remaining, scores, starting, two_s
 from ._monitor_change import Changes
 from ._monitor_directions import Directions
 from ._monitor_model import Labels, Model, checked_labels
-from ._monitor_reader import Reader
+from ._monitor_reader import Reader, read_reference
 from ._monitor_step import Evidence, MonitorStep
 from ._monitor_views import (
     BINS,
@@ -146,7 +146,7 @@ class ShiftMonitor:
         _check_options(alpha, min_effect, random_state)
         self.alpha, self.min_effect, self.random_state = float(alpha), float(min_effect), int(random_state)
         self._representation = representation
-        self._reader, table, notes = Reader.of(X_reference, exclude, representation)
+        rows, table, notes = read_reference(X_reference, exclude, representation)
         if table.n < MIN_REFERENCE:
             raise InputError(
                 f"X_reference has {table.n} rows", f"at least {MIN_REFERENCE} rows", "Collect more rows first."
@@ -160,6 +160,7 @@ class ShiftMonitor:
         rng = np.random.default_rng([self.random_state, 0])
         order = rng.permutation(table.n)
         frame, pool = np.split(order, [min(table.n // 3, MAX_FRAME)])
+        self._reader, table = Reader.of(rows, table, frame)
         self._features = FeatureViews.of(table.take(frame, 0))
         features = self._features.values(table)
         bins = digitise(features, self._features.edges)

@@ -119,13 +119,13 @@ class Labels:
 
     @classmethod
     def of(cls, y: np.ndarray, classes: Any) -> Labels:
-        """From the reference's labels (those of the frame choose which classes are watched)."""
+        """From the labels of the frame, which choose the classes that are watched among those of the reference."""
         if classes is None:
             return cls(None, np.zeros(0, int))
-        if len(classes) == 2:
-            return cls(classes, np.array([1]))
         counts = (y[:, None] == classes).sum(axis=0)
-        return cls(classes, np.sort(np.argsort(-counts, kind="stable")[:SHOWN]))
+        seen = np.flatnonzero(counts)
+        frequent = seen[np.argsort(-counts[seen], kind="stable")]
+        return cls(classes, seen[1:] if len(seen) == 2 else np.sort(frequent[:SHOWN]))
 
     @property
     def names(self) -> list[str]:

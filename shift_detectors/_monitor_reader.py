@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ._columns import Rows, read_rows, read_table
+from ._columns import Rows, by_frequency, read_rows, read_table
 from ._errors import InputError
 from ._representation import represent
 from ._table import Table
@@ -30,24 +31,22 @@ class Reader:
         self.schema, self.named, self.left_out = schema, named, left_out
 
     @classmethod
-    def of(cls, X: Any, exclude: Any, representation: Any) -> tuple[Reader, Table, list[str]]:
-        """The reader of a reference, the reference as a table, and notes."""
-        rows = _rows(X, representation, "X_reference")
-        table, notes = read_table(rows, rows, exclude, ("X_reference", "X_reference"))
-        if table.datetimes:
-            names = ", ".join(map(repr, sorted(table.datetimes)))
-            notes.append(f"Left out: {names}, because dates move on in every stream.")
-            table = table.without(table.datetimes)
+    def of(cls, rows: Rows, table: Table, frame: np.ndarray) -> tuple[Reader, Table]:
+        """The reader of a reference, and the reference with the categories of its frame alone.
+
+        A category that is first seen in another row of the reference is as new as one that is first seen in the
+        stream: otherwise the two would not be exchangeable.
+        """
+        table = _with_categories_of(table, frame)
         if not table.names:
             raise InputError("X_reference has no column that can be watched", "numbers or categories")
-        table = table.take(np.arange(table.n_source), table.n_source)
         schema: list[dict] = [{"name": name} for name in table.numeric_names]
         for name, values in zip(table.categorical_names, table.categories, strict=True):
             schema.append({"name": name, "values": _plain(values)})
         order = {name: k for k, name in enumerate(rows.names)}
         schema.sort(key=lambda column: order[column["name"]])
         watched = {column["name"] for column in schema}
-        return cls(schema, rows.named, [name for name in rows.names if name not in watched]), table, notes
+        return cls(schema, rows.named, [name for name in rows.names if name not in watched]), table
 
     def read(self, X: Any, representation: Any) -> Table:
         """The rows of a batch as a table like the reference's; unknown categories get the code after the last one."""
@@ -95,10 +94,36 @@ class Reader:
         columns: dict[str, Any] = dict.fromkeys(names, np.zeros(2))
         for column in self.schema:
             if "values" in column:
-                boolean = all(isinstance(value, bool) for value in column["values"])
+                values = column["values"] or [""]  # none where the frame has no value
+                boolean = all(isinstance(value, bool) for value in values)
                 # beside a declared category, text is read as categories however many distinct ones it has
-                columns[column["name"]] = [True, False] if boolean else pd.Categorical([column["values"][0]] * 2)
+                columns[column["name"]] = [True, False] if boolean else pd.Categorical(values[:1] * 2)
         return Rows(pd.DataFrame(columns), names, self.named)
+
+
+def read_reference(X: Any, exclude: Any, representation: Any) -> tuple[Rows, Table, list[str]]:
+    """The rows of a reference as they are, as a table, and notes."""
+    rows = _rows(X, representation, "X_reference")
+    table, notes = read_table(rows, rows._replace(data=rows.data[:0]), exclude, ("X_reference", "X_reference"))
+    if table.datetimes:
+        names = ", ".join(map(repr, sorted(table.datetimes)))
+        notes.append(f"Left out: {names}, because dates move on in every stream.")
+        table = table.without(table.datetimes)
+    return rows, table, notes
+
+
+def _with_categories_of(table: Table, frame: np.ndarray) -> Table:
+    """The table with the categories of some rows, and one code after them for all others."""
+    codes, categories = np.empty_like(table.codes), []
+    for j, values in enumerate(table.categories):
+        ranked, ordered = by_frequency(table.codes[frame, j], values)
+        known = len(np.unique(ranked[ranked >= 0]))
+        place = np.full(len(values) + 1, known)
+        place[-1] = -1  # serves the code -1, of missing values
+        place[table.codes[frame, j]] = ranked
+        codes[:, j] = place[table.codes[:, j]]
+        categories.append(ordered[:known])
+    return replace(table, codes=codes, categories=tuple(categories))
 
 
 def _rows(X: Any, representation: Any, argument: str) -> Rows:

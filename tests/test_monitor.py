@@ -163,6 +163,33 @@ def test_level_with_a_small_reference_and_a_long_stream(kind):
     assert null_rate(draw, 40, 100, 60, alpha=0.3) <= binom.ppf(0.999, 40, 0.3)
 
 
+@pytest.mark.parametrize(
+    "values", [lambda rng, n: rng.zipf(1.5, n), lambda rng, n: rng.integers(0, 300, n)], ids=["Zipf", "300 values"]
+)
+def test_level_with_rare_values(values):
+    alarms = 0
+    for seed in range(12):
+        rng = np.random.default_rng([seed, 11])
+
+        def draw(n, rng=rng):
+            return pd.DataFrame({"a": [f"v{k}" for k in values(rng, n)]})
+
+        monitor = ShiftMonitor(draw(600), alpha=0.3, random_state=seed)
+        alarms += first_alarm(monitor, (draw(200) for _ in range(8)))[0] is not None
+    assert alarms <= binom.ppf(0.999, 12, 0.3)
+
+
+def test_identifiers_are_left_out_and_values_that_the_frame_lacks_are_new(tmp_path):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=120), "id": [f"{k:08x}" for k in rng.integers(0, 2**32, 120)]})
+    assert "'id', because nearly every value is distinct" in ShiftMonitor(X).notes[0]
+    assert not ShiftMonitor(X[["a"]].assign(rare=[*["x"] * 110, *"0123456789"])).notes
+    monitor = ShiftMonitor(X[["a"]].assign(seldom=[None] * 119 + ["x"]), random_state=1)  # no value in the frame
+    monitor.save(tmp_path / "m.npz")
+    batch = X[["a"]].assign(seldom="x")[:20]
+    assert ShiftMonitor.load(tmp_path / "m.npz").update(batch) == monitor.update(batch)
+
+
 def test_sorted_batches_are_no_evidence():
     rng = np.random.default_rng(0)
     monitor = ShiftMonitor(rng.normal(size=(300, 2)))
@@ -552,9 +579,10 @@ def test_files_that_are_no_monitor(tmp_path):
     np.savez(path, x=np.ones(3))
     with pytest.raises(InputError, match="no monitor"):
         ShiftMonitor.load(path)
-    np.savez(path, meta=np.frombuffer(json.dumps({"format": 99}).encode(), np.uint8))
-    with pytest.raises(InputError, match="format 99"):
-        ShiftMonitor.load(path)
+    for version in (2, 99):
+        np.savez(path, meta=np.frombuffer(json.dumps({"format": version}).encode(), np.uint8))
+        with pytest.raises(InputError, match=f"format {version}.*or start a new monitor from the reference"):
+            ShiftMonitor.load(path)
 
 
 def test_a_model_is_given_again(tmp_path):
