@@ -15,7 +15,7 @@ from shift_detectors._file_names import CSV, PARQUET, other_separator
 HARMLESS = ("numpy.dtype",)  # that skops does not trust by itself; encoders hold them
 
 
-def read_table(path: str | Path, separator: str = ",") -> pd.DataFrame:
+def read_table(path: str | Path, separator: str = ",", decimal: str = ".") -> pd.DataFrame:
     """Read a CSV (also gzipped) or Parquet file into a frame.
 
     Parameters
@@ -23,6 +23,8 @@ def read_table(path: str | Path, separator: str = ",") -> pd.DataFrame:
     path : str or Path
     separator : str
         Between the columns of a CSV file.
+    decimal : str
+        The decimal mark in its numbers.
     """
     path = _existing(path)
     kind = _format(path)
@@ -30,7 +32,7 @@ def read_table(path: str | Path, separator: str = ",") -> pd.DataFrame:
         raise InputError(f"{path} is empty", "a table with a header and rows")
     try:
         if kind == "csv":
-            table = pd.read_csv(path, sep=separator, low_memory=False)
+            table = pd.read_csv(path, sep=separator, decimal=decimal, low_memory=False)
         else:
             table = pd.read_parquet(path, engine="pyarrow")
     except Exception as error:  # pandas and pyarrow raise many types for a broken file

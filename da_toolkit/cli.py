@@ -38,6 +38,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from shift_detectors._columns import IDENTIFIER
 from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._file_names import CSV, PARQUET
 from shift_detectors._text import some
@@ -76,6 +77,7 @@ what fits into memory does not matter then."""
 SHELL_WORDS = {
     "pass y_source=None": "leave out --label",
     "exclude=": "--exclude",
+    "decimal=','": "--decimal ','",
     "X_source": "SOURCE",
     "X_target": "TARGET",
     "y_source": "the label column of SOURCE",
@@ -145,6 +147,9 @@ def diagnose(options: argparse.Namespace) -> int:
         **keywords,
     )
     _show(report, options)
+    for note in report.notes if options.fail_on else ():
+        if IDENTIFIER in note:
+            _say(f"da-toolkit: --fail-on: {note}")
     blind = [word for word in options.fail_on if word in NEED_LABELS]
     if blind and "p(y|x)" in report.verdict.untestable:
         _say(f"da-toolkit: --fail-on: {_words(blind)} cannot be found without labels in TARGET")
@@ -228,7 +233,7 @@ def predict(options: argparse.Namespace) -> int:
     """Predict the rows of a table with a saved model."""
     if options.out is not None:
         check_format(options.out)
-    table = read_table(options.table, options.separator)
+    table = _read(options.table, options)
     model = _trusted_model(options.model, options.quiet)
     for name in options.drop:
         _require(name, table.columns, options.table)
@@ -425,7 +430,7 @@ def _parser() -> argparse.ArgumentParser:
         help="smallest change worth an alarm, in standard deviations (default 0.1)",
     )
     sub.add_argument("--exclude", type=_words_of, default=[], metavar="COL,...", help="columns that are not watched")
-    sub.add_argument("--separator", type=_separator, default=",", help="between the columns of CSV files")
+    _csv_arguments(sub)
     sub.add_argument("--json", metavar="FILE.json", help="write what is known as JSON")
     sub.add_argument("--plot", metavar="FILE.png", help="draw the evidence over time")
     often = sub.add_mutually_exclusive_group()
@@ -441,7 +446,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", metavar="FILE", help=".csv, .csv.gz or .parquet file (default: CSV to standard output)")
     sub.add_argument("--proba", action="store_true", help="class probabilities as well")
     sub.add_argument("--drop", type=_words_of, default=[], metavar="COL,...", help="columns the model does not take")
-    sub.add_argument("--separator", type=_separator, default=",", help="between the columns of a CSV file")
+    _csv_arguments(sub)
 
     sub = command("list", list_methods)
     sub.add_argument("what", nargs="?", choices=("adapters", "tests"), help="one of the two lists (default: both)")
@@ -468,10 +473,15 @@ def _pair_arguments(sub: argparse.ArgumentParser, files: str, label_required: bo
     )
     sub.add_argument("--groups", metavar="COL", help="rows with equal values belong together (patient, site)")
     sub.add_argument("--weight", metavar="COL", help="sample weights; may be absent in TARGET")
-    sub.add_argument("--separator", type=_separator, default=",", help="between the columns of CSV files")
+    _csv_arguments(sub)
     sub.add_argument("--report", metavar="FILE.html", help="write a self-contained HTML report")
     sub.add_argument("--json", metavar="FILE.json", help="write everything as JSON")
     sub.add_argument("--random-state", type=_seed, default=0, metavar="SEED", help="seed (default 0)")
+
+
+def _csv_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--separator", type=_separator, default=",", help="between the columns of CSV files")
+    sub.add_argument("--decimal", choices=(".", ","), default=".", help="decimal mark in CSV files")
 
 
 def _words_of(text: str) -> list[str]:
@@ -526,9 +536,13 @@ def _seconds(text: str) -> float:
 # ------------------------------------------------------------------ input
 
 
+def _read(path: str | Path, options: argparse.Namespace) -> pd.DataFrame:
+    return read_table(path, options.separator, options.decimal)
+
+
 def _read_pair(options: argparse.Namespace) -> tuple[tuple, dict[str, Any]]:
     """(X_source, y_source, X_target, y_target) and the keyword arguments made of special columns."""
-    source, target = (read_table(path, options.separator) for path in (options.source, options.target))
+    source, target = (_read(path, options) for path in (options.source, options.target))
     special = [name for name in (options.label, options.groups, options.weight) if name is not None]
     for name in special:
         _require(name, source.columns, options.source)
@@ -575,7 +589,7 @@ def _name_pair(options: argparse.Namespace) -> tuple[tuple, dict[str, Any]]:
 
     if options.weight is not None:
         raise InputError("--weight with rows that are read in pieces", "whole tables for weights", "Leave it out.")
-    sides = [Files(path, options.separator) for path in (options.source, options.target)]
+    sides = [Files(path, options.separator, options.decimal) for path in (options.source, options.target)]
     has = [open_domain(side, name, {}).columns for side, name in zip(sides, ("SOURCE", "TARGET"), strict=True)]
     for name in (options.label, options.groups):
         if name is not None:
@@ -609,7 +623,7 @@ def _monitor(options: argparse.Namespace) -> Any:
                 "Name another --state to start anew.",
             )
         return watched
-    reference = read_table(options.reference, options.separator)
+    reference = _read(options.reference, options)
     if options.label is not None:
         _require(options.label, reference.columns, options.reference)
     watched = ShiftMonitor(
@@ -642,7 +656,7 @@ def _read_batches(watched: Any, folder: Path, options: argparse.Namespace) -> li
     for path in track(new, "Reading batches", console=shown, transient=True, disable=not _progress(options)):
         before = watched.alarm_batch
         try:
-            table = read_table(path, options.separator)
+            table = _read(path, options)
             labels = None if options.label is None else table.get(options.label)
             rows = table.drop(columns=[] if options.label is None else options.label, errors="ignore")
             watched.update(rows, labels, name=path.name)

@@ -19,6 +19,11 @@ from ._table import Table
 
 ID_LIKE = 0.9  # a text column with a larger share of distinct values is an identifier or free text
 SPARSE_COMPONENTS = 50  # sparse input with more columns is reduced to this many components
+NUMERIC = 0.9  # a text column with a smaller share of numbers among its distinct values is text
+MANY_NUMBERS = 30  # so many distinct numbers in text may be names of categories
+PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}([,'\s]\d{3})+(\.\d*)?")
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$")
 
 # why a column is left out of the tests
@@ -405,9 +410,12 @@ def _typed_table(source: Rows, target: Rows, arguments: tuple[str, str], notes: 
             except TypeError:  # a list or dict among the values, behind the rows that `_kind` looks at
                 left_out.setdefault(NESTED, []).append(name)
                 continue
-            if kind == "text" and len(values) > ID_LIKE * (column >= 0).sum():
-                left_out.setdefault(IDENTIFIER, []).append(name)
-                continue
+            if kind == "text":
+                distinct = len(values) > ID_LIKE * (column >= 0).sum()
+                _refuse_broken_numbers(name, values, distinct)
+                if distinct:
+                    left_out.setdefault(IDENTIFIER, []).append(name)
+                    continue
             column, values = by_frequency(column, values)
             codes.append(column)
             categorical_names.append(name)
@@ -504,7 +512,7 @@ def _kind_of_pair(name: str, pair: tuple[pd.Series, pd.Series], arguments: tuple
         notes.append(f"Column {name!r} holds dates as text on one side; it was read as dates.")
         return "datetime"
     shown = [
-        f"{kind} in {argument} (such as {series.dropna().iloc[:1].tolist()[0]!r})"
+        f"{kind} in {argument} (such as {_example(series, kind)!r})"
         for kind, series, argument in zip(kinds, pair, arguments, strict=True)
     ]
     raise InputError(
@@ -514,9 +522,19 @@ def _kind_of_pair(name: str, pair: tuple[pd.Series, pd.Series], arguments: tuple
     )
 
 
-def _is_text_of_numbers(series: pd.Series) -> bool:
+def _example(series: pd.Series, kind: str) -> Any:
+    """A value that shows the kind: of text one that is no number, where there is any."""
     present = series.dropna()
-    return not np.isnan(np.asarray(pd.to_numeric(present, errors="coerce"), dtype=float)).any()
+    words = present[_no_numbers(present)] if kind == "text" else present
+    return (words if len(words) else present).iloc[:1].tolist()[0]
+
+
+def _no_numbers(present: pd.Series) -> np.ndarray:
+    return np.isnan(np.asarray(pd.to_numeric(present, errors="coerce"), dtype=float))
+
+
+def _is_text_of_numbers(series: pd.Series) -> bool:
+    return not _no_numbers(series.dropna()).any()
 
 
 def _is_text_of_dates(series: pd.Series) -> bool:
@@ -524,6 +542,50 @@ def _is_text_of_dates(series: pd.Series) -> bool:
     if not all(isinstance(value, str) and ISO_DATE.match(value) for value in present.head(20)):
         return False
     return bool(pd.to_datetime(present, format="ISO8601", errors="coerce", utc=True).notna().all())
+
+
+def _refuse_broken_numbers(name: str, values: np.ndarray, distinct: bool) -> None:
+    """Numbers that were read as text for a word among them, or for a mark that is not a decimal point.
+
+    Codes are text, too: whole numbers (zip codes), some with leading zeros or letters; few numbers are categories.
+
+    Parameters
+    ----------
+    name : str
+    values : ndarray
+        The distinct values of the column.
+    distinct : bool
+        Whether nearly every row has a value of its own.
+    """
+    texts = [str(value).strip() for value in values]
+    marked = [text for text in texts if DECIMAL_COMMA.fullmatch(text) or THOUSANDS.fullmatch(text)]
+    plain = [text for text in texts if PLAIN_NUMBER.fullmatch(text)]
+    count = len(plain) + len(marked)
+    if count < NUMERIC * len(texts) or (count <= MANY_NUMBERS and not distinct):
+        return
+    known = {*plain, *marked}
+    words = [text for text in texts if text not in known]
+    codes = any(re.search(r"\d", word) for word in words) or any(re.match(r"[+-]?0\d", text) for text in plain)
+    fractions = len(marked) + sum(not text.lstrip("+-").isdigit() for text in plain) > count / 2
+    if codes and not (distinct and fractions) or not (words or fractions):
+        return
+    if words:
+        more = f" and {len(words) - 1} more are" if len(words) > 1 else " is"
+        got = f"{count} of {len(texts)} distinct values are numbers, {words[0]!r}{more} not"
+        remedy = f"Mark {words[0]!r} as missing"
+    else:
+        got = f"all {count} distinct values are numbers, such as {texts[0]!r}"
+        remedy = "Convert it by pandas.to_numeric"
+    if marked:
+        commas = [text for text in marked if not THOUSANDS.fullmatch(text)]
+        how = "read it with decimal=','" if commas else "write it without separators of thousands"
+        got += f", such as {(commas or marked)[0]!r}" if words else ""
+        remedy = f"{remedy} and {how}" if words else how[0].upper() + how[1:]
+    raise InputError(
+        f"column {name!r} is text; {got}",
+        "numbers, or a column of a categorical type",
+        f"{remedy}, or name it in exclude=.",
+    )
 
 
 def _has_zone(series: pd.Series) -> bool:

@@ -239,30 +239,33 @@ class Parquet(Domain):
 
 @dataclass(frozen=True)
 class Files:
-    """Parquet or CSV files, the latter with columns separated by something else than a comma.
+    """Parquet or CSV files, the latter with marks of their own between columns and in numbers.
 
     Attributes
     ----------
     path : str or Path
         A file, a folder, or a pattern.
     separator : str
+    decimal : str
+        The decimal mark.
     """
 
     path: Any
     separator: str = ","
+    decimal: str = "."
 
 
 class Csv(Domain):
     """CSV files, parsed anew in each pass; a column that holds text anywhere is text everywhere, as in memory."""
 
     def __init__(
-        self, files: list[Path], separator: str, argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()
+        self, files: list[Path], marks: Files, argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()
     ):
         super().__init__(argument, names, dropped)
-        self.separator, self.files = separator, files
-        self.columns = _csv_header(files[0], separator)
+        self.marks, self.files = marks, files
+        self.columns = _csv_header(files[0], marks.separator)
         for path in files[1:]:
-            _same_columns(_csv_header(path, separator), str(path), self.columns, str(files[0]))
+            _same_columns(_csv_header(path, marks.separator), str(path), self.columns, str(files[0]))
         self._kinds: dict[str, set[str]] = {}  # of every column: what its batches hold
         self._text: dict[str, type] = {}  # columns that are read as text, though some batch looks like numbers
 
@@ -276,7 +279,13 @@ class Csv(Domain):
         for path in self.files:
             try:
                 with pd.read_csv(
-                    path, sep=self.separator, usecols=columns, dtype=self._text, chunksize=BATCH, low_memory=False
+                    path,
+                    sep=self.marks.separator,
+                    decimal=self.marks.decimal,
+                    usecols=columns,
+                    dtype=self._text,
+                    chunksize=BATCH,
+                    low_memory=False,
                 ) as batches:
                     for batch in batches:
                         for name, values in batch.items():
@@ -329,7 +338,7 @@ def open_domain(X: Any, argument: str, names: dict[str, str], dropped: tuple[str
     if isinstance(X, Files):
         files = files_of(X.path, argument)
         if _is_csv(files[0]):
-            return Csv(files, X.separator, argument, names, dropped)
+            return Csv(files, X, argument, names, dropped)
         return Parquet(files, argument, names, dropped)
     package = type(X).__module__.split(".")[0]
     if package in ("dask", "dask_expr"):

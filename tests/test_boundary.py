@@ -374,6 +374,10 @@ def test_kinds_that_can_be_reconciled(a, b, kind, word):
     assert any(word in note for note in got.notes) == bool(word)
 
 
+def test_text_beside_numbers_shows_what_is_no_number():
+    refuses("text in X_target (such as 'ERR')", **pair([1.5, 2.5], ["2.84", "ERR"]))
+
+
 def test_categories_declared_on_one_side_meet_numbers():
     data = pair([1, 2], [2, 3])
     data["X_source"]["col"] = data["X_source"]["col"].astype("category")
@@ -412,6 +416,62 @@ def test_identifiers_texts_row_numbers_and_nested_values_are_left_out_with_a_not
         X_source=table(N, 0)[["id"]],
         X_target=table(M, 1)[["id"]],
     )
+
+
+def numbers_as_text(kind, rng, n):
+    """Columns of text that hold numbers, and such that hold codes."""
+    real, whole = rng.normal(100, 50, n), rng.integers(0, 80, n)
+    made = {
+        "a word": ["ERR", *(f"{x:.2f}" for x in real[1:])],
+        "a bound": ["<0.1", *(f"{x:.2f}" for x in real[1:])],
+        "a word among whole numbers": ["n.a.", "?", *map(str, whole[2:])],
+        "beside numbers": ["ERR", *real[1:]],
+        "decimals": [f"{x:.2f}" for x in real],
+        "decimal comma": [f"{x:.3f}".replace(".", ",") for x in real],
+        "word and comma": ["ERR", *(f"{x:.1f}".replace(".", ",") for x in real[1:])],
+        "thousands": [f"{x:,}" for x in rng.integers(10**3, 10**8, n)],
+        "zip code": [f"{x:05d}" for x in rng.integers(0, 10**5, n)],
+        "zip code and a word": ["none", *(f"{x:05d}" for x in rng.integers(0, 80, n - 1))],
+        "number of a person": [str(x) for x in rng.integers(0, 10**9, n)],
+        "diagnosis": ["V57", "?", *map(str, whole[2:])],
+        "few": ["other", *map(str, rng.integers(0, 9, n - 1))],
+        "hexadecimal": [f"{x:08x}" for x in rng.integers(0, 2**32, n)],
+        "declared": pd.Categorical(["ERR", *(f"{x:.2f}" for x in real[1:])]),
+    }
+    return made[kind]
+
+
+def of_text(kind):
+    rng = np.random.default_rng(0)
+    frames = [pd.DataFrame({"b": rng.normal(size=n), "a": numbers_as_text(kind, rng, n)}) for n in (300, 200)]
+    return {"X_source": frames[0], "X_target": frames[1]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("a word", "distinct values are numbers, 'ERR' is not"),
+        ("a bound", "Mark '<0.1' as missing, or name it in exclude="),
+        ("a word among whole numbers", "'n.a.' and 1 more are not"),
+        ("beside numbers", "'ERR' is not"),
+        ("decimals", "pandas.to_numeric"),
+        ("decimal comma", "Read it with decimal=','"),
+        ("word and comma", "Mark 'ERR' as missing and read it with decimal=','"),
+        ("thousands", "Write it without separators of thousands"),
+    ],
+)
+def test_broken_columns_of_numbers_are_refused(kind, words):
+    refuses("column 'a' is text", words, "categorical type", **of_text(kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "watched"),
+    [("zip code", False), ("number of a person", False), ("hexadecimal", False)]
+    + [(kind, True) for kind in ("zip code and a word", "diagnosis", "few", "declared")],
+)
+def test_codes_stay_categories_or_identifiers(kind, watched):
+    got = problem(**of_text(kind))
+    assert ("a" in got.table.names) == watched and ("identifier" in " ".join(got.notes)) != watched
 
 
 def test_a_list_behind_a_thousand_texts_is_found():

@@ -37,6 +37,7 @@ class Answer:
     verdict: Verdict = field(default_factory=Verdict)
     shifts: frozenset = frozenset({"p(x)"})
     separators: tuple = ()
+    notes: tuple = ()
     estimator: object = None
 
     def __str__(self):
@@ -178,6 +179,33 @@ def test_separator(files, capsys, diagnose):
         table().to_csv(f"{name}.csv", index=False, sep=";")
     fails(capsys, "diagnose source.csv target.csv --label ill", "one column only", "--separator ';'")
     assert run(capsys, "diagnose source.csv target.csv --label ill --separator ;")[0] == 0
+
+
+def test_decimal(files, capsys, diagnose):
+    rng = np.random.default_rng(0)
+    (files / "days").mkdir()
+    for path in ("source.csv", "target.csv", "days/1.csv", "days/2.csv"):
+        X = pd.DataFrame({"a": rng.normal(size=70), "b": rng.normal(size=70)})
+        X.to_csv(path, index=False, sep=";", decimal=",")
+    command = "diagnose source.csv target.csv --separator ;"
+    assert run(capsys, f"{command} --decimal ,")[0] == 0
+    assert [data.dtypes.tolist() for data in diagnose.arguments[::2]] == [[float, float]] * 2
+    assert run(capsys, "diagnose source.csv days --separator ; --decimal ,")[0] == 0
+    assert diagnose.arguments[0].decimal == ","
+    rows = pd.read_csv("source.csv", sep=";", decimal=",")
+    joblib.dump(LinearRegression().fit(rows[["a"]], rows["b"]), "line.joblib")
+    assert run(capsys, "predict line.joblib source.csv --separator ; --decimal , --drop b --quiet")[0] == 0
+    assert run(capsys, "monitor source.csv days --state s.npz --separator ; --decimal ,")[0] == 0
+
+
+def test_a_decimal_comma_is_advised(files, capsys):
+    rng = np.random.default_rng(0)
+    (files / "days").mkdir()
+    for path in ("source.csv", "days/1.csv", "days/2.csv"):
+        pd.DataFrame({"a": rng.normal(size=70), "b": 1}).to_csv(path, index=False, sep=";", decimal=",")
+    for target in ("source.csv", "days"):
+        fails(capsys, f"diagnose source.csv {target} --separator ;", "'a' is text", "--decimal ',', or name it in --ex")
+        assert run(capsys, f"diagnose source.csv {target} --separator ; --decimal ,")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -528,6 +556,14 @@ def test_a_gate_that_cannot_close_says_so(files, capsys, diagnose):
     blind = run(capsys, f"{rest} concept,mixed,label --quiet")[2]  # a gate that cannot close is never passed in silence
     assert "concept, mixed cannot be found without labels in TARGET" in blind
     assert "without labels" not in run(capsys, f"{rest} label,support,any")[2]
+
+
+def test_a_gate_says_which_columns_it_does_not_see(files, capsys):
+    for side in ("source", "target"):
+        table(40).assign(text=[f"{side} {k}" for k in range(40)]).to_csv(f"{side}.csv", index=False)
+    rest = "diagnose source.csv target.csv --label ill --exclude site --quiet"
+    assert "--fail-on: Left out of the tests: 'text', because nearly" in run(capsys, f"{rest} --fail-on any")[2]
+    assert run(capsys, rest)[2] == ""
 
 
 def test_help_and_version(capsys):
