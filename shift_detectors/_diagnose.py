@@ -12,6 +12,7 @@ from scipy.special import logit
 
 from ._boundary import read_problem
 from ._columns import as_tuple, take_rows
+from ._data_digest import digest_of, names_digest
 from ._domain_classifier import DomainClassifierTest, prequential_scores, rank_sum
 from ._errors import InputError
 from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_scores
@@ -230,6 +231,7 @@ def diagnose(
             version=__version__,
             random_state=seed if random_state is None or not np.isscalar(random_state) else random_state,
             label_variance=found["label_variance"],
+            data_digest=() if large is data else (names_digest(data[0]), digest_of(*data[:2]), digest_of(*data[2:4])),
         )
         budget = None if problem.task is None else report.label_budget().labels
         steps = next_steps(report.verdict, budget, problem.task, report.n_target, alone, report.n_labelled)

@@ -66,6 +66,9 @@ class ShiftReport:
         not differ.
     label_variance : float or None
         Residual variance of y given x on the source, which `label_budget` uses.
+    data_digest : tuple of str
+        Of the column names, the source and the target: what stands for the data, of which 10 000 rows a side are looked
+        at. Empty for what is no table in memory.
     """
 
     verdict: Verdict
@@ -93,6 +96,7 @@ class ShiftReport:
     random_state: Any = None
     label_variance: float | None = field(default=None, repr=False)
     regions: tuple[Region, ...] = ()
+    data_digest: tuple[str, ...] = ()
 
     def test(self, quantity: str) -> ShiftTestResult | None:
         """The decisive test of a quantity, None when it was not tested."""

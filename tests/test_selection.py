@@ -516,6 +516,31 @@ def test_a_given_report_is_used():
         adapt(Ridge(), *pair.seen, report=report)
 
 
+def test_a_report_of_other_data_is_refused():
+    pair = make_label_shift(300, 200, random_state=2)
+    source, target = (pd.DataFrame(X, columns=["a", "b"]) for X in (pair.X_source[:, :2], pair.X_target[:, :2]))
+    y, y_target = np.array(pair.y_source), pair.y_target
+    report = diagnose(source, y, target, random_state=0)
+    model = LogisticRegression()
+    for data, words in [
+        ((source, y, target, y_target), "a report on 0 labelled target rows, beside 200"),
+        ((source, y, target + 1), "other target rows"),
+        ((source, 1 - y, target), "other source rows or labels"),
+        ((source.rename(columns={"b": "c"}), y, target.rename(columns={"b": "c"})), "columns of other names"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            adapt(model, *data, report=report)
+    same = pickle.loads(pickle.dumps(report))
+    for data in [
+        (source.to_numpy(), y.astype(float), np.asfortranarray(target)),
+        (source, y.tolist(), target[["b", "a"]], [None] * 200),
+    ]:
+        assert adapt(model, *data, report=same, random_state=0).report is same
+    old = replace(report, data_digest=())  # as of a version without
+    assert adapt(model, source, y, target + 1, report=old, random_state=0).report is old
+    assert len(report.to_dict()["data_digest"]) == 3
+
+
 def test_a_frozen_model_is_returned_as_it_is_or_corrected_unrefitted():
     pair = make_label_shift(1500, 600, strength=2.0, random_state=0)
     fitted = LogisticRegression().fit(pair.X_source[:700], pair.y_source[:700])

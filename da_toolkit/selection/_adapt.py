@@ -15,6 +15,7 @@ from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
+from shift_detectors._data_digest import digest_of, names_digest
 from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._performance import beyond_support, reads_columns, task_of
 from shift_detectors._report import ShiftReport
@@ -81,7 +82,7 @@ def adapt(
     y_target : array-like of shape (n_target,), optional
         Target labels; missing values (None, NaN, pd.NA) mean "unlabelled".
     report : ShiftReport, optional
-        From `diagnose` on the same data.
+        From `diagnose` on the same rows, labels and columns.
     candidates : "auto" or sequence of str or adapters
         What to try: what `recommend` says, names of adapters ("PriorCorrection", "CORAL"), method objects
         (``CORAL(shrinkage=0.1)``, for a torch model ``DANN()``), or adapters themselves (their ``estimator`` is what
@@ -140,6 +141,7 @@ def adapt(
     X_target = ordered_like(X_source, X_target)
     seed = _seed(random_state)
     reading = {"representation": representation, "exclude": exclude}
+    given = report
     if report is None:
         from shift_detectors import diagnose
 
@@ -161,7 +163,7 @@ def adapt(
             **reading,
         )
     task = report.task
-    _check_report(report, estimator, X_source, X_target)
+    _check_task(report, estimator)
     domains = read_domains(
         X_source,
         y_source,
@@ -173,6 +175,8 @@ def adapt(
         source_domain=source_domain,
         adapter="adapt",
     )
+    if report is given:
+        _check_data(report, X_source, y_source, X_target, y_target, int(domains.labelled.sum()))
     baseline = _baseline(estimator, task)
     diagnosis = report
     report, reads = _as_the_model_meets_it(diagnosis, baseline, estimator, domains, seed)
@@ -274,7 +278,7 @@ def _task(estimator: Any) -> str:
     return estimator.task if is_deep(estimator) else task_of(estimator)
 
 
-def _check_report(report: ShiftReport, estimator: Any, X_source: Any, X_target: Any) -> None:
+def _check_task(report: ShiftReport, estimator: Any) -> None:
     wanted = _task(estimator)
     if report.task is None or wanted not in ("auto", report.task):
         raise InputError(
@@ -282,13 +286,25 @@ def _check_report(report: ShiftReport, estimator: Any, X_source: Any, X_target: 
             "a report of diagnose(X_source, y_source, X_target, task=...) on the same data",
             "Leave report out, and adapt makes it.",
         )
-    sizes = tuple(X.shape[0] if hasattr(X, "shape") else len(X) for X in (X_source, X_target))
-    if sizes != (report.n_source, report.n_target):
-        raise InputError(
-            f"a report on {report.n_source} source and {report.n_target} target rows, beside {sizes[0]} and {sizes[1]}",
-            "the report of the same data",
-            "Leave report out, and adapt makes it.",
-        )
+
+
+def _check_data(
+    report: ShiftReport, X_source: Any, y_source: Any, X_target: Any, y_target: Any, n_labelled: int
+) -> None:
+    """Whether the report is one of these data, as far as it says on which it was made."""
+    n_source, n_target = (X.shape[0] if hasattr(X, "shape") else len(X) for X in (X_source, X_target))
+    digests = (names_digest(X_source), digest_of(X_source, y_source), digest_of(X_target, y_target))
+    got = ""
+    if (n_source, n_target) != (report.n_source, report.n_target):
+        got = f"{report.n_source} source and {report.n_target} target rows, beside {n_source} and {n_target}"
+    elif n_labelled != report.n_labelled:
+        got = f"{report.n_labelled} labelled target rows, beside {n_labelled}"
+    else:
+        what = ("columns of other names", "other source rows or labels", "other target rows or labels")
+        for name, its, ours in zip(what, report.data_digest, digests, strict=False):  # older reports have none
+            got = got or (name if its and ours and its != ours else "")
+    if got:
+        raise InputError(f"a report on {got}", "the report of the same data", "Leave report out, and adapt makes it.")
 
 
 def _seed(random_state: Any) -> int:
