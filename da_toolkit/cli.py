@@ -80,8 +80,13 @@ SHELL_WORDS = {
     "decimal=','": "--decimal ','",
     "X_source": "SOURCE",
     "X_target": "TARGET",
+    "X_reference": "REFERENCE",
+    "X_batch": "the batch",
+    "estimator=": "--estimator",
     "y_source": "the label column of SOURCE",
     "y_target": "the label column of TARGET",
+    "y_reference": "the label column of REFERENCE",
+    "y_batch": "the label column of the batch",
 }
 
 # advice in messages for which `adapt` has no option
@@ -202,11 +207,15 @@ def adapt(options: argparse.Namespace) -> int:
 
 def monitor(options: argparse.Namespace) -> int:
     """Watch the batches that arrive in a folder."""
+    from shift_detectors._monitor_step import to_json
+
     _check_outputs(options.state, options.json, options.plot)
     folder = Path(options.folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder", "the folder in which the batches arrive")
     watched = _monitor(options)
+    for note in watched.notes:
+        _say(f"da-toolkit: {note}", options.quiet)
     complaints: list[str] = []
     while True:
         known, complaints = complaints, _read_batches(watched, folder, options)
@@ -216,7 +225,7 @@ def monitor(options: argparse.Namespace) -> int:
         if len(new) > COMPLAINTS:
             _say(f"da-toolkit: error: and {len(new) - COMPLAINTS} more files that cannot be read")
         if options.json is not None:
-            watched.to_json(options.json)
+            to_json({**watched.to_dict(), "unreadable": complaints}, options.json)
         if options.plot is not None:
             watched.plot().figure.savefig(options.plot)
         if options.watch is None or watched.alarm_batch is not None:
@@ -608,18 +617,15 @@ def _monitor(options: argparse.Namespace) -> Any:
     if not Path(options.reference).is_file():
         raise InputError(f"{options.reference} does not exist", "the file of the reference")
     model = None if options.estimator is None else _trusted_model(options.estimator, options.quiet)
-    content = hashlib.blake2b(digest_size=16)
-    with open(options.reference, "rb") as file:
-        while block := file.read(1 << 20):
-            content.update(block)
+    contents = [_content(path) for path in (options.reference, options.estimator) if path is not None]
     settings = [options.label, options.alpha, options.min_effect, options.exclude, options.random_state]
-    origin = f"{content.hexdigest()} {settings}"
+    origin = f"{' '.join(contents)} {settings}"
     if Path(options.state).exists():
         watched = ShiftMonitor.load(options.state, estimator=model)
         if watched.origin != origin:
             raise InputError(
-                f"{options.state} was made from another reference or with other options",
-                "the reference and the options of the first run",
+                f"{options.state} was made from another reference, with another model or with other options",
+                "the reference, the model and the options of the first run",
                 "Name another --state to start anew.",
             )
         return watched
@@ -635,11 +641,18 @@ def _monitor(options: argparse.Namespace) -> Any:
         exclude=options.exclude,
         random_state=options.random_state,
     )
-    for note in watched.notes:
-        _say(f"da-toolkit: {note}", options.quiet)
     watched.origin = origin
     watched.save(options.state)
     return watched
+
+
+def _content(path: str) -> str:
+    """What stands for the content of a file."""
+    content = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            content.update(block)
+    return content.hexdigest()
 
 
 def _read_batches(watched: Any, folder: Path, options: argparse.Namespace) -> list[str]:

@@ -17,7 +17,7 @@ from ._monitor_change import Changes
 from ._monitor_directions import Directions
 from ._monitor_model import Labels, Model, checked_labels
 from ._monitor_reader import Reader, read_reference
-from ._monitor_step import Evidence, MonitorStep
+from ._monitor_step import Evidence, MonitorStep, to_json
 from ._monitor_views import (
     BINS,
     DIRECTION,
@@ -523,12 +523,12 @@ class ShiftMonitor:
         return draw_evidence(ax, history, [name for name, _ in self._sources], self.threshold, self._alarms, top)
 
     def to_dict(self) -> dict[str, Any]:
-        """What is known now as a plain dict, ready for JSON."""
-        return self.step.to_dict()
+        """What is known now, and the notes, as a plain dict, ready for JSON."""
+        return {**self.step.to_dict(), "notes": list(self.notes)}
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """What is known now as JSON, also written to `path` when one is given."""
-        return self.step.to_json(path)
+        """The same as JSON, also written to `path` when one is given."""
+        return to_json(self.to_dict(), path)
 
     def __str__(self) -> str:
         return str(self.step)

@@ -118,10 +118,15 @@ class MonitorStep:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON, also written to `path` when one is given."""
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
-        if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
-        return text
+        return to_json(self.to_dict(), path)
+
+
+def to_json(plain: dict[str, Any], path: str | Path | None = None) -> str:
+    """A plain dict as JSON, also written to `path` when one is given."""
+    text = json.dumps(plain, indent=2, ensure_ascii=False)
+    if path is not None:
+        Path(path).write_text(text + "\n", encoding="utf-8")
+    return text
 
 
 def _size(log_evidence: float) -> str:

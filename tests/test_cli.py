@@ -1,6 +1,7 @@
 """The command line: arguments reach the library, files are read and written, errors are one line."""
 
 import gzip
+import json
 import subprocess
 import sys
 import types
@@ -508,7 +509,23 @@ def test_monitor_with_a_model(folder, capsys):
     command = "monitor reference.csv in --state s.npz --label ill --estimator"
     code, out, err = run(capsys, f"{command} ill.joblib")
     assert code == 1 and "only use files that you trust" in err
-    fails(capsys, "monitor reference.csv in --state s.npz --label ill", "saved with estimator=")
+    said = fails(capsys, "monitor reference.csv in --state s.npz --label ill", "saved with --estimator", "Pass --est")
+    assert "estimator=" not in said
+    joblib.dump(model.set_params(C=2.0), "other.joblib")
+    fails(capsys, f"{command} other.joblib", "with another model", "--state")
+    assert run(capsys, f"{command} ill.joblib")[0] == 1
+
+
+def test_monitor_tells_what_it_does_not_watch(folder, capsys):
+    for path in [folder / "reference.csv", *(folder / "in").iterdir()]:
+        rows = pd.read_csv(path)
+        rows.assign(id=[f"{path.stem} {k}" for k in range(len(rows))]).to_csv(path, index=False)
+    (folder / "in" / "99.csv").write_text("w\n1\n")
+    for _ in range(2):  # when it is made, and when it goes on
+        err = run(capsys, "monitor reference.csv in --state s.npz --exclude ill --json m.json")[2]
+        assert "Left out of the tests: 'id'" in err and "the batch lacks 'age'" in err
+        known = json.loads((folder / "m.json").read_text())
+        assert "'id'" in known["notes"][0] and "99.csv" in known["unreadable"][0] and known["alarm"]
 
 
 def test_monitor_input_errors(folder, capsys):
@@ -519,7 +536,7 @@ def test_monitor_input_errors(folder, capsys):
     fails(capsys, "monitor reference.csv in --state s.npz --label il", "Did you mean 'ill'?")
     fails(capsys, "monitor reference.csv in --state s.npz --watch 0", "'0' is not a positive number of seconds")
     fails(capsys, "monitor reference.csv in --state s.npz --watch 1 --once", "not allowed")
-    fails(capsys, "monitor source.csv in --state s.npz", "X_reference has 30 rows", "at least 60 rows")
+    fails(capsys, "monitor source.csv in --state s.npz", "REFERENCE has 30 rows", "at least 60 rows")
     (folder / "s.npz").write_bytes(b"PK\x03\x04 cut off")
     fails(capsys, "monitor reference.csv in --state s.npz", "s.npz is damaged", "delete it")
     (folder / "s.npz").unlink()
