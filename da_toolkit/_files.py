@@ -16,7 +16,7 @@ HARMLESS = ("numpy.dtype",)  # that skops does not trust by itself; encoders hol
 
 
 def read_table(path: str | Path, separator: str = ",", decimal: str = ".") -> pd.DataFrame:
-    """Read a CSV (also gzipped) or Parquet file into a frame.
+    """Read a CSV (also gzipped) or Parquet file into a frame; .txt is CSV where a separator is given.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def read_table(path: str | Path, separator: str = ",", decimal: str = ".") -> pd
         The decimal mark in its numbers.
     """
     path = _existing(path)
-    kind = _format(path)
+    kind = "csv" if path.suffix.lower() == ".txt" and separator != "," else _format(path)
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty", "a table with a header and rows")
     try:
@@ -56,7 +56,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a frame as CSV or Parquet, whichever the name of the file says."""
     path = writable(path)
     if _format(path) == "csv":
-        table.to_csv(path, index=False)
+        table.to_csv(path, index=False, sep="\t" if ".tsv" in path.name.lower() else ",")
     else:
         table.to_parquet(path, engine="pyarrow", index=False)
 
@@ -142,7 +142,8 @@ def _existing(path: str | Path) -> Path:
     if not path.exists():
         raise InputError(f"{path} does not exist", "an existing file", "Check the name and the current folder.")
     if not path.is_file():
-        raise InputError(f"{path} is a folder, not a file", "the name of one file")
+        got = "a folder, not a file" if path.is_dir() else "no regular file"
+        raise InputError(f"{path} is {got}", "the name of one file")
     return path
 
 

@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def diagnose(options: argparse.Namespace) -> int:
     """Which distributions differ between two tables."""
-    _check_outputs(options.report, options.json)
+    _check_outputs(options.json, options.report)
     data, keywords = _name_pair(options) if _in_pieces(options.source, options.target) else _read_pair(options)
     estimator = None if options.estimator is None else _trusted_model(options.estimator, options.quiet)
 
@@ -166,7 +166,7 @@ def diagnose(options: argparse.Namespace) -> int:
 
 def adapt(options: argparse.Namespace) -> int:
     """Adapt a model to the target, or leave it alone where that is better."""
-    _check_outputs(options.report, options.json, options.out)
+    _check_outputs(options.json, options.report, options.out)
     check_model_name(options.out)
     for path in (options.source, options.target):
         if _is_many_files(path):
@@ -209,7 +209,7 @@ def monitor(options: argparse.Namespace) -> int:
     """Watch the batches that arrive in a folder."""
     from shift_detectors._monitor_step import to_json
 
-    _check_outputs(options.state, options.json, options.plot)
+    _check_outputs(options.json, options.state, options.plot)
     folder = Path(options.folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder", "the folder in which the batches arrive")
@@ -218,20 +218,21 @@ def monitor(options: argparse.Namespace) -> int:
         _say(f"da-toolkit: {note}", options.quiet)
     complaints: list[str] = []
     while True:
-        known, complaints = complaints, _read_batches(watched, folder, options)
-        new = [complaint for complaint in complaints if complaint not in known]
+        said, complaints = complaints, _read_batches(watched, folder, options)
+        new = [complaint for complaint in complaints if complaint not in said]
         for complaint in new[:COMPLAINTS]:
             _say(f"da-toolkit: error: {_in_shell_words(complaint, monitor)}")
         if len(new) > COMPLAINTS:
             _say(f"da-toolkit: error: and {len(new) - COMPLAINTS} more files that cannot be read")
-        if options.json is not None:
-            to_json({**watched.to_dict(), "unreadable": complaints}, options.json)
+        known = to_json({**watched.to_dict(), "unreadable": complaints}, None if options.json == "-" else options.json)
         if options.plot is not None:
             watched.plot().figure.savefig(options.plot)
         if options.watch is None or watched.alarm_batch is not None:
             break
         time.sleep(options.watch)
-    if not options.quiet:
+    if options.json == "-":
+        sys.stdout.write(f"{known}\n")
+    elif not options.quiet:
         sys.stdout.write(f"{watched}\n")
     if watched.alarm_batch is not None:
         return FOUND
@@ -390,7 +391,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("diagnose", diagnose, f"{PIECES}\n\n{EXIT_CODES}")
-    _pair_arguments(sub, "table (.csv, .csv.gz, .parquet), folder of tables or pattern, of")
+    _pair_arguments(sub, "table (.csv, .tsv, .parquet), folder of tables or pattern, of")
     sub.add_argument("--estimator", metavar="MODEL", help=f"fitted model, to estimate what the shift costs it. {TRUST}")
     sub.add_argument("--task", choices=("auto", "classification", "regression"), default="auto")
     sub.add_argument("--alpha", type=_level, default=0.05, help="error level of the whole report (default 0.05)")
@@ -404,7 +405,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     sub = command("adapt", adapt)
-    _pair_arguments(sub, ".csv, .csv.gz or .parquet file of", label_required=True)
+    _pair_arguments(sub, ".csv, .tsv or .parquet file of", label_required=True)
     sub.add_argument("--model", required=True, help=f"scikit-learn estimator saved with joblib or skops. {TRUST}")
     sub.add_argument("--out", required=True, metavar="FILE", help="where the model to use is written, by joblib")
     sub.add_argument("--candidates", type=_words_of, metavar="NAME,...", help="adapters to try (see: da-toolkit list)")
@@ -416,8 +417,8 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     sub = command("monitor", monitor)
-    sub.add_argument("reference", metavar="REFERENCE", help=".csv, .csv.gz or .parquet file to compare with")
-    sub.add_argument("folder", metavar="FOLDER", help="folder of .csv, .csv.gz or .parquet files, read in name order")
+    sub.add_argument("reference", metavar="REFERENCE", help=".csv, .tsv or .parquet file to compare with")
+    sub.add_argument("folder", metavar="FOLDER", help="folder of .csv, .tsv or .parquet files, read in name order")
     sub.add_argument(
         "--state",
         required=True,
@@ -440,7 +441,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--exclude", type=_words_of, default=[], metavar="COL,...", help="columns that are not watched")
     _csv_arguments(sub)
-    sub.add_argument("--json", metavar="FILE.json", help="write what is known as JSON")
+    sub.add_argument("--json", metavar="FILE.json", help="write what is known as JSON (- for standard output)")
     sub.add_argument("--plot", metavar="FILE.png", help="draw the evidence over time")
     often = sub.add_mutually_exclusive_group()
     often.add_argument("--once", action="store_true", help="read what is there and end (the default)")
@@ -451,8 +452,8 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("predict", predict)
     sub.add_argument("model", metavar="MODEL", help=f"model saved with joblib or skops. {TRUST}")
-    sub.add_argument("table", metavar="TABLE", help=".csv, .csv.gz or .parquet file")
-    sub.add_argument("--out", metavar="FILE", help=".csv, .csv.gz or .parquet file (default: CSV to standard output)")
+    sub.add_argument("table", metavar="TABLE", help=".csv, .tsv or .parquet file")
+    sub.add_argument("--out", metavar="FILE", help=".csv, .tsv or .parquet file (default: CSV to standard output)")
     sub.add_argument("--proba", action="store_true", help="class probabilities as well")
     sub.add_argument("--drop", type=_words_of, default=[], metavar="COL,...", help="columns the model does not take")
     _csv_arguments(sub)
@@ -484,7 +485,7 @@ def _pair_arguments(sub: argparse.ArgumentParser, files: str, label_required: bo
     sub.add_argument("--weight", metavar="COL", help="sample weights; may be absent in TARGET")
     _csv_arguments(sub)
     sub.add_argument("--report", metavar="FILE.html", help="write a self-contained HTML report")
-    sub.add_argument("--json", metavar="FILE.json", help="write everything as JSON")
+    sub.add_argument("--json", metavar="FILE.json", help="write everything as JSON (- for standard output)")
     sub.add_argument("--random-state", type=_seed, default=0, metavar="SEED", help="seed (default 0)")
 
 
@@ -716,23 +717,32 @@ def _trusted_model(path: str, quiet: bool) -> Any:
     return read_model(path)
 
 
-def _check_outputs(*paths: str | None) -> None:
-    for path in paths:
-        if path is not None:
-            writable(path)
+def _check_outputs(json: str | None, *others: str | None) -> None:
+    """Whether each output can be written, to a file of its own; "-" is the standard output, for JSON alone."""
+    paths = [path for path in others if path is not None]
+    if "-" in paths:
+        raise InputError("- is no file", "the name of a file to write", "Only --json takes - for the standard output.")
+    if json not in (None, "-"):
+        paths.append(json)
+    places = [writable(path).resolve() for path in paths]
+    for path, place in zip(paths, places, strict=True):
+        if places.count(place) > 1:
+            raise InputError(f"{path} is named for two outputs", "a file of its own for each", "Rename one of them.")
 
 
 # ------------------------------------------------------------------ output
 
 
 def _show(result: Any, options: argparse.Namespace) -> None:
-    """Text to standard output, HTML and JSON to their files."""
-    if not options.quiet:
+    """Text to standard output, HTML and JSON to their files; JSON instead of the text for ``--json -``."""
+    if options.json == "-":
+        sys.stdout.write(f"{result.to_json()}\n")
+    elif not options.quiet:
         sys.stdout.write(f"{result}\n")
     if options.report is not None:
         result.to_html(options.report)
         _say(f"HTML report written to {options.report}", options.quiet)
-    if options.json is not None:
+    if options.json not in (None, "-"):
         result.to_json(options.json)
         _say(f"JSON written to {options.json}", options.quiet)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PARQUET, CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
+PARQUET, CSV = (".parquet", ".pq"), (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 
 def other_separator(header: str) -> str | None:

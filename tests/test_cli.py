@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 import types
@@ -49,9 +50,11 @@ class Answer:
         with open(path, "w") as file:
             file.write("<html>")
 
-    def to_json(self, path):
-        with open(path, "w") as file:
-            file.write("{}")
+    def to_json(self, path=None):
+        if path is not None:
+            with open(path, "w") as file:
+                file.write("{}")
+        return "{}"
 
 
 class Call:
@@ -182,6 +185,16 @@ def test_separator(files, capsys, diagnose):
     assert run(capsys, "diagnose source.csv target.csv --label ill --separator ;")[0] == 0
 
 
+@pytest.mark.parametrize("suffix", [".tsv", ".tsv.gz", ".txt"])
+def test_tabs(files, capsys, diagnose, suffix):
+    table().to_csv(f"source{suffix}", index=False, sep="\t")
+    pd.read_csv("target.csv").to_csv("target.tsv", index=False, sep="\t")
+    assert run(capsys, rf"diagnose source{suffix} target.tsv --label ill --separator \t")[0] == 0
+    pd.testing.assert_frame_equal(diagnose.arguments[0], table().drop(columns="ill"))
+    assert run(capsys, rf"predict model.joblib source{suffix} --separator \t --out p.tsv --proba")[0] == 0
+    assert pd.read_csv("p.tsv", sep="\t").shape == (30, 3)
+
+
 def test_decimal(files, capsys, diagnose):
     rng = np.random.default_rng(0)
     (files / "days").mkdir()
@@ -246,6 +259,12 @@ def test_fail_on_any_stops_at_a_column_that_tells_the_two_apart_alone(files, cap
 def test_quiet_prints_nothing(files, capsys, diagnose):
     command = "diagnose source.csv target.csv --label ill --fail-on any --report r.html --estimator model.joblib"
     assert run(capsys, f"{command} --quiet") == (1, "", "")
+
+
+def test_json_to_standard_output(folder, capsys):
+    for command in ("diagnose reference.csv reference.csv", "monitor reference.csv in --state s.npz --exclude ill"):
+        assert isinstance(json.loads(run(capsys, f"{command} --json -")[1]), dict)
+    assert not (folder / "-").exists()
 
 
 def test_the_estimator_is_loaded_with_a_word_of_caution(files, capsys, diagnose):
@@ -597,7 +616,8 @@ def test_files_that_cannot_be_used(files, capsys, diagnose):
     (files / "header.csv").write_text("age,ward\n")
     fails(capsys, "diagnose source.csv header.csv", "header.csv has no rows")
     (files / "table.xlsx").write_text("x")
-    fails(capsys, "diagnose table.xlsx target.csv", "unknown type", ".csv, .csv.gz, .parquet")
+    fails(capsys, "diagnose table.xlsx target.csv", "unknown type", ".csv, .csv.gz, .tsv, .tsv.gz, .parquet")
+    fails(capsys, f"diagnose {os.devnull} target.csv", "is no regular file")
     (files / "binary.csv").write_bytes(bytes(range(256)))
     fails(capsys, "diagnose binary.csv target.csv", "binary.csv cannot be read as csv")
     (files / "ragged.csv").write_text("a,b\n1,2\n1,2,3,4\n")
@@ -702,6 +722,8 @@ def test_outputs_are_checked_before_the_work(files, capsys, diagnose, adapt):
     fails(capsys, "diagnose source.csv target.csv --report no/r.html", "the folder no does not exist")
     fails(capsys, "adapt source.csv target.csv --label ill --model model.joblib --out .", "is a folder")
     fails(capsys, "predict model.joblib target.csv --out p.txt", "unknown type")
+    fails(capsys, "diagnose source.csv target.csv --report r.html --json ./r.html", "r.html is named for two outputs")
+    fails(capsys, "diagnose source.csv target.csv --report -", "- is no file", "Only --json takes -")
     assert diagnose.arguments is None and adapt.arguments is None
 
 
