@@ -175,8 +175,14 @@ def adapt(options: argparse.Namespace) -> int:
                 "one file for each side: adapt holds all rows in memory",
                 "Only diagnose reads folders and patterns.",
             )
-    data, keywords = _read_pair(options)
+    (X_source, y_source, X_target, y_target), keywords = _read_pair(options)
     model = _trusted_model(options.model, options.quiet)
+    read = list(getattr(model, "feature_names_in_", X_source.columns))
+    unread = [str(name) for name in X_source.columns if name not in read]
+    if unread and all(name in X.columns for X in (X_source, X_target) for name in read):
+        _say(f"left out, as the model was fitted without them: {some(unread)}", options.quiet)
+        X_source, X_target = X_source[read], X_target[read]
+    data = (X_source, y_source, X_target, y_target)
     if options.frozen:
         from sklearn.frozen import FrozenEstimator
 

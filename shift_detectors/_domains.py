@@ -352,7 +352,7 @@ def open_domain(X: Any, argument: str, names: dict[str, str], dropped: tuple[str
     if isinstance(X, Iterator) or hasattr(X, "read_next_batch"):
         return Frames(X, argument, names, dropped)
     raise InputError(
-        f"{argument} is a {type(X).__name__} while the other side is larger than memory",
+        f"{argument} is a {type(X).__name__} while the other side is read in batches",
         ACCEPTED,
         "Pass a DataFrame, whose columns can be matched by name.",
     )

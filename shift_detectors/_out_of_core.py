@@ -69,7 +69,7 @@ def read_large(
     for name, value in unsupported.items():
         if value is not None:
             raise InputError(
-                f"{name} was given with rows larger than memory",
+                f"{name} was given with rows that are read in batches",
                 "rows in memory for this option",
                 "Draw a sample that fits into memory, or leave the option out.",
             )
@@ -155,7 +155,7 @@ class _Names(NamedTuple):
         argument, columns = f"X_{which}", columns_of(X)
         if not is_large(X) and columns is None:
             raise InputError(
-                f"{argument} is a {type(X).__name__} while the other side is larger than memory",
+                f"{argument} is a {type(X).__name__} while the other side is read in batches",
                 ACCEPTED,
                 "Pass a DataFrame, whose columns can be matched by name.",
             )
@@ -169,7 +169,7 @@ class _Names(NamedTuple):
                 X = X.assign(**{ours: np.asarray(values, dtype=object) if isinstance(values, list) else values})
             else:
                 raise InputError(
-                    f"{what} is a {type(values).__name__} while {argument} is larger than memory",
+                    f"{what} is a {type(values).__name__} while {argument} is read in batches",
                     "the name of a column",
                     f"Store it as a column and pass its name, as in {what}='label'.",
                 )

@@ -333,6 +333,13 @@ def test_adapt_writes_the_model_it_was_given_back(files, capsys, adapt):
     assert adapt.keywords == {"candidates": ["A", "B"], "guard": True, "random_state": 0, "progress": False}
 
 
+@pytest.mark.parametrize(("rest", "columns"), [("", ["age", "w"]), (" --weight w", ["age", "ward", "site"])])
+def test_adapt_reads_the_columns_of_the_model(files, capsys, adapt, rest, columns):
+    command = f"adapt source.csv target.csv --label ill --model model.joblib --out new.joblib{rest}"
+    assert ("without them: ward and site" in run(capsys, command)[2]) == (not rest)
+    assert [list(X) for X in adapt.arguments[1:4:2]] == [columns, columns]
+
+
 def test_adapt_options(files, capsys, adapt):
     command = "adapt source.csv target.csv --label ill --model model.joblib --out new.joblib --no-guard --frozen"
     assert run(capsys, command)[0] == 0

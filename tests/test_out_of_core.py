@@ -481,7 +481,7 @@ def test_broken_csv_names_the_file(tmp_path):
         ("*.nothing", "y", "no file matches"),
         ("setup.cfg", "y", "setup.cfg is of an unknown type; accepted: .*parquet.*csv"),
         (iter([1, 2]), "y", "batch 0 of X_source is a int"),
-        (iter([table(30)]), np.zeros(30), "y_source is a ndarray while X_source is larger"),
+        (iter([table(30)]), np.zeros(30), "y_source is a ndarray while X_source is read in batches"),
     ],
 )
 def test_what_cannot_be_read(X, y, message, monkeypatch):
