@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from da_toolkit._base import Target  # noqa: E402
 from da_toolkit.deep import CDAN, DAN, DANN, WDGRL, AlignmentLoss, DeepAdapter, DeepCORAL  # noqa: E402
+from da_toolkit.deep._description import describe  # noqa: E402
 from da_toolkit.deep._early_stopping import (  # noqa: E402
     collapsed,
     effective_classes,
@@ -323,6 +327,87 @@ def test_a_checkpoint_of_other_data_or_another_module_is_refused(tmp_path):
             params={"X_target": Target(X_target)},
             error_score="raise",
         )
+
+
+SCRIPT = """
+import functools, os, sys
+import numpy as np, torch
+from skorch.callbacks import Callback
+from da_toolkit.deep import DANN, DeepAdapter
+
+class Killed(Callback):
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 2:
+            os._exit(9)
+
+def slope(factor):
+    return lambda p: factor * p
+
+rng = np.random.default_rng(0)
+X, X_target = rng.normal(size=(60, 3)), rng.normal(size=(60, 3))
+adapter = DeepAdapter(
+    loss=DANN(),
+    weight=slope(2.0),
+    optimizer=functools.partial(lambda p, lr, momentum: torch.optim.SGD(p, lr, momentum=momentum), momentum=0.9),
+    random_state=np.random.RandomState(0),
+    max_epochs=4,
+    device="cpu",
+    checkpoint=sys.argv[1],
+    callbacks=[("killed", Killed())] if sys.argv[2] == "stop" else None,
+)
+print(adapter.fit(X, X[:, 0] > 0, X_target).predict_proba(X_target).tolist())
+"""
+
+
+def test_a_new_process_goes_on_where_a_killed_one_stopped(tmp_path):
+    def run(file, how):
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path / file), how]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert run("training.pt", "stop").returncode == 9
+    resumed, straight = run("training.pt", "go on"), run("other.pt", "go on")
+    assert resumed.returncode == straight.returncode == 0, resumed.stderr
+    assert resumed.stdout == straight.stdout
+
+
+class Ramp:
+    """A weight that remembers its slope."""
+
+    def __init__(self, slope):
+        self.slope = slope
+
+    def __call__(self, progress):
+        return self.slope * progress
+
+
+def recursive(depth):
+    def descend(n):
+        return n if n <= depth else descend(n - 1)
+
+    return descend
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda k: lambda p: k * p,
+        lambda k: lambda p, factor=k: factor * p,
+        lambda k: eval(f"lambda p: {k} * p"),
+        lambda k: eval(f"lambda p: [{k} * q for q in (p,)][0]"),
+        lambda k: eval(f"lambda p: p in {{'a', 'b', {k}}}"),
+        lambda k: Ramp(k),
+        lambda k: Ramp(k).__call__,
+        lambda k: functools.partial(lambda a, p: a * p, k),
+        lambda k: DANN(discriminator=Ramp(k)),
+        lambda k: {"a": [Ramp(k)]},
+        recursive,
+        np.random.RandomState,
+    ],
+)
+def test_what_a_parameter_says_is_not_where_it_lies(make):
+    one, same, other = make(2), make(2), make(3)
+    assert describe(one) == describe(same) != describe(other)
+    assert " at 0x" not in describe(one)
 
 
 @pytest.mark.parametrize("layer", ["0", "1", None])

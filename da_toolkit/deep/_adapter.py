@@ -24,6 +24,7 @@ from da_toolkit._base import BaseAdapter, column_names, unpack_target
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 
+from ._description import describe
 from ._early_stopping import BestEpoch, Judgement, judge_classes, judge_values
 from ._network import MLP
 from ._rows import DatasetRows, digest, float_type, plain, read_rows, read_source, same_rows, to_device
@@ -509,7 +510,7 @@ class DeepAdapter(BaseEstimator):
     def _identity(self, module: nn.Module, source: Rows, target: Rows) -> dict[str, Any]:
         """What a checkpoint has to agree with: data, architecture and parameters."""
         other = {"module", "checkpoint", "progress", "device", "callbacks", "warm_start"}
-        params = {name: repr(value) for name, value in self.get_params(deep=False).items() if name not in other}
+        params = {name: describe(value) for name, value in self.get_params(deep=False).items() if name not in other}
         # not its first weights: after an interruption a script draws others, and the file replaces them
         shapes = {k: tuple(v.shape) for k, v in module.named_parameters() if not is_lazy(v)}
         return {"data": digest("rows", *source, *target), "module": digest(repr(shapes))} | params
