@@ -329,6 +329,24 @@ def test_a_checkpoint_of_other_data_or_another_module_is_refused(tmp_path):
         )
 
 
+def test_a_warm_start_trains_on_and_replaces_the_checkpoint_of_the_fit_before(tmp_path):
+    X, y, X_target, _ = problem()
+    file = tmp_path / "training.pt"
+    plain, kept = quick(DANN(), warm_start=True), quick(DANN(), warm_start=True, checkpoint=file)
+    first, second, third = (plain.fit(X, y, X_target).predict_proba(X_target) for _ in range(3))
+    assert not np.array_equal(first, second)
+    for expected in (first, second):
+        np.testing.assert_array_equal(kept.fit(X, y, X_target).predict_proba(X_target), expected)
+    with pytest.raises(RuntimeError, match="gone"):
+        kept.set_params(callbacks=[("stop", Interrupt())]).fit(X, y, X_target)
+    kept.set_params(callbacks=None).fit(X, y, X_target)  # the rest of the third
+    np.testing.assert_array_equal(kept.predict_proba(X_target), third)
+    with pytest.raises(InputError, match="another training: warm_start differ"):  # it is not the first fit's
+        quick(DANN(), warm_start=True, checkpoint=file).fit(X, y, X_target)
+    with pytest.raises(InputError, match="another training: data, warm_start differ"):
+        kept.fit(-X, y, X_target)
+
+
 SCRIPT = """
 import functools, os, sys
 import numpy as np, torch

@@ -132,7 +132,8 @@ class DeepAdapter(BaseEstimator):
         `fit` with all data, and takes `batch_size` rows of its own in every step. Gradients are averaged; an
         alignment loss compares the rows of one process. All processes end with the same module.
     warm_start : bool
-        Whether a second `fit` goes on from the weights of the first.
+        Whether a second `fit` goes on from the weights of the first. Its `checkpoint` then replaces that of the fit
+        before.
     scale_y : bool
         Regression: learn standardised values and scale the predictions back. Switch it off for a trained
         module that predicts in the units of `y`.
@@ -368,7 +369,7 @@ class DeepAdapter(BaseEstimator):
             codes[labels.labelled] = labels.y_target[labels.labelled]
             target = Rows(target.inputs, to(self._encode(codes, dtype)), None, to(labels.labelled))
 
-        identity = {} if self.checkpoint is None else self._identity(module, whole, target)
+        identity = {} if self.checkpoint is None else self._identity(module, whole, target, again)
         loss: Any = clone(self.loss, safe=False)
         if self.target_prior is not None and labels.task == "regression":
             raise InputError("target_prior with a regression", "a classification", "Leave it out.")
@@ -507,13 +508,15 @@ class DeepAdapter(BaseEstimator):
             )
         return torch.as_tensor(prior / prior.sum(), device=device)
 
-    def _identity(self, module: nn.Module, source: Rows, target: Rows) -> dict[str, Any]:
-        """What a checkpoint has to agree with: data, architecture and parameters."""
+    def _identity(self, module: nn.Module, source: Rows, target: Rows, again: bool) -> dict[str, Any]:
+        """What a checkpoint has to agree with: data, architecture and parameters; of a warm start the weights."""
         other = {"module", "checkpoint", "progress", "device", "callbacks", "warm_start"}
         params = {name: describe(value) for name, value in self.get_params(deep=False).items() if name not in other}
         # not its first weights: after an interruption a script draws others, and the file replaces them
         shapes = {k: tuple(v.shape) for k, v in module.named_parameters() if not is_lazy(v)}
-        return {"data": digest("rows", *source, *target), "module": digest(repr(shapes))} | params
+        start = digest("weights", *module.parameters(), *module.buffers()) if again else None
+        rows = digest("rows", *source, *target)
+        return {"data": rows, "module": digest(repr(shapes)), "warm_start": start} | params
 
     # --- predictions ---------------------------------------------------------------------------------------
 

@@ -442,6 +442,8 @@ class Checkpoint(Callback):
             return
         state = torch.load(self.path, map_location=self.batches.source.inputs.device, weights_only=False)
         changed = [k for k, v in self.settings.items() if state["settings"].get(k) != v]
+        if changed == ["warm_start"] and self.settings["warm_start"] is not None:
+            return  # the fit before this one, from whose weights it starts: to be overwritten
         if changed:
             raise InputError(
                 f"the checkpoint {self.path} is of another training: {', '.join(changed)} differ",
