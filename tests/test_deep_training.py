@@ -21,7 +21,7 @@ from torch.nn import functional as F  # noqa: E402
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset  # noqa: E402
 
 from da_toolkit._base import Target  # noqa: E402
-from da_toolkit.deep import CDAN, DAN, DANN, WDGRL, AlignmentLoss, DeepAdapter, DeepCORAL  # noqa: E402
+from da_toolkit.deep import CDAN, DAN, DANN, SHOT, WDGRL, AlignmentLoss, DeepAdapter, DeepCORAL, SourceFree  # noqa: E402
 from da_toolkit.deep._description import describe  # noqa: E402
 from da_toolkit.deep._early_stopping import (  # noqa: E402
     collapsed,
@@ -31,6 +31,7 @@ from da_toolkit.deep._early_stopping import (  # noqa: E402
     weighted_risk,
 )
 from da_toolkit.deep._trainer import PairedBatches, rows_are_independent  # noqa: E402
+from da_toolkit.transfer import Embedding  # noqa: E402
 from shift_detectors._errors import InputError, ShiftWarning  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -269,6 +270,22 @@ def test_one_pass_and_two_passes_train_alike(monkeypatch):
     monkeypatch.setattr("da_toolkit.deep._adapter.rows_are_independent", lambda *args: False)
     two = quick(DANN()).fit(X, y, X_target).predict_proba(X_target)
     np.testing.assert_allclose(one, two, atol=1e-4)
+
+
+@pytest.mark.parametrize("extra", [{}, {"patience": 2}], ids=["plain", "early stopping"])
+def test_bfloat16_modules_train_and_predict(extra):
+    X, y, X_target, truth = problem(n=600)
+    module = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3)).bfloat16()
+    adapter = quick(DeepCORAL(), module=module, max_epochs=10, lr=1e-2, **extra).fit(X, y, X_target)
+    assert adapter.score(X_target, truth) > 0.8
+    assert adapter.predict_proba_source(X).dtype == adapter.transform(X_target).dtype == np.float32
+    adapted = SourceFree(adapter, SHOT(), max_epochs=1, random_state=0).fit(X_target)
+    assert adapted.score(X_target, truth) > 0.8
+    for cache in (0.0, 10.0):
+        features = Embedding(adapter, cache_mb=cache).transform(X_target)
+        np.testing.assert_allclose(features, adapter.transform(X_target), rtol=0.02, atol=0.02)
+    values = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 1)).bfloat16()
+    assert quick(module=values, **extra).fit(X, X[:, 0], X_target).predict(X_target).shape == (240,)
 
 
 # --- checkpoints --------------------------------------------------------------------------------------------
@@ -547,6 +564,36 @@ def test_known_target_labels_enter_the_estimated_frequencies():
     np.testing.assert_allclose(adapter.target_prior_, np.bincount(truth) / len(truth), atol=0.01)
 
 
+@pytest.mark.parametrize("prior", ["estimate", (0.8, 0.1, 0.1)], ids=["estimated", "known"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_class_frequencies_of_modules_of_any_floating_type(prior, dtype, weighted):
+    X, y, X_target, _ = problem()
+    weight = np.linspace(0.5, 1.5, len(X)) if weighted else None
+    module = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
+    plain, typed = (
+        quick(DAN(), module=module.to(kind), target_prior=prior).fit(X, y, X_target, sample_weight=weight)
+        for kind in (torch.float32, dtype)
+    )
+    np.testing.assert_allclose(typed.target_prior_, plain.target_prior_, atol=0.05)
+
+
+def test_a_class_frequency_of_zero_becomes_a_tenth_of_that_of_the_source():
+    X, y, X_target, _ = problem()
+    share = np.bincount(y) / len(y)
+    expected = np.array([0.5, 0.5, share[2] / 10]) / (1 + share[2] / 10)
+    adapter = quick(DAN(), target_prior=[0.5, 0.5, 0], max_epochs=1).fit(X, y, X_target)
+    np.testing.assert_allclose(adapter.target_prior_, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("prior", ["estimate", (0.8, 0.1, 0.1)], ids=["estimated", "known"])
+def test_class_frequencies_need_source_rows_of_every_class(prior):
+    X, y, X_target, _ = problem()
+    with pytest.raises(InputError, match=r"no source row to train on of the classes \[2\]"):
+        quick(DANN(), target_prior=prior).fit(X, y, X_target, sample_weight=(y != 2).astype(float))
+
+
+@pytest.mark.parametrize("loss", [DANN(), None], ids=["DANN", "None"])
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -558,7 +605,7 @@ def test_known_target_labels_enter_the_estimated_frequencies():
         ({"max_grad_norm": -1.0}, "max_grad_norm=-1"),
     ],
 )
-def test_bad_options_are_explained(options, message):
+def test_bad_options_are_explained(options, message, loss):
     X, y, X_target, _ = problem()
     with pytest.raises(InputError, match=message):
-        quick(DANN(), **options).fit(X, y, X_target)
+        quick(loss, **options).fit(X, y, X_target)

@@ -43,6 +43,7 @@ from ._trainer import (
     predict_rows,
     rows_are_independent,
     run_module,
+    to_numpy,
 )
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -94,7 +95,8 @@ class DeepAdapter(BaseEstimator):
     target_prior : None, "estimate" or array-like of shape (n_classes,)
         Class frequencies of the target. The alignment then sees the source with these instead of its own, so that
         under label shift rows are not forced into wrong classes; the task loss keeps the source's.
-        ``"estimate"``: from the predictions, by EM, before every epoch.
+        ``"estimate"``: from the predictions, by EM, before every epoch. No class falls below a tenth of its share in
+        the source, also where you say 0.
     task : {"auto", "classification", "regression"}
         ``"auto"``: text, booleans and up to 20 whole numbers are classes. Name it for a cross-validation or a grid
         search: what is known after `fit` only cannot tell scikit-learn to stratify its folds.
@@ -371,8 +373,6 @@ class DeepAdapter(BaseEstimator):
 
         identity = {} if self.checkpoint is None else self._identity(module, whole, target, again)
         loss: Any = clone(self.loss, safe=False)
-        if self.target_prior is not None and labels.task == "regression":
-            raise InputError("target_prior with a regression", "a classification", "Leave it out.")
         layer = None if loss is None else find_layer(module, self.layer)
         with_target = loss is not None or labels.y_target is not None
         default = getattr(loss, "default_weight", 1.0)
@@ -412,9 +412,10 @@ class DeepAdapter(BaseEstimator):
             callbacks.append(("annealing", Annealing()))
         if self.max_grad_norm is not None:
             callbacks.append(("clipping", GradientNormClipping(self.max_grad_norm)))
-        prior = None
+        known, prior = self._known_prior(source.inputs.device), None
         if self.target_prior is not None and objective.alignment is not None:
-            prior = ClassPrior(batches, self._n_outputs, self._known_prior(source.inputs.device))
+            prior = ClassPrior(batches, self._n_outputs, known)
+            self._check_classes(prior.source_prior)
             callbacks.append(("class_prior", prior))
         best = checkpoint = None
         if validation is not None:
@@ -459,13 +460,13 @@ class DeepAdapter(BaseEstimator):
                 held_out = predict_rows(objective, validation, "source", layer)
                 there = predict_rows(objective, target, "target", layer)
                 parts: Any = (held_out.features, held_out.logits, held_out.y, there.features, there.logits)
-                return judge_values(*(part.cpu().numpy() for part in parts))
+                return judge_values(*map(to_numpy, parts))
 
             return judge_regression
         shares = np.bincount(labels.cpu(), minlength=self._n_outputs) / len(labels)
 
         def judge_classification() -> Judgement:
-            proba = predict_logits(objective, target).softmax(dim=1).cpu().numpy()
+            proba = to_numpy(predict_logits(objective, target).softmax(dim=1))
             right = predict_logits(objective, validation, "source").argmax(dim=1) == validation.y
             expected = shares
             if objective.class_weight is not None:
@@ -497,7 +498,9 @@ class DeepAdapter(BaseEstimator):
         return mask
 
     def _known_prior(self, device: torch.device) -> Tensor | None:
-        if isinstance(self.target_prior, str):
+        if self.target_prior is not None and self.task_ == "regression":
+            raise InputError("target_prior with a regression", "a classification", "Leave it out.")
+        if self.target_prior is None or isinstance(self.target_prior, str):
             return None
         prior = np.asarray(self.target_prior, dtype=np.float32)
         if prior.shape != (self._n_outputs,) or not (prior >= 0).all() or prior.sum() <= 0:
@@ -507,6 +510,15 @@ class DeepAdapter(BaseEstimator):
                 "Order them as in classes_.",
             )
         return torch.as_tensor(prior / prior.sum(), device=device)
+
+    def _check_classes(self, source_prior: Tensor) -> None:
+        absent = self.classes_[(source_prior == 0).cpu().numpy()]
+        if len(absent):
+            raise InputError(
+                f"target_prior, and no source row to train on of the classes {absent.tolist()}",
+                "source rows of every class, with a sample_weight above 0",
+                "Give those classes rows or weight, hold out fewer rows (patience), or leave target_prior out.",
+            )
 
     def _identity(self, module: nn.Module, source: Rows, target: Rows, again: bool) -> dict[str, Any]:
         """What a checkpoint has to agree with: data, architecture and parameters; of a warm start the weights."""
@@ -561,7 +573,7 @@ class DeepAdapter(BaseEstimator):
                 inputs = to_device(rows[part], float_type(module), parameter.device)
                 batch = run_module(module, Rows(inputs), self._n_outputs, layer)
                 parts.append((batch.features if features else batch.logits).cpu())
-        return torch.cat(parts).numpy()
+        return to_numpy(torch.cat(parts))
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
         if self.task_ == "classification":

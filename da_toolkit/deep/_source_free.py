@@ -21,7 +21,7 @@ from ._adapter import DeepAdapter
 from ._batch import DomainBatch
 from ._early_stopping import collapsed
 from ._rows import float_type, plain, read_rows, same_rows, to_device
-from ._trainer import Rows, find_layer, run_module
+from ._trainer import Rows, find_layer, run_module, to_numpy
 
 
 class SourceFreeMethod(BaseEstimator):
@@ -218,7 +218,7 @@ class SourceFree(ClassifierMixin, BaseEstimator):
             parameter.requires_grad_(True)
         module.zero_grad()
         self.method_ = method
-        if collapsed(self._run(inputs, layer).logits.softmax(dim=1).cpu().numpy(), prior):
+        if collapsed(to_numpy(self._run(inputs, layer).logits.softmax(dim=1)), prior):
             warnings.warn(
                 "the predictions on the target collapsed into few classes; do not trust the adapted module",
                 ShiftWarning,
@@ -267,7 +267,7 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         same_rows(rows, X, "X", self.input_shape_, self._names, "fit")
         parameter = next(self.module_.parameters(), torch.empty(0))
         inputs = to_device(rows, float_type(self.module_), parameter.device)
-        return self._run(inputs, None).logits.softmax(dim=1).cpu().numpy()
+        return to_numpy(self._run(inputs, None).logits.softmax(dim=1))
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes of target rows; shape (n_rows,)."""

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
@@ -228,7 +229,7 @@ class Objective(nn.Module):
         """The source batch with the class frequencies of the target, as far as they are known."""
         if self.class_weight is None:
             return source
-        weight = self.class_weight[source.y]
+        weight = self.class_weight[source.y].to(source.features)
         return replace(source, weight=weight if source.weight is None else weight * source.weight)
 
     def alignment_weight(self, progress: float) -> float:
@@ -349,7 +350,8 @@ class ClassPrior(Callback):
     def __init__(self, batches: PairedBatches, n_classes: int, known: Tensor | None = None):
         self.batches = batches
         y: Any = batches.source.y
-        counts = torch.bincount(y, batches.source.weight, minlength=n_classes)
+        weight = None if batches.source.weight is None else batches.source.weight.float()
+        counts = torch.bincount(y, weight, minlength=n_classes)
         self.source_prior = counts / counts.sum()
         self.known = known
 
@@ -368,7 +370,7 @@ class ClassPrior(Callback):
 
     def _estimate(self, objective: Objective) -> Tensor:
         target: Any = self.batches.target
-        proba = predict_logits(objective, target).softmax(dim=1)
+        proba = predict_logits(objective, target).float().softmax(dim=1)
         if target.labelled is not None:
             proba[target.labelled] = F.one_hot(target.y[target.labelled], proba.shape[1]).to(proba)
         prior = self.source_prior
@@ -397,6 +399,12 @@ def predict_rows(
 def predict_logits(objective: Objective, rows: Rows, domain: str = "target") -> Tensor:
     """Outputs of all rows in evaluation mode; the objective is left in training mode."""
     return predict_rows(objective, rows, domain).logits
+
+
+def to_numpy(values: Tensor) -> np.ndarray:
+    """An array of the values; half precision, of which numpy lacks one type, becomes single."""
+    half = values.is_floating_point() and values.element_size() < 4
+    return (values.float() if half else values).detach().cpu().numpy()
 
 
 class Checkpoint(Callback):

@@ -93,7 +93,7 @@ class Embedding(TransformerMixin, BaseEstimator):
         import torch
 
         from ..deep._rows import float_type, read_rows
-        from ..deep._trainer import find_layer
+        from ..deep._trainer import find_layer, to_numpy
 
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
             raise InputError(f"batch_size={self.batch_size!r}", "a whole number of at least 1", "Change it.")
@@ -108,7 +108,7 @@ class Embedding(TransformerMixin, BaseEstimator):
             if self.cache_mb <= 0:
                 answer.extend(_run(module, place, batch.to(parameter.device)))
                 continue
-            plain = batch.cpu().numpy()
+            plain = to_numpy(batch)
             keys = [hashlib.blake2b(row.tobytes(), digest_size=16, key=state).digest() for row in plain]
             found = [memory.get(key) for key in keys]
             new = [i for i, vector in enumerate(found) if vector is None]
@@ -155,7 +155,7 @@ def _run(module: Any, place: Any, batch: Any) -> np.ndarray:
     """Output of a layer, or input of one, for a batch of rows."""
     import torch
 
-    from ..deep._trainer import watch
+    from ..deep._trainer import to_numpy, watch
 
     seen: list[Any] = []
     training = {part: part.training for part in module.modules()}
@@ -173,8 +173,7 @@ def _run(module: Any, place: Any, batch: Any) -> np.ndarray:
             "a layer that the module calls and that gives one tensor",
             "Name another layer.",
         )
-    features = seen[-1].flatten(1).cpu()
-    return (features if features.dtype == torch.float64 else features.float()).numpy()
+    return to_numpy(seen[-1].flatten(1))
 
 
 def _digest_of(module: Any, place: str) -> bytes:
