@@ -356,12 +356,12 @@ def test_batch_normalisation_keeps_the_statistics_of_the_two_domains_apart():
     np.testing.assert_array_equal(alone.predict_source(X_target), alone.predict(X_target))
 
 
-@pytest.mark.parametrize("n, n_target", [(129, 7), (65, 300), (20, 1)])
+@pytest.mark.parametrize("n, n_target, batch_size", [(129, 7, 64), (65, 300, 64), (20, 1, 64), (21, 30, 2)])
 @pytest.mark.parametrize("loss", [DANN(), DeepCORAL()])
-def test_odd_sizes_give_no_batch_of_a_single_row(n, n_target, loss):
+def test_odd_sizes_give_no_batch_of_a_single_row(n, n_target, batch_size, loss):
     X, y, X_target, _ = problem(n, n_target)
     module = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
-    adapter = quick(module=module, loss=loss).fit(X, y, X_target)
+    adapter = quick(module=module, loss=loss, batch_size=batch_size).fit(X, y, X_target)
     assert np.isfinite(adapter.predict_proba(X_target)).all()
     assert len(adapter.history_) == 3 and np.isfinite([row["alignment_loss"] for row in adapter.history_]).all()
 
@@ -487,6 +487,8 @@ def with_nan(n):
         ({"optimizer": "adma"}, {}, "adma.*adam, adamw, sgd"),
         ({"batch_size": 1}, {}, "batch_size=1"),
         ({"max_epochs": 0}, {}, "max_epochs=0"),
+        ({"device": "gpu"}, {}, "device='gpu' cannot be used"),
+        ({"device": "cuda:99"}, {}, "device='cuda:99' cannot be used"),
         ({"weight": -1.0, "loss": DANN()}, {}, "weight=-1"),
         ({"lr": 1e30, "optimizer": "sgd"}, {}, "training loss is .*Scale the columns"),
         ({}, {"X_target": None}, "without X_target"),

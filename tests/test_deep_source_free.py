@@ -6,6 +6,7 @@ import copy
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 
 torch = pytest.importorskip("torch", reason="the [deep] extra is not installed")
@@ -184,12 +185,30 @@ def test_bad_input_is_explained(trained):
         (SourceFree(plain, SHOT(), classes=[0, 1]), (X_target,), "2 classes for 4 logits"),
         (SourceFree(plain, SHOT(), target_prior=[1, 2]), (X_target,), "target_prior of shape"),
         (SourceFree(nn.Flatten(0), SHOT()), (X_target,), "does not give logits"),
+        (SourceFree(nn.Linear(10, 1), SHOT()), (X_target,), r"single logit.*classes=\[0, 1\]"),
+        (SourceFree(plain, SHOT()), (X_target[:, :3],), r"fails on a batch of shape \(2, 3\)"),
+        (SourceFree(plain, SHOT(), batch_size=1), (X_target,), "batch_size=1"),
+        (SourceFree(plain, SHOT(), max_epochs=0), (X_target,), "max_epochs=0"),
+        (SourceFree(plain, SHOT(), lr=-1.0), (X_target,), "lr=-1"),
+        (SourceFree(plain, SHOT(), device="cuda:99"), (X_target,), "device='cuda:99' cannot be used"),
     ):
         with pytest.raises(InputError, match=message):
             free.fit(*data)
-    fitted = SourceFree(source, AdaBN()).fit(X_target, np.full(len(X_target), np.nan))
+    for missing in (np.nan, None, pd.NA):
+        fitted = SourceFree(source, AdaBN()).fit(X_target, [missing] * len(X_target))
     with pytest.raises(InputError, match="3 columns"):
         fitted.predict(X_target[:, :3])
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
+def test_a_single_logit_decides_between_two_classes(method):
+    (X, y), (X_target, _) = draw(300, 0), draw(200, 1)
+    one = nn.Sequential(nn.BatchNorm1d(10), nn.Linear(10, 8), nn.ReLU(), nn.Linear(8, 1))
+    source = DeepAdapter(one, max_epochs=2, random_state=0, device="cpu").fit(X, y > 1, X_target)
+    named = SourceFree(source.module_, method, classes=[False, True], random_state=0).fit(X_target)
+    adapted = SourceFree(source, method, random_state=0).fit(X_target)
+    assert adapted.predict_proba(X_target).shape == (200, 2) and adapted.classes_.tolist() == [False, True]
+    np.testing.assert_array_equal(named.predict(X_target), adapted.predict(X_target))
 
 
 def test_frozen_parameters_stay_frozen():

@@ -27,6 +27,7 @@ from shift_detectors._labels import read_labels
 from ._description import describe
 from ._early_stopping import BestEpoch, Judgement, judge_classes, judge_values
 from ._network import MLP
+from ._options import check_whole, find_device
 from ._rows import DatasetRows, digest, float_type, plain, read_rows, read_source, same_rows, to_device
 from ._team import MeanStatistics, Team
 from ._trainer import (
@@ -38,6 +39,7 @@ from ._trainer import (
     PairedBatches,
     Rows,
     Trainer,
+    explained,
     find_layer,
     predict_logits,
     predict_rows,
@@ -294,7 +296,7 @@ class DeepAdapter(BaseEstimator):
                 "one source",
                 "Leave it out to train on all of them alike, or balance them by sample_weight.",
             )
-        device = torch.device(self._device())
+        device = find_device(self.device)
         cuda = [device] if device.type == "cuda" else []
         team = Team(self.distributed)
         seed = team.first(check_random_state(self.random_state).randint(2**31 - 1))
@@ -613,11 +615,6 @@ class DeepAdapter(BaseEstimator):
         center, scale = columns.mean(axis=0), columns.std(axis=0)
         return MLP(X.shape[1], n_outputs, center=center, scale=np.where(scale > 0, scale, 1.0))
 
-    def _device(self) -> str:
-        if self.device == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        return self.device
-
     def _check_options(self) -> None:
         if not (self.module is None or isinstance(self.module, nn.Module) or callable(self.module)):
             raise InputError(
@@ -633,10 +630,7 @@ class DeepAdapter(BaseEstimator):
                 f"one of {', '.join(OPTIMIZERS)}, or a callable",
                 "Pass one of them.",
             )
-        for name, low in (("batch_size", 2), ("max_epochs", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, (int, np.integer)) or value < low:
-                raise InputError(f"{name}={value!r}", f"a whole number of at least {low}", "Change it.")
+        check_whole(self, batch_size=2, max_epochs=1)
         if self.lr_schedule not in ("constant", "annealed"):
             raise InputError(f"lr_schedule={self.lr_schedule!r}", '"constant" or "annealed"', "Pass one of them.")
         if isinstance(self.target_prior, str) and self.target_prior != "estimate":
@@ -717,16 +711,9 @@ def _try_out(objective: Objective, source: Rows, target: Rows | None, batch_size
     """Pass one batch per domain: complain about shapes, and let the alignment loss build its networks."""
     objective.eval()
     first = torch.arange(min(batch_size, len(source.inputs)), device=source.inputs.device)
-    try:
-        s = run_module(objective.source_path, source.take(first), objective.n_outputs, objective.layer)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"the module fails on a batch of shape {tuple(source.inputs[first].shape)} with: {error}",
-            "a module that takes such a batch",
-            "Check its first layer against the columns of X.",
-        ) from error
+    batch = source.take(first)
+    with explained(batch.inputs):
+        s = run_module(objective.source_path, batch, objective.n_outputs, objective.layer)
     if objective.n_outputs > 1 and (s.logits >= 0).all() and (s.logits.sum(dim=1) - 1).abs().max() < 1e-4:
         raise InputError(
             "the module gives probabilities", "logits", "Leave out the softmax at its end; it is added here."
@@ -734,7 +721,7 @@ def _try_out(objective: Objective, source: Rows, target: Rows | None, batch_size
     if target is None:
         return
     first_target = torch.arange(min(batch_size, len(target.inputs)), device=target.inputs.device)
-    a, b = source.take(first), target.take(first_target)
+    a, b = batch, target.take(first_target)
     if len(b.inputs) > 1 and len(a.inputs) > 1:
         objective.in_one_pass = rows_are_independent(objective.target_path, a.inputs, b.inputs)
     initialize = getattr(objective.alignment, "initialize", None)

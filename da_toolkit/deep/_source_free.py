@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import check_random_state
@@ -20,8 +21,9 @@ from shift_detectors._errors import InputError, ShiftWarning
 from ._adapter import DeepAdapter
 from ._batch import DomainBatch
 from ._early_stopping import collapsed
+from ._options import check_positive, check_whole, find_device
 from ._rows import float_type, plain, read_rows, same_rows, to_device
-from ._trainer import Rows, find_layer, run_module, to_numpy
+from ._trainer import Rows, explained, find_layer, run_module, to_numpy
 
 
 class SourceFreeMethod(BaseEstimator):
@@ -81,10 +83,12 @@ class SourceFree(ClassifierMixin, BaseEstimator):
     target_prior : array-like of shape (n_classes,), optional
         Class frequencies of the target as far as they are known. None: all alike.
     classes : array-like, optional
-        In the order of the logits. None: those of the `DeepAdapter`, else 0, 1, ...
+        In the order of the logits; two for a single logit, the log odds of the second. None: those of the
+        `DeepAdapter`, else 0, 1, ...
     max_epochs : int, optional
         None: what the method proposes.
     batch_size : int
+        At least 2.
     lr : float
         Of Adam.
     device : str
@@ -152,10 +156,13 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         self
         """
         X_target, y_target = unpack_target(X_target, y_target)
-        if y_target is not None and not np.all([value is None or value != value for value in plain(y_target)]):
+        if y_target is not None and not pd.isna(np.asarray(plain(y_target), dtype=object)).all():
             raise InputError("y_target with labels", "none", "Fine-tune with DeepAdapter(module).fit(...) instead.")
         if not isinstance(self.method, SourceFreeMethod):
             raise InputError(f"method={self.method!r}", "SHOT(), TENT() or AdaBN()", "Pass one of them.")
+        check_whole(self, batch_size=2, **({} if self.max_epochs is None else {"max_epochs": 1}))
+        check_positive(self, "lr")
+        device = find_device(self.device)
         module = self._trained()
         rows = read_rows(X_target, "X_target")
         if isinstance(self.module, DeepAdapter):
@@ -164,8 +171,6 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         if len(rows) < 2:
             raise InputError("X_target has one row", "at least two", "Pass more target rows.")
         self.input_shape_, self._names = tuple(rows.shape[1:]), column_names(X_target)
-        name = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        device = torch.device(name)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         self.module_ = module.to(device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -176,10 +181,10 @@ class SourceFree(ClassifierMixin, BaseEstimator):
     def _adapt(self, inputs: Any) -> None:
         module, method = self.module_, clone(self.method)
         module.eval()
-        first = module(inputs[torch.arange(min(2, len(inputs)))])
-        if not isinstance(first, Tensor) or first.ndim != 2 or first.shape[1] < 2:
-            raise InputError("the module does not give logits of shape (n, n_classes)", "a classifier", "Wrap it.")
-        self.classes_ = self._classes(first.shape[1])
+        two = inputs[torch.arange(2)]
+        with explained(two):
+            first = module(two)
+        self.classes_ = self._classes(first[0].numel() if isinstance(first, Tensor) and len(first) == 2 else 0)
         prior = self._prior(len(self.classes_))
         method.prior_ = torch.as_tensor(prior, dtype=first.dtype, device=first.device)
         layer = find_layer(module, self.layer or getattr(self.module, "layer", None))
@@ -249,7 +254,16 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         )
 
     def _classes(self, k: int) -> np.ndarray:
+        """Of k logits; a single one decides between two classes that have a name."""
         classes = getattr(self.module, "classes_", np.arange(k)) if self.classes is None else np.asarray(self.classes)
+        if k == 1 and len(classes) == 2:
+            return classes
+        if k < 2:
+            raise InputError(
+                "the module does not give logits of shape (n, n_classes)",
+                "a classifier",
+                "Wrap it; of a single logit, name the two classes: classes=[0, 1].",
+            )
         if len(classes) != k:
             raise InputError(f"{len(classes)} classes for {k} logits", f"{k} classes", "Name all of them, in order.")
         return classes

@@ -12,6 +12,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,12 +51,14 @@ class PairedBatches(torch.utils.data.IterableDataset):
 
     The number of steps depends on the source alone. Target rows come in one endless random order that uses
     all of them before it repeats one. Equal sizes leave no last batch of a single row, which batch
-    normalisation cannot take. In a team each process gets its part of the same batches.
+    normalisation cannot take; where batches of two leave one over, one has three. In a team each process gets its
+    part of the same batches.
     """
 
     def __init__(self, source: Rows, target: Rows | None, batch_size: int, max_epochs: int, team: Team | None = None):
         self.source, self.target, self.team = source, target, team or Team(False)
-        self.n_batches = math.ceil(len(source.inputs) / (batch_size * self.team.size))
+        n, size = len(source.inputs), self.team.size
+        self.n_batches = max(1, min(math.ceil(n / (batch_size * size)), n // (2 * size)))
         self.n_steps = self.n_batches * max_epochs
         self.step = 0
         self._waiting = torch.empty(0, dtype=torch.long)
@@ -135,6 +138,21 @@ def watch(module: nn.Module, layer: Layer, seen: list[Any]) -> RemovableHandle:
     if layer.output:
         return part.register_forward_hook(lambda _module, _inputs, output: keep(output))
     return part.register_forward_pre_hook(lambda _module, inputs: keep(inputs[0]))
+
+
+@contextmanager
+def explained(inputs: Tensor) -> Iterator[None]:
+    """Whatever the module fails with, said together with the shape of its batch."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the module fails on a batch of shape {tuple(inputs.shape)} with: {error}",
+            "a module that takes such a batch",
+            "Check its first layer against the columns of X.",
+        ) from error
 
 
 def read_outputs(raw: Tensor, n_outputs: int) -> Tensor:

@@ -17,7 +17,8 @@ from torch.func import functional_call
 
 from shift_detectors._errors import InputError
 
-from ._modules import check_positive, check_whole, seeded
+from ..deep._options import check_positive, check_whole
+from ._modules import seeded
 from ._tasks import forever
 
 LOG_RANGE = 10.0  # p of the paper: gradients below exp(-p) are given as they are, times exp(p)

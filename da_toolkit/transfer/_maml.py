@@ -20,13 +20,11 @@ from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 
 from .._base import BaseAdapter, column_names, unpack_target
+from ..deep._options import check_positive, check_whole, find_device
 from ..deep._rows import float_type, plain, same_rows, to_device
 from ..deep._trainer import find_layer
 from ._inner_loop import Episode, Learner
 from ._modules import (
-    check_positive,
-    check_whole,
-    find_device,
     new_module,
     per_row,
     remember_columns,

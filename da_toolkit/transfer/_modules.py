@@ -33,11 +33,6 @@ def seeded(random_state: Any, device: torch.device) -> Iterator[np.random.Random
         yield random
 
 
-def find_device(name: str) -> torch.device:
-    """The device of that name; of ``"auto"`` a CUDA device where there is one."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-
-
 def whole_rows(X: Any, name: str) -> Tensor:
     """All rows as one tensor, those of a data set collected."""
     rows = read_rows(X, name)
@@ -94,22 +89,6 @@ def run_rows(module: nn.Module, X: Tensor, n_outputs: int, device: torch.device,
             for rows in torch.arange(len(X)).split(batch_size)
         ]
     return torch.cat(parts)
-
-
-def check_whole(estimator: Any, **least: int) -> None:
-    """Complain about parameters that are not whole numbers of at least that."""
-    for name, low in least.items():
-        value = getattr(estimator, name)
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < low:
-            raise InputError(f"{name}={value!r}", f"a whole number of at least {low}", "Change it.")
-
-
-def check_positive(estimator: Any, *names: str) -> None:
-    """Complain about parameters that are not numbers above zero."""
-    for name in names:
-        value = getattr(estimator, name)
-        if not isinstance(value, (int, float, np.number)) or not 0 < value < np.inf:
-            raise InputError(f"{name}={value!r}", "a number above 0", "Change it.")
 
 
 def per_row(values: Any, name: str, n: int) -> np.ndarray | None:

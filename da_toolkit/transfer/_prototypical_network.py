@@ -117,7 +117,8 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
         -------
         self
         """
-        from ..deep._rows import float_type, plain, read_rows, to_device  # says what to install where torch is not
+        from ..deep._options import find_device  # says what to install where torch is not
+        from ..deep._rows import float_type, plain, read_rows, to_device
         from ._episode_training import torch, train_on_episodes
 
         if not (isinstance(self.lr, (int, float)) and self.lr > 0):
@@ -126,8 +127,7 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
         labels = np.asarray(plain(y), object)
         if labels.shape != (len(rows),):
             raise InputError(f"y has shape {labels.shape}", f"shape ({len(rows)},)", "Pass one class per row.")
-        name = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        device = torch.device(name)
+        device = find_device(self.device)
         rng = check_random_state(self.random_state)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(rng.randint(2**31 - 1))
