@@ -87,6 +87,20 @@ def test_adabn_takes_the_statistics_of_the_target_and_nothing_else(trained):
     np.testing.assert_allclose(twice.predict_proba(X_target), adapted.predict_proba(X_target), atol=1e-5)
 
 
+@pytest.mark.parametrize("batch_size, tolerance", [(4, 0.1), (64, 0.01)])
+def test_adabn_pools_the_moments_of_batches_of_any_size(batch_size, tolerance):
+    X, _ = draw(1501, 0, 3.0, 2.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.BatchNorm1d(10), nn.Linear(10, 12), nn.BatchNorm1d(12), nn.Linear(12, 4))
+    first, linear, second, _ = SourceFree(module, AdaBN(), batch_size=batch_size, random_state=0).fit(X).module_
+    rows = torch.tensor(X).float()
+    torch.testing.assert_close(first.running_mean, rows.mean(dim=0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(first.running_var, rows.var(dim=0), rtol=1e-4, atol=1e-4)
+    ratio = second.running_var / linear(first(rows)).var(dim=0)
+    assert abs(ratio.mean().item() - 1) < tolerance
+
+
 def test_tent_learns_scales_and_offsets_alone(trained):
     source, _, _, X_target, _, _ = trained
     adapted = SourceFree(source, TENT(), random_state=0).fit(X_target)
