@@ -567,14 +567,27 @@ def _target_labels(
     values = np.full(n_target, y[0], dtype=np.result_type(known, y))
     values[labelled] = known
     if classification:
-        new = np.setdiff1d(known, y)
-        if len(new):
-            raise InputError(
-                f"y_target has the classes {new.tolist()}, which y has not",
-                f"the source classes {np.unique(y).tolist()}",
-                "Leave those rows unlabelled (a missing value), or map them to a source class.",
-            )
+        refuse_new_classes(np.setdiff1d(known, y).tolist(), np.unique(y).tolist())
     return values, labelled
+
+
+def refuse_new_classes(new: Sequence, classes: Sequence) -> None:
+    """Raise when the target has classes that the source has not; of many the first are named."""
+
+    def named(values: Sequence) -> str:
+        first = ", ".join(map(repr, values[:8]))
+        return f"[{first}]" if len(values) <= 8 else f"[{first}, ...] ({len(values)} in all)"
+
+    if not new:
+        return
+    quantities = any(isinstance(value, float) and not value.is_integer() for value in classes)
+    raise InputError(
+        f"y_target has the classes {named(new)}, which y has not",
+        f"the source classes {named(classes)}",
+        "For quantities, which y seems to hold, take a regressor."
+        if quantities
+        else "Leave those rows unlabelled (a missing value), or map them to a source class.",
+    )
 
 
 def cast_labels(labels: np.ndarray, like: np.ndarray) -> np.ndarray:

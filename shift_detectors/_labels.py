@@ -30,31 +30,40 @@ class Labels(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read_labels(y_source: Any, y_target: Any, n_source: int, n_target: int, task: str = "auto") -> Labels:
+def read_labels(
+    y_source: Any,
+    y_target: Any,
+    n_source: int,
+    n_target: int,
+    task: str = "auto",
+    names: tuple[str, str] = ("y_source", "X_source"),
+) -> Labels:
     """Check the labels and find the task.
 
     Text, booleans and categories are classes. Numbers with a fraction are quantities. Whole numbers are
     classes when there are at most 20 distinct ones with three source rows each on average, and quantities
-    otherwise; `task` overrides this. Target labels are cast to the dtype of the source's.
+    otherwise; `task` overrides this. Target labels are cast to the dtype of the source's. `names` are what the
+    caller calls labels and rows of the source.
     """
+    name, rows = names
     if task not in TASKS:
         raise InputError(f"task is {task!r}", " or ".join(map(repr, TASKS)), "Pass one of them.")
-    source, missing = _values(y_source, n_source, "y_source", "X_source")
+    source, missing = _values(y_source, n_source, name, rows)
     if missing.any():
         raise InputError(
-            f"y_source has {missing.sum()} missing labels of {n_source}",
+            f"{name} has {missing.sum()} missing labels of {n_source}",
             "a label for every source row",
             "Drop those rows, or move them to the target as unlabelled ones.",
         )
-    kind = _kind(source, "y_source")
+    kind = _kind(source, name)
     notes: list[str] = []
     if task == "auto":
-        task = _task(source, kind, notes)
+        task = _task(source, kind, notes, name)
     if task == "regression" and kind == "text":
-        raise InputError("y_source holds text with task='regression'", "numbers", "Pass task='classification'.")
+        raise InputError(f"{name} holds text with task='regression'", "numbers", "Pass task='classification'.")
     if task == "classification" and kind == "fraction":
         raise InputError(
-            "y_source holds numbers with a fraction with task='classification'",
+            f"{name} holds numbers with a fraction with task='classification'",
             "whole numbers, text or booleans",
             "Pass task='regression', or turn the labels into text.",
         )
@@ -63,9 +72,9 @@ def read_labels(y_source: Any, y_target: Any, n_source: int, n_target: int, task
     if len(classes) < 2:
         what = "one class only" if task == "classification" else "one value only"
         raise InputError(
-            f"y_source has {what} ({classes[0]!s})",
+            f"{name} has {what} ({classes[0]!s})",
             "at least two",
-            "Without labels to compare, pass y_source=None.",
+            "Without labels to compare, pass y_source=None." if name == "y_source" else "Pass rows of another, too.",
         )
     target, labelled = None, np.zeros(n_target, bool)
     if y_target is not None:
@@ -73,7 +82,7 @@ def read_labels(y_source: Any, y_target: Any, n_source: int, n_target: int, task
         labelled = ~missing
         if labelled.any():
             target = np.full(n_target, np.nan if task == "regression" else classes[0], dtype=source.dtype)
-            known = _cast(values, source, kind, task)
+            known = _cast(values, source, kind, task, name)
             if known.dtype.itemsize > target.dtype.itemsize:  # a longer word than any of the source's
                 target = target.astype(known.dtype)
             target[labelled] = known
@@ -159,7 +168,7 @@ def _kind(values: np.ndarray, argument: str) -> str:
     )
 
 
-def _task(values: np.ndarray, kind: str, notes: list[str]) -> str:
+def _task(values: np.ndarray, kind: str, notes: list[str], name: str) -> str:
     if kind in ("text", "boolean"):
         return "classification"
     if kind == "fraction":
@@ -167,13 +176,13 @@ def _task(values: np.ndarray, kind: str, notes: list[str]) -> str:
     distinct = len(np.unique(values.astype(float)))
     if distinct <= MAX_INTEGER_CLASSES and distinct * ROWS_PER_CLASS <= len(values):
         if distinct > 2:
-            notes.append(f"y_source has {distinct} distinct whole numbers: taken as classes (task= overrides).")
+            notes.append(f"{name} has {distinct} distinct whole numbers: taken as classes (task= overrides).")
         return "classification"
-    notes.append(f"y_source has {distinct} distinct whole numbers: taken as quantities (task= overrides).")
+    notes.append(f"{name} has {distinct} distinct whole numbers: taken as quantities (task= overrides).")
     low, high = int(values.min()), int(values.max())
     if low in (0, 1) and high - low + 1 == distinct <= MOST_CODES and distinct * ROWS_PER_CLASS <= len(values):
         warnings.warn(
-            f"y_source has the whole numbers {low} to {high}, taken as quantities: if they are codes of "
+            f"{name} has the whole numbers {low} to {high}, taken as quantities: if they are codes of "
             'classes, pass task="classification"',
             ShiftWarning,
             stacklevel=4,
@@ -190,15 +199,15 @@ def _plain(values: np.ndarray, kind: str) -> np.ndarray:
     return values if values.dtype != object else values.astype(float)
 
 
-def _cast(values: np.ndarray, source: np.ndarray, source_kind: str, task: str) -> np.ndarray:
+def _cast(values: np.ndarray, source: np.ndarray, source_kind: str, task: str, name: str) -> np.ndarray:
     """Known target labels in the dtype of the source's, an error where that would change their meaning."""
     kind = _kind(values, "y_target")
     if (kind == "text") != (source_kind == "text") or (task == "classification" and kind == "fraction"):
         words = {"text": "text", "boolean": "booleans", "whole": "whole numbers", "fraction": "fractions"}
         raise InputError(
-            f"y_target holds {words[kind]} while y_source holds {words[source_kind]}",
+            f"y_target holds {words[kind]} while {name} holds {words[source_kind]}",
             "labels of the same type on both sides",
-            "Convert y_target as y_source was converted.",
+            f"Convert y_target as {name} was converted.",
         )
     if task == "regression":
         return values.astype(float)
@@ -206,10 +215,10 @@ def _cast(values: np.ndarray, source: np.ndarray, source_kind: str, task: str) -
         return values.astype(str)
     numbers = values.astype(float)
     if source_kind == "boolean" and not np.isin(numbers, (0, 1)).all():
-        raise InputError("y_target holds other numbers than 0 and 1 while y_source is boolean", "booleans, 0 or 1")
+        raise InputError(f"y_target holds other numbers than 0 and 1 while {name} is boolean", "booleans, 0 or 1")
     if source.dtype.kind not in "iu":
         return numbers.astype(source.dtype)
     if np.abs(numbers).max() > 2**53:
-        raise InputError("y_target holds numbers beyond 2**53", "the classes of y_source", "Number the classes from 0.")
+        raise InputError("y_target holds numbers beyond 2**53", f"the classes of {name}", "Number the classes from 0.")
     whole = values if values.dtype.kind in "iu" else numbers.astype(np.int64)
     return whole.astype(np.promote_types(whole.dtype, source.dtype))  # a wider integer for new classes

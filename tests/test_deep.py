@@ -17,6 +17,7 @@ from sklearn.base import clone, is_classifier, is_regressor  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 from sklearn.linear_model import LogisticRegression  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
+from skorch.callbacks import EarlyStopping  # noqa: E402
 from torch import nn  # noqa: E402
 
 from da_toolkit import PriorCorrection, adapt  # noqa: E402
@@ -282,6 +283,15 @@ def test_frames_tensors_lists_and_float64_agree():
     assert double.predict_proba(X_target).dtype == np.float64
 
 
+@pytest.mark.parametrize(
+    "wrap", [lambda y: y[:, None], lambda y: pd.DataFrame({"y": y}), lambda y: y[:, None].tolist()]
+)
+def test_labels_in_a_single_column(wrap):
+    X, y, X_target, truth = problem()
+    plain, column = (quick(loss=DANN()).fit(X, f(y), X_target, f(truth)) for f in (lambda y: y, wrap))
+    np.testing.assert_array_equal(column.predict_proba(X_target), plain.predict_proba(X_target))
+
+
 def test_labels_of_any_type_and_one_logit_for_two_classes():
     X, y, X_target, truth = problem(n=300)
     words = np.array(["ant", "bee", "cat"])
@@ -480,10 +490,20 @@ def with_nan(n):
         ({"module": LogisticRegression()}, {}, "module is of type LogisticRegression"),
         ({"module": lambda: 3}, {}, r"module\(\) returned int"),
         ({"module": small_net(5)}, {}, r"fails on a batch of shape \(64, 4\).*4 and 5|fails.*64x4 and 5x16"),
-        ({"module": small_net(4, 2)}, {}, r"outputs of shape \(64, 2\).*logits of 3 classes"),
+        ({"module": small_net(4, 2)}, {}, r"outputs of shape \(64, 2\).*logits of 3 classes. Change its last"),
+        ({"module": small_net(4, 4)}, {}, r"outputs of shape \(64, 4\).*Does y lack a class"),
         ({"module": nn.Sequential(small_net(), nn.Softmax(dim=1))}, {}, "probabilities.*softmax"),
         ({"module": nn.LSTM(4, 3)}, {}, "returns tuple"),
         ({"loss": "dann"}, {}, "loss='dann'"),
+        ({"loss": nn.CrossEntropyLoss()}, {}, "compares outputs with labels.*task loss"),
+        ({"module": small_net().requires_grad_(False)}, {}, "without a parameter that may learn"),
+        ({"module": nn.Linear(4, 3, device="meta")}, {}, "meta device"),
+        (
+            {"module": small_net(4, 1), "patience": 2},
+            {"y": problem()[0][:, 0], "X_target": np.ones((4, 4))},
+            "15 held-out",
+        ),
+        ({"callbacks": [EarlyStopping()]}, {}, "'valid_loss' was not found in history;.*train_loss.*patience"),
         ({"optimizer": "adma"}, {}, "adma.*adam, adamw, sgd"),
         ({"batch_size": 1}, {}, "batch_size=1"),
         ({"max_epochs": 0}, {}, "max_epochs=0"),
@@ -498,9 +518,10 @@ def with_nan(n):
         ({}, {"X": np.zeros(150)}, r"X has shape \(150,\)"),
         ({}, {"X_target": pd.DataFrame({c: ["u"] for c in "abcd"})}, "X_target has columns.*text"),
         ({}, {"X": np.full((150, 4), "u")}, "X has columns or values of type text"),
-        ({}, {"y": np.zeros(150, int)}, "one class only"),
-        ({}, {"y": np.zeros(149, int)}, "149"),
-        ({}, {"y": np.r_[np.nan, np.ones(149)]}, "1 missing"),
+        ({}, {"y": np.zeros(150, int)}, r"^y has one class only \(0\).*Pass rows of another"),
+        ({}, {"y": np.zeros(149, int)}, "^y has 149 labels.*per row of X"),
+        ({}, {"y": np.r_[np.nan, np.ones(149)]}, "^y has 1 missing"),
+        ({}, {"y_target": np.full(120, "u")}, "y_target holds text while y holds whole numbers"),
         ({}, {"y_target": [7] * 120}, r"classes \[7\], which y has not"),
         ({}, {"sample_weight": -np.ones(150)}, "sample_weight"),
         ({}, {"X_target": Target(np.zeros((2, 4)), [0, 1]), "y_target": [0, 1]}, "both in Target"),

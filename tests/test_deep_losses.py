@@ -412,7 +412,8 @@ def test_regression_works_or_is_refused(loss):
     y = X @ [1.0, 2.0, 0.5]
     adapter = DeepAdapter(loss=loss, max_epochs=1, random_state=0, device="cpu", task="regression")
     if isinstance(loss, (*CLASSES_ONLY, WeightedSum)):
-        with pytest.raises(InputError, match="regression"):
+        works = ", ".join(type(loss).__name__ for loss in LOSSES if not isinstance(loss, (*CLASSES_ONLY, WeightedSum)))
+        with pytest.raises(InputError, match=rf"use {works} for a regression"):
             adapter.fit(X, y, X_target)
     else:
         assert adapter.fit(X, y, X_target).predict(X_target).shape == (40,)
@@ -448,5 +449,8 @@ def test_losses_compose_by_addition():
     expected = sum(w * part(source, target, 0.5).item() for w, part in zip((200, 1, 1.5), parts, strict=True))
     assert total(source, target, 0.5).item() == pytest.approx(expected)
     assert clone(total).weights == total.weights
-    with pytest.raises(TypeError):
-        DeepCORAL() + 1
+    total = sum([DeepCORAL(), MCC() * 0.5])
+    assert [type(part).__name__ for part in total.losses] == ["DeepCORAL", "MCC"] and total.weights == (100.0, 0.5)
+    for wrong in (lambda: DeepCORAL() + 1, lambda: 1 + DeepCORAL(), lambda: MCC() * "2"):
+        with pytest.raises(TypeError):
+            wrong()

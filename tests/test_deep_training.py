@@ -463,10 +463,16 @@ class OnePerRow(AlignmentLoss):
         return target.features.square().mean(dim=1)
 
 
-def test_a_loss_that_is_no_number_says_so():
+class Detached(AlignmentLoss):
+    def forward(self, source, target, progress):
+        return target.features.square().mean().item()
+
+
+@pytest.mark.parametrize("loss, message", [(OnePerRow(), "of shape"), (Detached(), "of type float.*Keep it a tensor")])
+def test_a_loss_that_is_no_number_says_so(loss, message):
     X, y, X_target, _ = problem()
-    with pytest.raises(InputError, match="OnePerRow gives a loss of shape"):
-        quick(OnePerRow()).fit(X, y, X_target)
+    with pytest.raises(InputError, match=f"{type(loss).__name__} gives a loss {message}"):
+        quick(loss).fit(X, y, X_target)
 
 
 # --- data sets ----------------------------------------------------------------------------------------------
@@ -506,6 +512,17 @@ def test_data_sets_and_loaders_train_as_arrays_do(extra):
         adapter = fit(source, None, target)
         np.testing.assert_allclose(adapter.predict_proba(target), expected, atol=1e-6)
     np.testing.assert_allclose(fit(Images(X), y, X_target).predict_proba(X_target), expected, atol=1e-6)
+
+
+def test_a_training_that_ends_in_nan_names_the_likely_cause():
+    X, y, X_target, _ = problem()
+    holes = X.copy()
+    holes[3, 1] = np.nan
+    with pytest.raises(InputError, match="data set are not checked: look for missing"):
+        quick(module=nn.Linear(4, 3)).fit(Images(holes, y), None, X_target)
+    half = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3)).half()
+    with pytest.raises(InputError, match="Half precision.*mixed_precision=True"):
+        quick(DANN(), module=half).fit(1e5 * X, y, X_target)
 
 
 def test_data_sets_that_cannot_be_used_are_refused():

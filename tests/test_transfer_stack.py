@@ -295,6 +295,10 @@ def test_an_estimator_like_others(task):
 
 def test_bad_calls_are_explained():
     X, y, X_target, few, *_ = problem("classification", 14, 0.5, 20)
+    values = np.arange(200) + 0.5
+    with pytest.raises(InputError, match=r"\(200 in all\).*take a regressor") as error:
+        TransferStack(LogisticRegression()).fit(values[:, None], values, values[:, None], values + 0.25)
+    assert len(str(error.value)) < 400
     with pytest.raises(InputError, match="target labels"):
         TransferStack(LogisticRegression()).fit(X, y, X_target)
     for adapted in ([CORAL()], [FeatureAlignment(Ridge(), CORAL())]):

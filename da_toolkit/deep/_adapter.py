@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import Subset
 
-from da_toolkit._base import BaseAdapter, column_names, unpack_target
+from da_toolkit._base import BaseAdapter, column_names, refuse_new_classes, unpack_target
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 
 from ._description import describe
-from ._early_stopping import BestEpoch, Judgement, judge_classes, judge_values
+from ._early_stopping import LEAST_JUDGES, BestEpoch, Judgement, judge_classes, judge_values
 from ._network import MLP
 from ._options import check_whole, find_device
-from ._rows import DatasetRows, digest, float_type, plain, read_rows, read_source, same_rows, to_device
+from ._rows import DatasetRows, column, digest, float_type, plain, read_rows, read_source, same_rows, to_device
 from ._team import MeanStatistics, Team
 from ._trainer import (
     Annealing,
@@ -128,7 +128,8 @@ class DeepAdapter(BaseEstimator):
         (of a torch Dataset the rows are only counted). The callbacks' own state is not in it. Fits of other data,
         such as the folds of a cross-validation, need files of their own; `adapt` writes none.
     mixed_precision : bool
-        Run the module in bfloat16 where torch thinks it safe; losses and predictions stay in full precision.
+        Run the module in bfloat16 where torch thinks it safe; losses and predictions stay in full precision. (Modules
+        that are in bfloat16 or float64 train as they are; float16 is too coarse for several of the losses.)
     device : str
         ``"auto"``: a CUDA device when there is one, else the CPU.
     distributed : bool
@@ -322,13 +323,9 @@ class DeepAdapter(BaseEstimator):
         names = column_names(X)
         (source_x, y), target_x = read_source(X, y), read_rows(X_target, "X_target")
         same_rows(target_x, X_target, "X_target", source_x.shape[1:], names)
-        labels = read_labels(plain(y), plain(y_target), len(source_x), len(target_x), self.task)
-        if labels.new_classes:
-            raise InputError(
-                f"y_target has the classes {list(labels.new_classes)}, which y has not",
-                f"the source classes {labels.classes.tolist()}",  # type: ignore[union-attr]
-                "Leave those rows unlabelled (a missing value), or map them to a source class.",
-            )
+        labels = read_labels(column(y), column(y_target), len(source_x), len(target_x), self.task, ("y", "X"))
+        if labels.classes is not None:
+            refuse_new_classes(labels.new_classes, labels.classes.tolist())
         again = self.warm_start and hasattr(self, "module_")
         if again:
             self._check_again(labels, source_x.shape[1:])
@@ -349,7 +346,14 @@ class DeepAdapter(BaseEstimator):
             self._scale = float(labels.y_source.std()) if scale else 1.0
 
         n_outputs = self._n_outputs
-        module = (copy.deepcopy(self.module_) if again else self._new_module(source_x, n_outputs)).to(device)
+        module = copy.deepcopy(self.module_) if again else self._new_module(source_x, n_outputs)
+        if any(part.is_meta for part in [*module.parameters(), *module.buffers()]):
+            raise InputError(
+                "a module on the meta device, which has no weights",
+                "weights to start from",
+                "Call module.to_empty(device=...) and initialise or load them.",
+            )
+        module = module.to(device)
         to = partial(torch.as_tensor, device=device)
         dtype = float_type(module)
         weight = _read_weight(sample_weight, len(source_x))
@@ -376,6 +380,12 @@ class DeepAdapter(BaseEstimator):
         identity = {} if self.checkpoint is None else self._identity(module, whole, target, again)
         loss: Any = clone(self.loss, safe=False)
         layer = None if loss is None else find_layer(module, self.layer)
+        if not any(parameter.requires_grad for parameter in module.parameters()):
+            raise InputError(
+                "a module without a parameter that may learn",
+                "parameters with requires_grad",
+                "Pass copy.deepcopy(module).requires_grad_().",
+            )
         with_target = loss is not None or labels.y_target is not None
         default = getattr(loss, "default_weight", 1.0)
         objective = Objective(
@@ -457,6 +467,13 @@ class DeepAdapter(BaseEstimator):
         labels: Any = source.y
         if self.task_ == "regression":
             layer = find_layer(objective.target_path, self.layer)
+            n, n_target = len(validation.inputs), len(target.inputs)
+            if min(n, n_target) < LEAST_JUDGES:
+                raise InputError(
+                    f"patience with {n} held-out source rows and {n_target} target rows",
+                    f"at least {LEAST_JUDGES} of each for a regression",
+                    "Raise validation_fraction, collect rows, or leave patience out.",
+                )
 
             def judge_regression() -> Judgement:
                 held_out = predict_rows(objective, validation, "source", layer)
@@ -624,6 +641,12 @@ class DeepAdapter(BaseEstimator):
             )
         if not (self.loss is None or isinstance(self.loss, nn.Module)):
             raise InputError(f"loss={self.loss!r}", "an alignment loss such as DANN()", "None trains on the source.")
+        if isinstance(self.loss, nn.modules.loss._Loss):
+            raise InputError(
+                f"loss={self.loss!r}, which compares outputs with labels",
+                "an alignment loss such as DANN(), or None",
+                "The task loss, cross entropy or squared error, is there without being named.",
+            )
         if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:
             raise InputError(
                 f"optimizer={self.optimizer!r}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -81,10 +81,15 @@ class AlignmentLoss(BaseEstimator, nn.Module):
 
         return add(self, other) if isinstance(other, AlignmentLoss) else NotImplemented
 
+    def __radd__(self, other: Any) -> AlignmentLoss:
+        return self if other == 0 else NotImplemented  # sum() begins with 0
+
     def __rmul__(self, factor: float) -> AlignmentLoss:
         from ._combined import scale
 
         return scale(self, factor) if isinstance(factor, (int, float)) else NotImplemented
+
+    __mul__ = __rmul__
 
 
 def class_logits(batch: DomainBatch, loss: str) -> Tensor:
@@ -93,7 +98,7 @@ def class_logits(batch: DomainBatch, loss: str) -> Tensor:
         raise InputError(
             f"{loss} was given a module for regression",
             "a classification",
-            "It works on class probabilities: use DANN, DeepCORAL, DAN, WDGRL or AFN for a regression.",
+            "It works on class probabilities: use DANN, DeepCORAL, DAN, WDGRL, AFN, DeepJDOT, DSN for a regression.",
         )
     return batch.logits
 

@@ -19,6 +19,7 @@ from ..weighting import ClassifierRatio
 
 SOURCE_DROP = 0.05  # accuracy or R2 that the source may lose against the best epoch
 CLASSES_KEPT = 0.5  # effective number of predicted classes, as a share of the expected number
+LEAST_JUDGES = 5  # rows of each domain that it takes to weight the held-out rows of a regression
 SPREAD_KEPT = 0.25  # standard deviation of the predictions on the target, as a share of that on the source
 
 
@@ -57,7 +58,7 @@ def weighted_risk(loss: np.ndarray, features: np.ndarray, on_target: np.ndarray)
     smallest and the largest loss. Where all target rows fall on one spot it is the loss at that spot, which a
     collapsed network can make small: hence the veto on the spread of the predictions.
     """
-    ratio = ClassifierRatio(make_pipeline(StandardScaler(), LogisticRegression()), random_state=0)
+    ratio = ClassifierRatio(make_pipeline(StandardScaler(), LogisticRegression()), cv=LEAST_JUDGES, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # little overlap before the features are aligned is no news
         ratio.fit(features.astype(float), on_target.astype(float))

@@ -156,6 +156,12 @@ def plain(y: Any) -> Any:
     return y.detach().cpu().numpy() if isinstance(y, Tensor) else y
 
 
+def column(y: Any) -> Any:
+    """Labels as they are, those of a table with a single column in one dimension."""
+    y = plain(y)
+    return np.asarray(y)[:, 0] if np.ndim(y) == 2 and np.shape(y)[1] == 1 else y
+
+
 def same_rows(rows: Any, X: Any, name: str, shape: Any, names: Any, other: str = "X") -> None:
     if column_names(X) is not None or (rows.ndim == 2 and len(shape) == 1):
         check_columns(rows if column_names(X) is None else X, name, shape[0], names, other)

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
+from skorch.exceptions import SkorchException
 from skorch.history import History
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -173,7 +174,9 @@ def read_outputs(raw: Tensor, n_outputs: int) -> Tensor:
         raise InputError(
             f"the module gives outputs of shape {tuple(raw.shape)} for {n} rows",
             f"shape {(n, n_outputs)}: {what}",
-            "Change its last layer.",
+            "Does y lack a class? Of each that the module knows a source row is needed; else change its last layer."
+            if raw.ndim == 2 and raw.shape[1] > n_outputs > 1
+            else "Change its last layer.",
         )
     return raw
 
@@ -216,11 +219,13 @@ class Objective(nn.Module):
             return self.task_loss(self.run(self.source_path, source)), None
         s, t = self.run_both(source, target)
         alignment = None if self.alignment is None else self.alignment(self.reweighted(s), t, progress)
-        if alignment is not None and alignment.numel() != 1:
+        if alignment is not None and not (isinstance(alignment, Tensor) and alignment.numel() == 1):
+            is_tensor = isinstance(alignment, Tensor)
             raise InputError(
-                f"{type(self.alignment).__name__} gives a loss of shape {tuple(alignment.shape)}",
-                "one number per pair of batches",
-                "Average it over the rows.",
+                f"{type(self.alignment).__name__} gives a loss of "
+                + (f"shape {tuple(alignment.shape)}" if is_tensor else f"type {type(alignment).__name__}"),
+                "a tensor with one number per pair of batches",
+                "Average it over the rows." if is_tensor else "Keep it a tensor: its gradient is needed.",
             )
         return self.task_loss(s, t), alignment
 
@@ -315,8 +320,17 @@ class Trainer(NeuralNet):
             raise InputError(
                 f"the training loss is {epoch['train_loss']} in epoch {len(self.history)}",
                 "a training that converges",
-                "Scale the columns of X, or lower lr or weight.",
+                self._remedy(iterator.source.inputs),
             )
+
+    def _remedy(self, inputs: Any) -> str:
+        """What may help where the loss is no number."""
+        if any(parameter.dtype == torch.float16 for parameter in self.module_.parameters()):
+            return "Half precision is too coarse to train in: pass module.float() and mixed_precision=True."
+        remedy = "Scale the columns of X, or lower lr or weight."
+        if isinstance(inputs, Tensor):
+            return remedy
+        return f"{remedy} The rows of a data set are not checked: look for missing or infinite values."
 
     def train_step_single(self, batch, **fit_params):
         """Losses of a pair of batches and their gradients."""
@@ -344,6 +358,14 @@ class Trainer(NeuralNet):
             epoch: Any = self.history[-1]
             if "train_loss" not in epoch:
                 raise
+        except (KeyError, SkorchException) as error:
+            if "not found in history" not in str(error):
+                raise
+            raise InputError(
+                f"a callback looks at what is not recorded: {str(error.args[0]).split('.')[0]}",
+                'monitor="train_loss", "task_loss" or "alignment_loss"',
+                "To stop early without target labels, set patience.",
+            ) from error
         self.notify("on_train_end", X=batches, y=None)
 
 

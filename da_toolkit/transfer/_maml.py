@@ -19,9 +19,9 @@ from torch.func import replace_all_batch_norm_modules_
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 
-from .._base import BaseAdapter, column_names, unpack_target
+from .._base import BaseAdapter, column_names, refuse_new_classes, unpack_target
 from ..deep._options import check_positive, check_whole, find_device
-from ..deep._rows import float_type, plain, same_rows, to_device
+from ..deep._rows import column, float_type, plain, same_rows, to_device
 from ..deep._trainer import find_layer
 from ._inner_loop import Episode, Learner
 from ._modules import (
@@ -229,13 +229,9 @@ class MAML(BaseEstimator):
             raise InputError(f"{name}.fit was called without X_target", "fit(X, y, X_target, y_target)", "Pass both.")
         rows, target = whole_rows(X, "X"), whole_rows(X_target, "X_target")
         same_rows(target, X_target, "X_target", rows.shape[1:], column_names(X))
-        labels = read_labels(plain(y), plain(y_target), len(rows), len(target), self.task)
-        if labels.new_classes:
-            raise InputError(
-                f"y_target has the classes {list(labels.new_classes)}, which y has not",
-                f"the source classes {labels.classes.tolist()}",  # type: ignore[union-attr]
-                "Leave those rows unlabelled (a missing value), or map them to a source class.",
-            )
+        labels = read_labels(column(y), column(y_target), len(rows), len(target), self.task, ("y", "X"))
+        if labels.classes is not None:
+            refuse_new_classes(labels.new_classes, labels.classes.tolist())
         if labels.y_target is None:
             raise InputError(
                 f"{name}.fit was called without target labels",
