@@ -16,11 +16,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 
 from da_toolkit._base import Target
 from da_toolkit.alignment import CORAL, FeatureAlignment
-from da_toolkit.transfer._transfer_stack import TEMPERATURE, TransferStack, _Remembered, aggregate
+from da_toolkit.transfer._transfer_stack import TEMPERATURE, TransferStack, _answer, _Remembered, aggregate
 from shift_detectors._errors import InputError, ShiftWarning
 
 MODELS = {"regression": Ridge(), "classification": LogisticRegression()}
@@ -213,6 +213,25 @@ def test_decision_function_of_models_without_probabilities():
     assert not hasattr(stack, "predict_proba")
     np.testing.assert_array_equal(stack.decision_function(X_new) > 0, stack.predict(X_new) == stack.classes_[1])
     assert stack.score(X_new, y_new) > SVC().fit(X, y).score(X_new, y_new)
+
+
+@pytest.mark.parametrize("k, n_labels", [(2, 30), (3, 30), (4, 3)])  # three labels lack a class of the four
+def test_models_without_probabilities_do_not_depend_on_the_names_of_the_classes(k, n_labels):
+    rng = np.random.default_rng(k)
+    X, X_target, W = rng.normal(size=(200, 5)), rng.normal(size=(100, 5)), rng.normal(size=(5, k))
+    y, y_target = (X @ W).argmax(axis=1), (X_target @ (W + 0.5 * rng.normal(size=W.shape))).argmax(axis=1)
+    found = []
+    for names in (np.arange(k), 10 - 2 * np.arange(k)[::-1], np.array(list("abcd")[:k])):
+        few = names[y_target].astype(object)
+        few[n_labels:] = np.nan
+        stack = TransferStack(LinearSVC(random_state=0), random_state=0).fit(X, names[y], X_target, few)
+        found.append([*stack.losses_.values(), *stack.weights_.values(), stack.score(X_target, names[y_target])])
+    np.testing.assert_allclose(found[1:], [found[0]] * 2)
+    target = stack.members_["target"]
+    proba = _answer(target, X_target)
+    np.testing.assert_array_equal(target.classes_[proba.argmax(axis=1)], target.predict(X_target))
+    known = LinearSVC(random_state=0).fit(X_target[:n_labels], few[:n_labels].astype(str))
+    np.testing.assert_array_equal(target.predict(X_target), known.predict(X_target))
 
 
 def test_a_frozen_model_is_not_refitted():

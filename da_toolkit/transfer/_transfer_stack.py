@@ -305,12 +305,7 @@ class TransferStack(BaseAdapter):
         used = {name: weight for name, weight in self.weights_.items() if weight >= LEAST_WEIGHT}
         answers = [_answer(self.members_[name], Z if name in self._behind else X) for name in used]
         answer = np.average(answers, axis=0, weights=list(used.values()))
-        if not is_classifier(self) or method == "predict_proba":
-            return answer
-        if method == "decision_function":
-            logits = np.log(np.maximum(answer, np.finfo(float).tiny))
-            return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
-        return self.classes_[answer.argmax(axis=1)]
+        return _as_method(method, answer, self.classes_) if is_classifier(self) else answer
 
 
 def aggregate(given: np.ndarray, prior: np.ndarray, loss: str | float, excess: Any = 0.0) -> np.ndarray:
@@ -368,6 +363,16 @@ def _answer(model: Any, X: Any) -> np.ndarray:
     return softmax(_logits(model, X), axis=1)
 
 
+def _as_method(method: str, proba: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """What that method of a classifier with these probabilities gives."""
+    if method == "predict_proba":
+        return proba
+    if method == "decision_function":
+        logits = np.log(np.maximum(proba, np.finfo(float).tiny))
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+    return classes[proba.argmax(axis=1)]
+
+
 # --- members that need no file of their own -----------------------------------------------------------------
 
 
@@ -391,7 +396,7 @@ class _TargetOnly(BaseAdapter):
             return self.head_.predict(X)
         proba = np.zeros((X.shape[0], len(self._classes)))
         proba[:, self._seen] = 1.0 if self._seen.sum() == 1 else _answer(self.head_, X)
-        return proba if method == "predict_proba" else self._classes[proba.argmax(axis=1)]
+        return _as_method(method, proba, self._classes)
 
     @property
     def classes_(self) -> np.ndarray:
