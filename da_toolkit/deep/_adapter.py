@@ -28,6 +28,7 @@ from ._description import describe
 from ._early_stopping import LEAST_JUDGES, BestEpoch, Judgement, judge_classes, judge_values
 from ._network import MLP
 from ._options import check_whole, find_device
+from ._probe import copy_module, find_layer, first_rows, try_module
 from ._rows import DatasetRows, column, digest, float_type, plain, read_rows, read_source, same_rows, to_device
 from ._team import MeanStatistics, Team
 from ._trainer import (
@@ -39,8 +40,6 @@ from ._trainer import (
     PairedBatches,
     Rows,
     Trainer,
-    explained,
-    find_layer,
     predict_logits,
     predict_rows,
     rows_are_independent,
@@ -87,8 +86,8 @@ class DeepAdapter(BaseEstimator):
         arguments is called in each `fit`. None: an `MLP` on columns standardised with the source's mean and
         deviation.
     layer : str, optional
-        Name of the submodule whose output is aligned, such as ``"encoder.3"``. None: the input of the last
-        linear layer.
+        Name of the submodule whose output is aligned, such as ``"encoder.3"``. None: the input of the
+        linear layer that is called last.
     loss : AlignmentLoss or nn.Module, optional
         Alignment loss, called as ``loss(source, target, progress)`` with two `DomainBatch`. It is cloned.
     weight : float or callable, optional
@@ -379,13 +378,14 @@ class DeepAdapter(BaseEstimator):
 
         identity = {} if self.checkpoint is None else self._identity(module, whole, target, again)
         loss: Any = clone(self.loss, safe=False)
-        layer = None if loss is None else find_layer(module, self.layer)
         if not any(parameter.requires_grad for parameter in module.parameters()):
             raise InputError(
                 "a module without a parameter that may learn",
                 "parameters with requires_grad",
                 "Pass copy.deepcopy(module).requires_grad_().",
             )
+        try_module(module, first_rows(source.inputs, self.batch_size), labels.task == "classification")
+        layer = None if loss is None else find_layer(module, self.layer, source.inputs)
         with_target = loss is not None or labels.y_target is not None
         default = getattr(loss, "default_weight", 1.0)
         objective = Objective(
@@ -466,7 +466,7 @@ class DeepAdapter(BaseEstimator):
         """What early stopping asks after every epoch."""
         labels: Any = source.y
         if self.task_ == "regression":
-            layer = find_layer(objective.target_path, self.layer)
+            layer = find_layer(objective.target_path, self.layer, source.inputs)
             n, n_target = len(validation.inputs), len(target.inputs)
             if min(n, n_target) < LEAST_JUDGES:
                 raise InputError(
@@ -582,7 +582,6 @@ class DeepAdapter(BaseEstimator):
     def _outputs(self, X: Any, domain: str, features: bool = False) -> np.ndarray:
         check_is_fitted(self)
         module = self.module_ if domain == "target" else self.source_module_
-        layer = find_layer(module, self.layer) if features else None
         rows = read_rows(X, "X")
         same_rows(rows, X, "X", self.input_shape_, getattr(self, "feature_names_in_", None), "fit")
         parameter = next(module.parameters(), torch.empty(0))
@@ -590,6 +589,7 @@ class DeepAdapter(BaseEstimator):
         with torch.no_grad():
             for part in torch.arange(len(rows)).split(4 * self.batch_size):
                 inputs = to_device(rows[part], float_type(module), parameter.device)
+                layer = find_layer(module, self.layer, inputs) if features else None
                 batch = run_module(module, Rows(inputs), self._n_outputs, layer)
                 parts.append((batch.features if features else batch.logits).cpu())
         return to_numpy(torch.cat(parts))
@@ -612,7 +612,7 @@ class DeepAdapter(BaseEstimator):
 
     def _new_module(self, X: Tensor, n_outputs: int) -> nn.Module:
         if isinstance(self.module, nn.Module):
-            return copy.deepcopy(self.module)
+            return copy_module(self.module)
         if self.module is not None:
             module = self.module()
             if not isinstance(module, nn.Module):
@@ -734,13 +734,7 @@ def _try_out(objective: Objective, source: Rows, target: Rows | None, batch_size
     """Pass one batch per domain: complain about shapes, and let the alignment loss build its networks."""
     objective.eval()
     first = torch.arange(min(batch_size, len(source.inputs)), device=source.inputs.device)
-    batch = source.take(first)
-    with explained(batch.inputs):
-        s = run_module(objective.source_path, batch, objective.n_outputs, objective.layer)
-    if objective.n_outputs > 1 and (s.logits >= 0).all() and (s.logits.sum(dim=1) - 1).abs().max() < 1e-4:
-        raise InputError(
-            "the module gives probabilities", "logits", "Leave out the softmax at its end; it is added here."
-        )
+    s = run_module(objective.source_path, source.take(first), objective.n_outputs, objective.layer)
     if target is None:
         return
     first_target = torch.arange(min(batch_size, len(target.inputs)), device=target.inputs.device)

@@ -13,6 +13,8 @@ from torch import nn
 
 from shift_detectors._errors import InputError
 
+from ._probe import first_rows, try_module
+
 ROWS = 1024  # in a batch
 
 
@@ -96,8 +98,7 @@ class _ModuleClassifier(ClassifierMixin, BaseEstimator):
                 f"logits of shape ({len(rows)}, {len(self.classes)}), one column per class",
                 "For a single logit z, give (0, z).",
             )
-        if (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-4):
-            raise InputError("the module gives probabilities", "logits", "Leave out the softmax at its end.")
+        try_module(self.module, first_rows(rows).to(parameter), classifies=True)
         return softmax(logits, axis=1)
 
     def predict(self, X: Any) -> np.ndarray:

@@ -10,15 +10,14 @@ from torch.nn import functional as F
 
 from ._batch import DomainBatch
 from ._mcc import entropy_of
+from ._probe import find_head
 from ._source_free import SourceFreeMethod
-from ._trainer import find_layer
 
 
 class SHOT(SourceFreeMethod):
     r"""Source hypothesis transfer: information maximisation with pseudo-labels from centroids.
 
-    The last linear layer, which holds what the source knew about its classes, is frozen; everything before it
-    learns
+    The head, which holds what the source knew about its classes, is frozen; everything before it learns
 
     .. math::
 
@@ -38,6 +37,9 @@ class SHOT(SourceFreeMethod):
     ----------
     beta : float
         Weight of the pseudo-labels, at least 0.
+    head : str, optional
+        Name of the submodule that is frozen, whose input are the features unless `SourceFree` names a layer. None:
+        the linear layer that gives the logits.
 
     Attributes
     ----------
@@ -59,12 +61,15 @@ class SHOT(SourceFreeMethod):
     tensor([0, 0, 1, 1])
     """
 
-    def __init__(self, beta: float = 0.3):
+    def __init__(self, beta: float = 0.3, head: str | None = None):
         self.beta = beta
+        self.head = head
 
     def prepare(self, module: nn.Module, batches: Any) -> list[nn.Parameter]:
-        """Everything but the last linear layer learns."""
-        head = module.get_submodule(find_layer(module, None).name)
+        """Everything but the head learns."""
+        with torch.random.fork_rng(devices=[]):  # the order of the batches to come stays
+            batch = next(iter(batches()))
+        head = module.get_submodule(find_head(module, self.head, batch, "SHOT(head=...)"))
         frozen = {id(parameter) for parameter in head.parameters()}
         return [parameter for parameter in module.parameters() if id(parameter) not in frozen]
 

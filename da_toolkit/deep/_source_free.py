@@ -22,8 +22,9 @@ from ._adapter import DeepAdapter
 from ._batch import DomainBatch
 from ._early_stopping import collapsed
 from ._options import check_positive, check_whole, find_device
+from ._probe import find_layer, first_rows, try_module
 from ._rows import float_type, plain, read_rows, same_rows, to_device
-from ._trainer import Rows, explained, find_layer, run_module, to_numpy
+from ._trainer import Layer, Rows, run_module, to_numpy
 
 
 class SourceFreeMethod(BaseEstimator):
@@ -79,7 +80,8 @@ class SourceFree(ClassifierMixin, BaseEstimator):
     method : SHOT, TENT or AdaBN
         It is cloned.
     layer : str, optional
-        Whose output are the features. None: the input of the last linear layer.
+        Whose output are the features. None: the input of the linear layer that is called last, or of
+        the head that `SHOT` is told.
     target_prior : array-like of shape (n_classes,), optional
         Class frequencies of the target as far as they are known. None: all alike.
     classes : array-like, optional
@@ -181,13 +183,14 @@ class SourceFree(ClassifierMixin, BaseEstimator):
     def _adapt(self, inputs: Any) -> None:
         module, method = self.module_, clone(self.method)
         module.eval()
-        two = inputs[torch.arange(2)]
-        with explained(two):
-            first = module(two)
+        first = try_module(module, first_rows(inputs), classifies=True)
         self.classes_ = self._classes(first[0].numel() if isinstance(first, Tensor) and len(first) == 2 else 0)
         prior = self._prior(len(self.classes_))
         method.prior_ = torch.as_tensor(prior, dtype=first.dtype, device=first.device)
-        layer = find_layer(module, self.layer or getattr(self.module, "layer", None))
+        name, head = self.layer or getattr(self.module, "layer", None), getattr(method, "head", None)
+        layer = find_layer(module, name or head, inputs)
+        if name is None and head is not None:
+            layer = Layer(head, output=False)
         n = len(inputs)
 
         def order():

@@ -12,7 +12,6 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,27 +83,10 @@ class PairedBatches(torch.utils.data.IterableDataset):
 
 
 class Layer(NamedTuple):
-    """Where the features are: the output of a submodule, or the input of the last linear layer."""
+    """Where the features are: the output of a submodule, or the input of one."""
 
     name: str
     output: bool = True
-
-
-def find_layer(module: nn.Module, name: str | None) -> Layer:
-    """The layer of that name; without a name the input of the last linear layer."""
-    names = [n for n, _ in module.named_modules() if n]
-    if name is None:
-        linear = [n for n, part in module.named_modules() if isinstance(part, nn.Linear)]
-        if not linear:
-            raise InputError(
-                "layer=None and a module without a linear layer",
-                f"the name of a submodule: {', '.join(names)}",
-                "Name the layer whose output is to be aligned.",
-            )
-        return Layer(linear[-1], output=False)
-    if name not in names:
-        raise InputError(f"layer={name!r}", f"the name of a submodule: {', '.join(names)}", "Name one of these.")
-    return Layer(name)
 
 
 def run_module(module: nn.Module, rows: Rows, n_outputs: int, layer: Layer | None) -> DomainBatch:
@@ -139,21 +121,6 @@ def watch(module: nn.Module, layer: Layer, seen: list[Any]) -> RemovableHandle:
     if layer.output:
         return part.register_forward_hook(lambda _module, _inputs, output: keep(output))
     return part.register_forward_pre_hook(lambda _module, inputs: keep(inputs[0]))
-
-
-@contextmanager
-def explained(inputs: Tensor) -> Iterator[None]:
-    """Whatever the module fails with, said together with the shape of its batch."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"the module fails on a batch of shape {tuple(inputs.shape)} with: {error}",
-            "a module that takes such a batch",
-            "Check its first layer against the columns of X.",
-        ) from error
 
 
 def read_outputs(raw: Tensor, n_outputs: int) -> Tensor:

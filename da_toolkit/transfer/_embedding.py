@@ -37,7 +37,7 @@ class Embedding(TransformerMixin, BaseEstimator):
         are the features.
     layer : str, optional
         Name of a submodule of the network; ``""`` is its own output. None: what a `DeepAdapter` calls its layer,
-        else the input of the last linear layer.
+        else the input of the linear layer that is called last.
     batch_size : int
         Rows that pass the network at a time.
     cache_mb : float
@@ -93,27 +93,26 @@ class Embedding(TransformerMixin, BaseEstimator):
         import torch
 
         from ..deep._rows import float_type, read_rows
-        from ..deep._trainer import find_layer, to_numpy
+        from ..deep._trainer import to_numpy
 
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
             raise InputError(f"batch_size={self.batch_size!r}", "a whole number of at least 1", "Change it.")
-        place = find_layer(module, layer) if layer != "" else None
         rows, memory = read_rows(X, argument), memory_of(self)
         parameter = next(module.parameters(), torch.empty(0))
-        state = _digest_of(module, repr(place)) if self.cache_mb > 0 else b""
+        state = _digest_of(module, repr(layer)) if self.cache_mb > 0 else b""
         answer: list[np.ndarray] = []
         for part in torch.arange(len(rows)).split(int(self.batch_size)):
             batch = rows[part]
             batch = batch.to(float_type(module)) if batch.is_floating_point() else batch
             if self.cache_mb <= 0:
-                answer.extend(_run(module, place, batch.to(parameter.device)))
+                answer.extend(_run(module, layer, batch.to(parameter.device)))
                 continue
             plain = to_numpy(batch)
             keys = [hashlib.blake2b(row.tobytes(), digest_size=16, key=state).digest() for row in plain]
             found = [memory.get(key) for key in keys]
             new = [i for i, vector in enumerate(found) if vector is None]
             if new:
-                for i, vector in zip(new, _run(module, place, batch[new].to(parameter.device)), strict=True):
+                for i, vector in zip(new, _run(module, layer, batch[new].to(parameter.device)), strict=True):
                     found[i] = memory[keys[i]] = vector
                 room = self.cache_mb * 2**20 / max(vector.nbytes + 100, 1)  # a key and an entry take about 100 bytes
                 while len(memory) > room:
@@ -151,12 +150,14 @@ def _network(module: Any, layer: str | None, domain: str) -> tuple[Any, str | No
     return (inner, layer) if hasattr(inner, "named_modules") else (None, layer)
 
 
-def _run(module: Any, place: Any, batch: Any) -> np.ndarray:
+def _run(module: Any, layer: str | None, batch: Any) -> np.ndarray:
     """Output of a layer, or input of one, for a batch of rows."""
     import torch
 
+    from ..deep._probe import find_layer
     from ..deep._trainer import to_numpy, watch
 
+    place = find_layer(module, layer, batch) if layer != "" else None
     seen: list[Any] = []
     training = {part: part.training for part in module.modules()}
     try:
@@ -176,11 +177,11 @@ def _run(module: Any, place: Any, batch: Any) -> np.ndarray:
     return to_numpy(seen[-1].flatten(1))
 
 
-def _digest_of(module: Any, place: str) -> bytes:
+def _digest_of(module: Any, layer: str) -> bytes:
     """Digest of everything that decides the features: architecture, layer, parameters, buffers."""
     from ..deep._rows import digest
 
-    return digest(f"{module}{place}", *module.parameters(), *module.buffers())
+    return digest(f"{module}{layer}", *module.parameters(), *module.buffers())
 
 
 def _look_up(table: Any, X: Any, argument: str) -> np.ndarray:

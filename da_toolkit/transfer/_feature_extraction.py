@@ -41,7 +41,7 @@ class FeatureExtraction(BaseAdapter):
         rows are keys, whose vectors are put side by side. None: the rows are embeddings already.
     layer : str or None
         Name of any submodule of the network, ``""`` for its own output. None: the layer of a `DeepAdapter`, else the
-        input of the last linear layer.
+        input of the linear layer that is called last.
     estimator : estimator, Pipeline or adapter
         The model behind the layer. Of a Pipeline the steps before the last are fitted on the source's features.
     batch_size : int

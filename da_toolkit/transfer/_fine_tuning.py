@@ -73,7 +73,7 @@ class FineTuning(BaseEstimator):
         anew by their ``reset_parameters``. A head that is not among them gets the outputs that the target's classes
         need, which may be others than the source's. None: everything is carried over.
     head : str, optional
-        Name of the submodule that learns first. None: the last linear layer.
+        Name of the submodule that learns first. None: the linear layer that gives the outputs.
     head_epochs, max_epochs : int
         Epochs of the head alone; epochs of everything after them.
     epochs : "auto" or int
@@ -207,9 +207,10 @@ class FineTuning(BaseEstimator):
         """
         import da_toolkit.deep  # noqa: F401  (says what to install where torch is not)
 
+        from ..deep._probe import find_head, first_rows, try_module
         from ..deep._rows import float_type, plain, read_rows, to_device
         from ..deep._trainer import Rows
-        from ._fine_tuning_training import Plan, head_of, prepare, rates_of, torch
+        from ._fine_tuning_training import Plan, prepare, rates_of, torch
 
         self._check_options()
         X_target, y_target = unpack_target(X_target, y_target)
@@ -242,7 +243,10 @@ class FineTuning(BaseEstimator):
             torch.manual_seed(seed)
             self.source_module_ = copy.deepcopy(source_module).to(device).eval()
             module = copy.deepcopy(module).to(device)
-            head = head_of(module, self.head)
+            dtype = float_type(module)
+            inputs = to_device(rows[torch.as_tensor(np.flatnonzero(known))], dtype, device)
+            try_module(module, first_rows(inputs), self.task_ == "classification")
+            head = find_head(module, self.head, inputs, "head=...")
             few = self._read_classes(classes, few, head)
             n_outputs = len(self.classes_) if self.task_ == "classification" else 1
             same = classes is None or np.array_equal(classes, self.classes_)
@@ -259,9 +263,6 @@ class FineTuning(BaseEstimator):
                 self.l2,
                 new,
             )
-            dtype = float_type(module)
-            chosen = torch.as_tensor(np.flatnonzero(known))
-            inputs = to_device(rows[chosen], dtype, device)
             if self.task_ == "classification":
                 labels = torch.as_tensor(np.searchsorted(self.classes_, few), device=device)
             else:
@@ -405,7 +406,7 @@ class FineTuning(BaseEstimator):
         return softmax(self._outputs(X, "source_module_", len(classes)), axis=1)
 
     def transform(self, X: Any) -> np.ndarray:
-        """Features of *target* rows, the input of the last linear layer; shape (n_rows, d)."""
+        """Features of *target* rows, the input of the linear layer that is called last; shape (n_rows, d)."""
         check_is_fitted(self)
         return Embedding(self.module_, None, cache_mb=0).transform(X)
 

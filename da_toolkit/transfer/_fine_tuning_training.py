@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from shift_detectors._errors import InputError
 
 from ..deep._adapter import OPTIMIZERS
-from ..deep._trainer import Objective, PairedBatches, Rows, Trainer, find_layer, predict_logits
+from ..deep._trainer import Objective, PairedBatches, Rows, Trainer, predict_logits
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 
@@ -166,11 +166,6 @@ class Tuning(Callback):
 def inside(name: str, part: str) -> bool:
     """Whether a parameter or submodule belongs to the part of that name; everything does to the module itself, ""."""
     return part in ("", name) or name.startswith(part + ".")
-
-
-def head_of(module: nn.Module, head: str | None) -> str:
-    """Name of the head: the last linear layer unless named."""
-    return find_layer(module, head).name
 
 
 def prepare(module: nn.Module, reuse: Any, head: str, n_outputs: int, same_outputs: bool) -> frozenset[str]:

@@ -21,8 +21,8 @@ from shift_detectors._labels import read_labels
 
 from .._base import BaseAdapter, column_names, refuse_new_classes, unpack_target
 from ..deep._options import check_positive, check_whole, find_device
+from ..deep._probe import find_head, find_layer, first_rows, try_module
 from ..deep._rows import column, float_type, plain, same_rows, to_device
-from ..deep._trainer import find_layer
 from ._inner_loop import Episode, Learner
 from ._modules import (
     new_module,
@@ -67,7 +67,8 @@ class MAML(BaseEstimator):
         As in `DeepAdapter`: logits of shape (n, n_classes), or values (n,) or (n, 1). It is copied, never modified;
         an instance starts from its weights. None: an `MLP` on standardised columns.
     layer : str, optional
-        Submodule whose parameters the inner loop moves. None: all (`MAML`), the last linear layer (`ANIL`).
+        Submodule whose parameters the inner loop moves. None: all (`MAML`), the linear layer that gives the
+        outputs (`ANIL`).
     inner_lr : float
         Rate :math:`\alpha` of the inner loop.
     inner_steps : int
@@ -282,7 +283,7 @@ class MAML(BaseEstimator):
                 Episode(rows[s], codes[s], weights[s], rows[q], codes[q], weights[q] * torch.as_tensor(apart).to(rows))
                 for s, q, apart in drawn
             )
-            self._meta_train(module.to(device), episodes)
+            self._meta_train(module.to(device), episodes, rows)
             known = labels.labelled
             target_codes = self._encode(labels.y_target[known], dtype).to(device)
             self.module_ = self._adapted(target[torch.as_tensor(known)], target_codes)
@@ -326,7 +327,7 @@ class MAML(BaseEstimator):
             module = new_module(self.module, rows, self._n_outputs).to(device)
             dtype = float_type(module)
             episodes = (self._episode(four_parts(task), dtype, device, random) for task in stream)
-            self._meta_train(module, episodes)
+            self._meta_train(module, episodes, to_device(rows, dtype, device))
             if self._own_classes:
                 del self.classes_
             for name in ("module_", "_source_module"):  # of a `fit` before
@@ -365,10 +366,12 @@ class MAML(BaseEstimator):
 
     _own_classes = False
 
-    def _meta_train(self, module: nn.Module, episodes: Iterator[Episode]) -> None:
+    def _meta_train(self, module: nn.Module, episodes: Iterator[Episode], rows: Tensor) -> None:
+        try_module(module, first_rows(rows), self.task_ == "classification")
+        moved = self._moved(module, rows)
         replace_all_batch_norm_modules_(module)
         self.n_outputs_ = self._n_outputs
-        learner = Learner(module.train(), self._moved(module), self.n_outputs_, self.first_order)
+        learner = Learner(module.train(), moved, self.n_outputs_, self.first_order)
         parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
         rates: dict[str, Any] = dict.fromkeys(learner.moved, float(self.inner_lr))
         learnt = list(parameters.values())
@@ -410,13 +413,13 @@ class MAML(BaseEstimator):
                 parameter.copy_(after[name])
         return module.cpu().eval()
 
-    def _moved(self, module: nn.Module) -> list[str]:
+    def _moved(self, module: nn.Module, rows: Tensor) -> list[str]:
         """Names of the parameters that the inner loop moves."""
         layer = self.layer
         if layer is None and not self._every_layer:
-            layer = find_layer(module, None).name
+            layer = find_head(module, None, rows, "layer=...")
         elif layer is not None:
-            find_layer(module, layer)  # complains about an unknown one
+            find_layer(module, layer, rows)  # complains about an unknown one
         prefix = "" if layer is None else f"{layer}."
         moved = [n for n, p in module.named_parameters() if p.requires_grad and n.startswith(prefix)]
         if not moved:

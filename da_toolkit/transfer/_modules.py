@@ -16,6 +16,7 @@ from shift_detectors._errors import InputError
 
 from .._base import column_names
 from ..deep._network import MLP
+from ..deep._probe import copy_module
 from ..deep._rows import DatasetRows, float_type, read_rows, to_device
 from ..deep._trainer import read_outputs
 
@@ -66,7 +67,7 @@ def column_units(X: Tensor) -> tuple[np.ndarray, np.ndarray]:
 def new_module(module: nn.Module | Callable[[], nn.Module] | None, X: Tensor, n_outputs: int) -> nn.Module:
     """A copy of the user's module, what the user's function makes, or an `MLP` on standardised columns."""
     if isinstance(module, nn.Module):
-        return copy.deepcopy(module)
+        return copy_module(module)
     if module is None:
         center, scale = column_units(X)
         return MLP(X.shape[1], n_outputs, center=center, scale=scale)

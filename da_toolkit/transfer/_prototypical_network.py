@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -145,9 +144,10 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
         from torch import Tensor, nn
 
         from ..deep._network import MLP
+        from ..deep._probe import copy_module
 
         if isinstance(self.module, nn.Module):
-            return copy.deepcopy(self.module)
+            return copy_module(self.module)
         if self.module is not None:
             module = self.module()
             if not isinstance(module, nn.Module):
