@@ -116,6 +116,21 @@ def test_statistics_of_normalisation_layers_stay():
         torch.testing.assert_close(outputs[-1], tuned(rows(5, 3).inputs))
 
 
+def test_what_is_frozen_stays_frozen(source):
+    X, y, few = problem(4, 0.9, m=20)
+    net = copy.deepcopy(source.module_)
+    net.encoder.requires_grad_(False)
+    tuned = quick(net, epochs=15).fit(X, y, X, few).module_
+    assert {name for name, size in moved(net, tuned).items() if size > 0} == {"head.weight", "head.bias"}
+    assert [p.requires_grad for p in tuned.parameters()] == [p.requires_grad for p in net.parameters()]
+    net.requires_grad_(False)
+    for options in ({}, {"head_epochs": 0}):
+        with pytest.raises(InputError, match="a frozen"):
+            quick(net, **options).fit(X, y, X, few)
+    anew = quick(net, epochs=15, reuse="encoder").fit(X, y, X, few)  # a head made anew has to learn
+    assert anew.score(X, y) > 0.5 and not anew.module_.encoder[0].weight.requires_grad
+
+
 def test_rates_by_depth_and_by_name():
     net = MLP(6, 3)  # encoder.0, encoder.2, head
     by_depth = rates_of(net, 0.5)

@@ -67,7 +67,8 @@ class FineTuning(BaseEstimator):
     ----------
     model : nn.Module, DeepAdapter or frozen_module
         A module and a fitted `DeepAdapter` are trained; they are copied, never modified. Of a `DeepAdapter` the
-        target's path goes on; one that is not fitted is trained on the source in `fit`.
+        target's path goes on; one that is not fitted is trained on the source in `fit`. Parameters without
+        ``requires_grad`` stay what they are, unless they are made anew.
     reuse : str or sequence of str, optional
         Names of the submodules (or parameters) that are carried over, embedding tables included; the others are made
         anew by their ``reset_parameters``. A head that is not among them gets the outputs that the target's classes
@@ -210,7 +211,7 @@ class FineTuning(BaseEstimator):
         from ..deep._probe import find_head, first_rows, try_module
         from ..deep._rows import float_type, plain, read_rows, to_device
         from ..deep._trainer import Rows
-        from ._fine_tuning_training import Plan, prepare, rates_of, torch
+        from ._fine_tuning_training import Plan, check_free, prepare, rates_of, torch
 
         self._check_options()
         X_target, y_target = unpack_target(X_target, y_target)
@@ -251,6 +252,7 @@ class FineTuning(BaseEstimator):
             n_outputs = len(self.classes_) if self.task_ == "classification" else 1
             same = classes is None or np.array_equal(classes, self.classes_)
             new = prepare(module, self.reuse, head, n_outputs, same)
+            check_free(module, head, self.head_epochs)
             plan = Plan(
                 n_outputs,
                 head,

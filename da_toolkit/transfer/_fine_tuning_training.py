@@ -74,6 +74,7 @@ def tune(module: nn.Module, rows: Rows, plan: Plan, epochs: int, held_out: Rows 
         Task loss of every epoch.
     """
     module = copy.deepcopy(module)
+    free = [parameter for parameter in module.parameters() if parameter.requires_grad]
     objective = SeenClasses(module, None, 0.0, None, plan.n_outputs, two_paths=False)
     if plan.n_outputs > 1 and not plan.new:  # new parts have nothing to unlearn
         objective.seen = torch.unique(rows.y)
@@ -100,7 +101,7 @@ def tune(module: nn.Module, rows: Rows, plan: Plan, epochs: int, held_out: Rows 
         trainer = Trainer(objective, **options)
         trainer.run(batches)
         history = trainer.history
-    for parameter in module.parameters():
+    for parameter in free:
         parameter.requires_grad_(True)
     module.zero_grad()
     return module.eval(), outputs, [row["task_loss"] for row in history]
@@ -130,19 +131,20 @@ class Tuning(Callback):
     def on_train_begin(self, net, **kwargs):
         """Remember the start."""
         plan, module = self.plan, net.module_.target_path
+        self.free_ = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         self.pulls_ = [
             (
                 p,
                 torch.zeros_like(p) if name in plan.new else p.detach().clone(),
                 plan.l2 if name in plan.new else plan.l2_sp,
             )
-            for name, p in module.named_parameters()
+            for name, p in self.free_
         ]
 
     def on_epoch_begin(self, net, **kwargs):
         """Only the head learns in the first epochs."""
         alone = len(net.history) <= self.plan.head_epochs  # this epoch is in the history already
-        for name, parameter in net.module_.target_path.named_parameters():
+        for name, parameter in self.free_:
             parameter.requires_grad_(not alone or inside(name, self.plan.head))
 
     def on_batch_begin(self, net, **kwargs):
@@ -169,7 +171,7 @@ def inside(name: str, part: str) -> bool:
 
 
 def prepare(module: nn.Module, reuse: Any, head: str, n_outputs: int, same_outputs: bool) -> frozenset[str]:
-    """Re-initialise, in place, what is not carried over; the names of those parameters.
+    """Re-initialise, in place, what is not carried over, and let it learn; the names of those parameters.
 
     A head that is not carried over gets `n_outputs` outputs when `same_outputs` is false.
     """
@@ -210,7 +212,20 @@ def prepare(module: nn.Module, reuse: Any, head: str, n_outputs: int, same_outpu
                 f"Add {name!r} to reuse, or give it such a method.",
             )
         reset()
+        for parameter in part.parameters(recurse=False):
+            parameter.requires_grad_(True)
     return frozenset(name for name, _ in module.named_parameters() if not kept(name))
+
+
+def check_free(module: nn.Module, head: str, head_epochs: int) -> None:
+    """Complain when nothing can learn."""
+    part = module.get_submodule(head) if head_epochs > 0 else module
+    if not any(parameter.requires_grad for parameter in part.parameters()):
+        raise InputError(
+            f"a frozen {'head' if head_epochs > 0 else 'module'}",
+            "parameters with requires_grad",
+            "Call requires_grad_() on what should learn, name another head= or, for frozen ones, set head_epochs=0.",
+        )
 
 
 def rates_of(module: nn.Module, layer_rates: Any) -> dict[str, float]:
