@@ -18,7 +18,16 @@ from sklearn.model_selection import cross_val_score  # noqa: E402
 from skorch.callbacks import Callback  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset  # noqa: E402
+from torch.utils.data import (  # noqa: E402
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+)
 
 from da_toolkit._base import Target  # noqa: E402
 from da_toolkit.deep import CDAN, DAN, DANN, SHOT, WDGRL, AlignmentLoss, DeepAdapter, DeepCORAL, SourceFree  # noqa: E402
@@ -30,6 +39,7 @@ from da_toolkit.deep._early_stopping import (  # noqa: E402
     unsupervised_score,
     weighted_risk,
 )
+from da_toolkit.deep._rows import read_source  # noqa: E402
 from da_toolkit.deep._trainer import PairedBatches, rows_are_independent  # noqa: E402
 from da_toolkit.transfer import Embedding  # noqa: E402
 from shift_detectors._errors import InputError, ShiftWarning  # noqa: E402
@@ -540,6 +550,53 @@ def test_data_sets_that_cannot_be_used_are_refused():
     with pytest.raises(InputError, match="several sources"):
         quick().fit(X, y, X_target, source_domain=np.arange(len(X)) % 2)
     quick(max_epochs=1).fit(X, y, X_target, source_domain=np.zeros(len(X)))
+
+
+class Recoded(Images):
+    """Has `targets`, as those of torchvision do, but gives other labels."""
+
+    def __init__(self, X, y, target_transform=None, recode=0):
+        super().__init__(X, y)
+        self.targets, self.target_transform, self.recode = list(y), target_transform, recode
+
+    def __getitem__(self, i):
+        row, label = super().__getitem__(i)
+        label = label + self.recode
+        return row, label if self.target_transform is None else self.target_transform(label)
+
+
+def test_labels_of_a_data_set_are_what_it_gives():
+    X, y, *_ = problem()
+    few = Subset(Recoded(X, y, lambda label: -label), range(5, 25))
+    for rows, expected in (
+        (Recoded(X, y), y),
+        (Recoded(X, y, recode=3), y + 3),
+        (Recoded(X, y, lambda label: 7 * (label == 1)), 7 * (y == 1)),
+        (few, -y[5:25]),
+    ):
+        np.testing.assert_array_equal(read_source(rows, None)[1], expected)
+    plain = Recoded(X, y)
+    read_source(plain, None)
+    assert plain.read < 20  # not all rows for their labels
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sampler": SubsetRandomSampler(range(100))},
+        {"sampler": RandomSampler(range(300), replacement=True)},
+        {"sampler": RandomSampler(range(300), num_samples=100)},
+        {"batch_sampler": BatchSampler(SubsetRandomSampler(range(100)), 10, False)},
+        {"collate_fn": lambda elements: torch.utils.data.default_collate(elements[:1])},
+    ],
+)
+def test_loaders_that_give_something_else_than_their_data_set_are_refused(options):
+    X, y, X_target, _ = problem()
+    rows = TensorDataset(torch.tensor(X), torch.tensor(y))
+    with pytest.raises(InputError, match=r"X is a DataLoader with a sampler.*torch\.utils\.data\.Subset"):
+        quick().fit(DataLoader(rows, **options), None, X_target)
+    for harmless in ({"shuffle": True, "drop_last": True}, {"batch_size": None}):
+        assert len(read_source(DataLoader(rows, **harmless), None)[0]) == len(X)
 
 
 # --- class frequencies --------------------------------------------------------------------------------------

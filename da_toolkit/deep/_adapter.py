@@ -264,7 +264,7 @@ class DeepAdapter(BaseEstimator):
         X : array, tensor, DataFrame, torch Dataset or DataLoader, of shape (n_source, ...)
             Source rows, numeric, none missing. Tensors of whole numbers stay as they are (token numbers);
             everything else takes the floating type of the module. The rows of a data set are read when they are
-            needed, one batch at a time; of a loader its data set is taken.
+            needed, one batch at a time; of a loader its data set is taken, so it must give every row once.
         y : array-like of shape (n_source,)
             Source labels or values, none missing. None: the second parts of a data set.
         X_target : array, tensor, DataFrame, Dataset, DataLoader or Target, of shape (n_target, ...)

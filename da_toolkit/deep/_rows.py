@@ -9,7 +9,16 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+    default_convert,
+)
 
 from da_toolkit._base import check_columns, column_names
 from shift_detectors._errors import InputError
@@ -54,14 +63,25 @@ class DatasetRows:
         return moved
 
     def labels(self) -> Any:
-        """The second part of every element."""
-        targets = getattr(self.dataset, "targets", None)
-        if targets is None:
+        """The second part of every element; at once from `targets`, as far as the data set gives the same."""
+        targets: Any = getattr(self.dataset, "targets", None)
+        if targets is None or not self._gives(targets):
             elements = (self.dataset[i] for i in range(len(self)))
             targets = [element[1] for element in elements if isinstance(element, (tuple, list)) and len(element) > 1]
         if len(targets) != len(self):
             raise InputError("a data set without labels", "(row, label) elements, or y", "Pass y.")
         return torch.as_tensor(targets).numpy() if isinstance(targets[0], Tensor) else np.asarray(targets)
+
+    def _gives(self, targets: Any) -> bool:
+        """Whether these are the second parts of a few elements that are spread over the data set."""
+        if len(targets) != len(self) or getattr(self.dataset, "target_transform", None) is not None:
+            return False
+        spread = np.unique(np.linspace(0, len(self) - 1, 16).astype(int)).tolist()
+        elements = ((i, self.dataset[i]) for i in spread)
+        return all(
+            isinstance(element, (tuple, list)) and len(element) > 1 and np.array_equal(element[1], targets[i])
+            for i, element in elements
+        )
 
 
 def digest(name: str, *values: Any) -> bytes:
@@ -84,10 +104,17 @@ def read_source(X: Any, y: Any) -> tuple[Any, Any]:
 
 def read_rows(X: Any, name: str) -> Any:
     """Rows as a tensor of shape (n, ...), checked to be finite, or as `DatasetRows`; the caller's data stay."""
-    if isinstance(X, DataLoader):
-        X = X.dataset
+    loader = X if isinstance(X, DataLoader) else None
+    if loader is not None:
+        X = loader.dataset
     if isinstance(X, IterableDataset):
         raise InputError(f"{name} is an iterable data set", "one with len() and rows by number", "Collect its rows.")
+    if loader is not None and not _gives_its_rows(loader):
+        raise InputError(
+            f"{name} is a DataLoader with a sampler, batch_sampler or collate_fn of its own",
+            "a loader that gives every row of its data set once, as it is: its data set is taken",
+            "Choose rows by torch.utils.data.Subset and weigh them by sample_weight; change them in the data set.",
+        )
     if isinstance(X, Dataset):
         return DatasetRows(X)
     if sparse.issparse(X):
@@ -111,6 +138,16 @@ def read_rows(X: Any, name: str) -> Any:
                 "Impute or drop them, in the same way in both domains.",
             )
     return rows
+
+
+def _gives_its_rows(loader: DataLoader) -> bool:
+    """Whether a loader gives every row of its data set once, and as the data set does."""
+    sampler: Any = loader.sampler
+    once = type(sampler) in (SequentialSampler, RandomSampler) and not getattr(sampler, "replacement", False)
+    once = once and len(sampler) == len(loader.dataset)  # type: ignore[arg-type]
+    batches: Any = loader.batch_sampler
+    plain = batches is None or (type(batches) is BatchSampler and batches.sampler is sampler)
+    return once and plain and loader.collate_fn in (default_collate, default_convert)
 
 
 def _numbers(X: Any, name: str) -> np.ndarray:
