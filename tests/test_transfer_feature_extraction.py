@@ -61,6 +61,17 @@ def counting(torch, net):
     return passed
 
 
+def test_training_the_module_further_leaves_the_fitted_model_alone(torch):
+    net, (X, y, _) = network(torch), rings(60, 0)
+    model = FeatureExtraction(net, "2", LogisticRegression(), random_state=0).fit(X, y, X)
+    before = model.predict_proba(X)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(-2)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    assert model.module is net and not np.allclose(model.fit(X, y, X).predict_proba(X), before)
+
+
 # --- the features -------------------------------------------------------------------------------------------
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -36,9 +39,10 @@ class FeatureExtraction(BaseAdapter):
     Parameters
     ----------
     module : nn.Module, DeepAdapter, frozen_module, transformer, DataFrame, mapping or None
-        Trained; it is neither changed nor refitted, also not by clones. A fitted `DeepAdapter` gives each domain's
-        rows by that domain's path. A fitted transformer is used as it is. A frame or mapping is a table of vectors:
-        rows are keys, whose vectors are put side by side. None: the rows are embeddings already.
+        Trained; `fit` copies it (a table it does not), and it is never changed or refitted, also not by clones. A
+        fitted `DeepAdapter` gives each domain's rows by that domain's path. A fitted transformer is used as it is. A
+        frame or mapping is a table of vectors: rows are keys, whose vectors are put side by side. None: the rows are
+        embeddings already.
     layer : str or None
         Name of any submodule of the network, ``""`` for its own output. None: the layer of a `DeepAdapter`, else the
         input of the linear layer that is called last.
@@ -128,7 +132,9 @@ class FeatureExtraction(BaseAdapter):
         if self.estimator is None or isinstance(self.estimator, str):
             got = f"estimator={self.estimator!r}"
             raise InputError(got, "FeatureExtraction(module, layer, estimator)", "The layer comes before the model.")
-        self.embedding_ = Embedding(self.module, self.layer, self.batch_size, self.cache_mb)
+        table = isinstance(self.module, (Mapping, pd.DataFrame))
+        module = self.module if table else copy.deepcopy(self.module)  # a table may be as large as memory allows
+        self.embedding_ = Embedding(module, self.layer, self.batch_size, self.cache_mb)
         self.embedding_._memory = memory_of(self)
         self._input = _form(X)
         Z_target = X_target
