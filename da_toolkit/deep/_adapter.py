@@ -378,14 +378,14 @@ class DeepAdapter(BaseEstimator):
 
         identity = {} if self.checkpoint is None else self._identity(module, whole, target, again)
         loss: Any = clone(self.loss, safe=False)
+        try_module(module, first_rows(source.inputs, self.batch_size), labels.task == "classification")
+        layer = None if loss is None else find_layer(module, self.layer, source.inputs)
         if not any(parameter.requires_grad for parameter in module.parameters()):
             raise InputError(
                 "a module without a parameter that may learn",
                 "parameters with requires_grad",
                 "Pass copy.deepcopy(module).requires_grad_().",
             )
-        try_module(module, first_rows(source.inputs, self.batch_size), labels.task == "classification")
-        layer = None if loss is None else find_layer(module, self.layer, source.inputs)
         with_target = loss is not None or labels.y_target is not None
         default = getattr(loss, "default_weight", 1.0)
         objective = Objective(
@@ -734,7 +734,8 @@ def _try_out(objective: Objective, source: Rows, target: Rows | None, batch_size
     """Pass one batch per domain: complain about shapes, and let the alignment loss build its networks."""
     objective.eval()
     first = torch.arange(min(batch_size, len(source.inputs)), device=source.inputs.device)
-    s = run_module(objective.source_path, source.take(first), objective.n_outputs, objective.layer)
+    batch = source.take(first)
+    s = run_module(objective.source_path, batch, objective.n_outputs, objective.layer)
     if target is None:
         return
     first_target = torch.arange(min(batch_size, len(target.inputs)), device=target.inputs.device)
