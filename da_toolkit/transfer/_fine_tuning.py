@@ -208,6 +208,7 @@ class FineTuning(BaseEstimator):
         """
         import da_toolkit.deep  # noqa: F401  (says what to install where torch is not)
 
+        from ..deep._options import find_device
         from ..deep._probe import find_head, first_rows, try_module
         from ..deep._rows import float_type, plain, read_rows, to_device
         from ..deep._trainer import Rows
@@ -238,8 +239,7 @@ class FineTuning(BaseEstimator):
         self._source_classes = classes = self._read_task(source, module, rows, y)
         self._center, self._scale = getattr(source, "_center", 0.0), getattr(source, "_scale", 1.0)
 
-        name = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        device = torch.device(name)
+        device = find_device(self.device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             self.source_module_ = copy.deepcopy(source_module).to(device).eval()
