@@ -19,6 +19,7 @@ from ._score_test import class_codes
 from ._table import Problem, Table
 
 Y_BINS = 20
+CHANGED = 0.05  # adjusted p-value up to which a feature's effect is looked for in single classes
 MIXTURE = 3.0  # weight of what moves in all classes alike (a sensor) against what differs between them
 
 
@@ -95,8 +96,8 @@ class StratifiedTest(BaseDetector):
     mixture counts three times, and ranked among the same permutations.
 
     Features are adjusted for their number by their smallest p among mixture, contrast and classes. The effect of a
-    feature is that of the mixture, or of one class (of the lower or upper half of a numeric y) where its 95 % interval
-    lies above that.
+    feature is that of the mixture, or, if p <= .05, of one class (of the lower or upper half of a numeric y) where its
+    95 % interval lies above that.
 
     Assumption: classification - rows within a class (or groups, when all rows of a group have one class) are
     exchangeable under the null; then the level is exact. Regression - y is cut into up to 20 pooled quantile
@@ -209,7 +210,8 @@ class StratifiedTest(BaseDetector):
 def _where_clearer(
     features: tuple[FeatureShift, ...], table: Table, inside: dict[Any, np.ndarray], weight: np.ndarray | None
 ) -> tuple[FeatureShift, ...]:
-    """Features with the effect of the class where it is largest, if its interval lies above that of the mixture."""
+    """Features with the effect of the class where it is largest, if they changed and its interval lies above."""
+    table = table.without({f.feature for f in features if f.pvalue > CHANGED})
     of_class: dict[str, list[tuple[Any, FeatureShift]]] = {}
     for label, rows in inside.items():
         n_source = int((rows < table.n_source).sum())
