@@ -31,7 +31,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 
 from da_toolkit import (
     CORAL,
@@ -405,29 +405,45 @@ def test_label_shift_that_would_leave_one_class_is_not_believed():
     assert "the classes may have moved" in result.candidates[1].reason
 
 
-def one_column_apart(seed, change):
-    """Six columns, of which the first matters most; in the target it is `change` of itself, nothing else differs."""
+def one_column_apart(seed, change, matters=0):
+    """Six columns, of which one matters most; in the target the first is `change` of itself, nothing else differs."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(1600, 6)) + [5, 0, 0, 0, 0, 0]
-    y = (2 * (X[:, 0] - 5) + X[:, 1] - X[:, 2] + rng.logistic(size=1600) > 0).astype(int)
+    effects = np.array([0.0, 1, -1, 0, 0, 0])
+    effects[matters] += 2
+    y = ((X - [5, 0, 0, 0, 0, 0]) @ effects + rng.logistic(size=1600) > 0).astype(int)
     X[800:, 0] = change(X[800:, 0])
     return X[:800], y[:800], X[800:], y[800:]
 
 
 @pytest.mark.parametrize("change", [lambda x: 10 * x, lambda x: x + 8], ids=["unit", "offset"])
-def test_a_sensor_that_the_verdict_sets_aside_is_aligned_when_the_model_reads_it(change):
+def test_a_sensor_that_moved_far_is_aligned(change):
     X, y, X_target, y_target = one_column_apart(0, change)
     result = adapt(linear(), X, y, X_target, random_state=0)
-    assert result.report.verdict.kind == "none" and result.report.separators == ("x0",)
+    assert result.report.verdict.kind == "support" and result.report.separators == ()
     assert result.adapter.startswith("FeatureAlignment") and result.status == "plausible"
     before, after = linear().fit(X, y).score(X_target, y_target), result.estimator.score(X_target, y_target)
     best = linear().fit(X_target, y_target).score(X_target, y_target)
     assert before < 0.6 and after > best - 0.05
+
+
+def test_what_the_verdict_sets_aside_is_aligned_when_the_model_reads_it():
+    """It says nothing of y on the whole, only together with another column."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1600, 4))
+    y = (2 * X[:, 0] * X[:, 1] + X[:, 2] + 0.5 * rng.logistic(size=1600) > 0).astype(int)
+    X[800:, 0] += 9
+    model = HistGradientBoostingClassifier(max_iter=40, random_state=0)
+    result = adapt(model, X[:800], y[:800], X[800:], random_state=0)
+    assert result.report.verdict.kind == "none" and result.report.separators == ("x0",)
+    assert result.adapter.startswith("FeatureAlignment") and result.status == "plausible"
+    before = clone(model).fit(X[:800], y[:800]).score(X[800:], y[800:])
+    assert result.estimator.score(X[800:], y[800:]) > before + 0.1
     assert "this model reads it" in result.explanation and "apart alone: x0" in str(result)
 
 
 def test_a_column_that_the_verdict_sets_aside_does_not_concern_a_model_that_does_not_read_it():
-    X, y, X_target, _ = one_column_apart(0, lambda x: x + 8)
+    X, y, X_target, _ = one_column_apart(0, lambda x: x + 8, matters=1)
     blind = make_pipeline(ColumnTransformer([("rest", "passthrough", [1, 2, 3, 4, 5])]), LogisticRegression())
     result = adapt(blind, X, y, X_target, random_state=0)
     assert result.adapter == "SourceOnly" and "No shift was found outside x0" in result.explanation
@@ -443,6 +459,15 @@ def test_a_date_that_the_model_does_not_read_does_not_keep_it_from_weighting():
     assert result.report.verdict_with_separators.kind == "support"
     assert result.adapter == "ImportanceWeighting" and result.status == "verified"
     assert result.estimator.score(X_target, pair.y_target) > rest.fit(X, pair.y_source).score(X_target, pair.y_target)
+
+
+def test_a_model_that_reads_its_site_is_told_why_there_are_no_weights():
+    pair = make_misspecified(n_source=800, n_target=800, random_state=0)
+    X, X_target = (np.column_stack([rows, np.full(800, k)]) for rows, k in ((pair.X_source, 1.0), (pair.X_target, 2.0)))
+    site = f"x{pair.X_source.shape[1]}"
+    result = adapt(SVC(gamma=1.0), X, pair.y_source, X_target, random_state=0)  # judges by distances in all columns
+    assert result.report.verdict.kind == "covariate" and result.report.separators == (site,)
+    assert f"This model reads {site}" in result.explanation and "single value in the source" in result.explanation
 
 
 def test_an_identifier_does_not_make_a_model_change():

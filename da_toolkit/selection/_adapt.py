@@ -213,7 +213,7 @@ def adapt(
     share = 0.0
     if status == "plausible":
         assert evidence is not None
-        evidence, share = _held_back(case, evidence, way, name, bool(reads))
+        evidence, share = _held_back(case, evidence, way, name, report.verdict is not diagnosis.verdict)
     if name == SOURCE_ONLY:
         before = after = _before(case, evidence, nothing_to_do)
         model = _source_model(baseline, estimator, domains)
@@ -440,6 +440,12 @@ def _as_the_model_meets_it(
     reads, share = reads_columns(model, domains.X, domains.X_target, report.separators, seed)
     if not reads:
         return replace(report, verdict_with_separators=None), ""
+    if report.verdict.kind == "covariate" and whole.kind == "support":
+        return report, (
+            f"This model reads {some(report.separators)}, which tells source and target apart alone, so that no weights "
+            "can carry one to the other: leave identifiers, dates and what has a single value in the source out of the "
+            "model. "
+        )
     if report.verdict.kind != "none" or whole.kind != "support" or not share:
         return report, ""
     overlap = replace(report.overlap, domain_auc=Effect("domain AUC", 1.0, (1.0, 1.0)), unsupported_share=share)
