@@ -442,9 +442,9 @@ def _as_the_model_meets_it(
         return replace(report, verdict_with_separators=None), ""
     if report.verdict.kind == "covariate" and whole.kind == "support":
         return report, (
-            f"This model reads {some(report.separators)}, which tells source and target apart alone, so that no weights "
-            "can carry one to the other: leave identifiers, dates and what has a single value in the source out of the "
-            "model. "
+            f"This model reads {some(report.separators)}, which tells source and target apart alone, so that no "
+            "weights can carry one to the other: leave identifiers, dates and what has a single value in the source "
+            "out of the model. "
         )
     if report.verdict.kind != "none" or whole.kind != "support" or not share:
         return report, ""
