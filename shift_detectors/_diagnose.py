@@ -271,7 +271,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
     fold = make_folds(domain, FOLDS, seed, problem.groups)
     propensity = crossfit_probabilities(inputs, domain, fold, 2, weight=problem.weight)[:, 1]
     preceding = prequential_scores(inputs, domain, fold, problem.weight)
-    overlap = measure_overlap(propensity, domain, problem.weight)
+    overlap = measure_overlap(propensity, domain, problem.weight, problem.groups)
     scores = proba = fit = None
     if task is not None:
         step("learning y from x")

@@ -78,7 +78,7 @@ class DomainClassifierTest(BaseDetector):
             quantity=self.quantity,
             statistic=statistic,
             pvalue=p,
-            effect=auc_effect(propensity, domain, problem.weight),
+            effect=auc_effect(propensity, domain, problem.weight, problem.groups),
             n_source=table.n_source,
             n_target=table.n_target,
         )
@@ -123,13 +123,14 @@ def rank_sum(scores, domain, fold, groups, weight, rng) -> tuple[float, float]:
     return float(statistic), float(norm.sf(statistic))
 
 
-def auc_effect(score: np.ndarray, domain: np.ndarray, weight: np.ndarray | None = None) -> Effect:
+def auc_effect(
+    score: np.ndarray, domain: np.ndarray, weight: np.ndarray | None = None, groups: np.ndarray | None = None
+) -> Effect:
     """AUC, weighted if there are weights, with DeLong's 95 % interval (DeLong, DeLong and Clarke-Pearson 1988).
 
     A classifier that found nothing scores all rows alike, and its AUC of 1/2 does not vary; that the domains are
     alike is known no better for it. So the standard deviation is at least 4 AUC (1 - AUC) times that of scores
-    without ties and without information. Rows that belong together count as independent here: with groups the
-    interval is too narrow.
+    without ties and without information. With groups (n,) the terms of DeLong's variance are summed within them.
     """
     weight = np.ones(len(score)) if weight is None else weight
     target, source = domain == 1, domain == 0
@@ -137,7 +138,9 @@ def auc_effect(score: np.ndarray, domain: np.ndarray, weight: np.ndarray | None 
     over = _share_below(score[target], score[source], w_source)
     under = 1 - _share_below(score[source], score[target], w_target)
     auc = float(w_target @ over)
-    variance = (w_target**2) @ (over - auc) ** 2 + (w_source**2) @ (under - auc) ** 2
+    terms = np.empty(len(score))
+    terms[target], terms[source] = w_target * (over - auc), w_source * (under - auc)
+    variance = (terms**2 if groups is None else np.bincount(groups, weights=terms) ** 2).sum()
     without_information = ((w_target**2).sum() + (w_source**2).sum()) / 12
     sd = np.sqrt(max(variance, (4 * auc * (1 - auc)) ** 2 * without_information))
     return Effect("domain AUC", auc, (max(0.0, auc - 1.96 * sd), min(1.0, auc + 1.96 * sd)))

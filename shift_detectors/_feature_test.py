@@ -73,7 +73,7 @@ class FeatureTest(BaseDetector):
         members = permuted_domains(table.domain, self.n_permutations, rng, problem.groups)
         logp = feature_logp(table, signed(members, problem.weight))
         smallest = -logp.min(axis=0) if len(logp) else np.zeros(self.n_permutations + 1)
-        features = feature_shifts(table, step_down(logp), problem.weight)
+        features = feature_shifts(table, step_down(logp), problem.weight, problem.groups)
         return ShiftTestResult(
             detector="FeatureTest",
             quantity=self.quantity,
@@ -196,29 +196,33 @@ def _categorical_rows(codes: np.ndarray, U: np.ndarray) -> np.ndarray:
     return chi2
 
 
-def feature_shifts(table: Table, adjusted: np.ndarray, weight: np.ndarray | None = None) -> tuple[FeatureShift, ...]:
-    """Effect and direction of every feature, sorted by adjusted p-value and effect."""
+def feature_shifts(
+    table: Table, adjusted: np.ndarray, weight: np.ndarray | None = None, groups: np.ndarray | None = None
+) -> tuple[FeatureShift, ...]:
+    """Effect and direction of every feature, sorted by adjusted p-value and effect.
+
+    Intervals count weighted rows, and rows that belong together, by what they are worth.
+    """
     n_source = table.n_source
-    w_source = np.ones(n_source) if weight is None else weight[:n_source]
-    w_target = np.ones(table.n_target) if weight is None else weight[n_source:]
+    weight = np.ones(table.n) if weight is None else weight
+    groups = (None, None) if groups is None else (groups[:n_source], groups[n_source:])
+    rest = (weight[:n_source], weight[n_source:], *groups)
     shifts = []
     for j, name in enumerate(table.names):
         if j < len(table.numeric_names):
             column = table.numeric[:, j]
-            effect, direction = _numeric_effect(column[:n_source], column[n_source:], w_source, w_target)
+            effect, direction = _numeric_effect(column[:n_source], column[n_source:], *rest)
             kind = "datetime" if name in table.datetimes else "numeric"
         else:
             k = j - len(table.numeric_names)
             codes = table.codes[:, k]
-            effect, direction = _categorical_effect(
-                codes[:n_source], codes[n_source:], table.categories[k], w_source, w_target
-            )
+            effect, direction = _categorical_effect(codes[:n_source], codes[n_source:], table.categories[k], *rest)
             kind = "categorical"
         shifts.append(FeatureShift(name, float(adjusted[j]), effect, direction, None, kind))
     return tuple(sorted(shifts, key=lambda s: (s.pvalue, -s.effect.value)))
 
 
-def _numeric_effect(source, target, w_source, w_target):
+def _numeric_effect(source, target, w_source, w_target, g_source=None, g_target=None):
     keep_s, keep_t = ~np.isnan(source), ~np.isnan(target)
     rate_s, rate_t = 1 - np.average(keep_s, weights=w_source), 1 - np.average(keep_t, weights=w_target)
     missing = _missing_phrase(rate_s, rate_t)
@@ -246,12 +250,16 @@ def _numeric_effect(source, target, w_source, w_target):
         direction = "constant in the target"
     else:
         direction = "other shape" if ks >= 0.05 else "about the same"
-    margin = 1.36 * np.sqrt(1 / len(source) + 1 / len(target))  # Kolmogorov band of the difference, 95 %
+    place = np.empty(len(both))
+    place[order] = np.arange(len(both))
+    n = rows_worth(place[: len(source)], w_source, None if g_source is None else g_source[keep_s])
+    m = rows_worth(place[len(source) :], w_target, None if g_target is None else g_target[keep_t])
+    margin = 1.36 * np.sqrt(1 / n + 1 / m)  # Kolmogorov band of the difference, 95 %
     effect = Effect("KS distance", ks, (max(0.0, ks - margin), min(1.0, ks + margin)))
     return effect, "; ".join(filter(None, [direction, missing]))
 
 
-def _categorical_effect(source, target, categories, w_source, w_target):
+def _categorical_effect(source, target, categories, w_source, w_target, g_source=None, g_target=None):
     k = len(categories) + 1  # place 0 is "missing"
     share_s = np.bincount(source + 1, weights=w_source, minlength=k) / w_source.sum()
     share_t = np.bincount(target + 1, weights=w_target, minlength=k) / w_target.sum()
@@ -259,15 +267,30 @@ def _categorical_effect(source, target, categories, w_source, w_target):
     tv = float(np.abs(gap).sum() / 2)
     # half the L1 norm: its sampling sd is at most half the sum of the cells' sds
     spread_s, spread_t = np.maximum(share_s * (1 - share_s), 0), np.maximum(share_t * (1 - share_t), 0)
-    sd = 0.5 * np.sqrt(spread_s / len(source) + spread_t / len(target)).sum()
     names = ["missing", *map(str, categories)]
     most = int(np.argmax(np.abs(gap)))
+    n = rows_worth(source + 1 == most, w_source, g_source)
+    m = rows_worth(target + 1 == most, w_target, g_target)
+    sd = 0.5 * np.sqrt(spread_s / n + spread_t / m).sum()
     new = [names[i] for i in range(1, k) if share_s[i] == 0 and share_t[i] > 0]
     direction = f"{'more' if gap[most] > 0 else 'fewer'} {names[most]!r} ({share_s[most]:.0%} to {share_t[most]:.0%})"
     if new:
         direction += f"; unseen in the source: {', '.join(map(repr, new[:3]))}{' ...' if len(new) > 3 else ''}"
     effect = Effect("total variation", tv, (max(0.0, tv - 1.96 * sd), min(1.0, tv + 1.96 * sd)))
     return effect, direction if tv > 0 else "the same"
+
+
+def rows_worth(values: np.ndarray, weight: np.ndarray, groups: np.ndarray | None) -> float:
+    """How many independent, equally weighted rows know the mean of some values as well.
+
+    Kish's (sum w)^2 / sum w^2, over the factor by which groups of similar rows widen the variance of the mean.
+    """
+    n = weight.sum() ** 2 / (weight**2).sum()
+    if groups is None:
+        return float(n)
+    terms = weight * (values - np.average(values, weights=weight))
+    squares, apart = (np.bincount(groups, weights=terms) ** 2).sum(), (terms**2).sum()
+    return float(n / max(1.0, squares / apart)) if apart > 0 else float(n)
 
 
 def _missing_phrase(rate_s: float, rate_t: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -71,7 +73,7 @@ class LabelTest(BaseDetector):
             row = -feature_logp(table, U)[0]
         else:
             row, _, _ = portfolio(table, U, rng, kernels=False)
-        features = feature_shifts(table, np.ones(1), part.weight)
+        features = feature_shifts(table, np.ones(1), part.weight, part.groups)
         return ShiftTestResult(
             detector=type(self).__name__,
             quantity=self.quantity,
@@ -186,14 +188,20 @@ class StratifiedTest(BaseDetector):
         row = over_strata(families, per_stratum)
         shown = part.table if part.task == "classification" else table
         adjusted = step_down(per_feature)
-        features = feature_shifts(shown, adjusted, _balanced_weight(strata, domain, part.weight))
+        balanced, groups = _balanced_weight(strata, domain, part.weight), part.groups
+        features = feature_shifts(shown, adjusted, balanced, groups)
         if part.task == "classification":
-            labels = np.unique(part.y)
-            inside = {labels[s]: np.flatnonzero(strata == s) for s in both}
+            places = {label: strata == s for s, label in enumerate(np.unique(part.y)) if s in both}
         else:
             low = part.y <= np.median(part.y)
-            inside = {"low": np.flatnonzero(low), "high": np.flatnonzero(~low)}
-        features = _where_clearer(features, shown, inside, part.weight)
+            places = {"low": low & (balanced > 0), "high": ~low & (balanced > 0)}
+        places = {label: np.flatnonzero(inside) for label, inside in places.items() if np.ptp(domain[inside]) > 0}
+
+        def shifts(rows: np.ndarray, names: list[str]) -> tuple[FeatureShift, ...]:
+            some = shown.without(set(shown.names) - set(names)).take(rows, int((rows < shown.n_source).sum()))
+            return feature_shifts(some, np.ones(len(names)), balanced[rows], None if groups is None else groups[rows])
+
+        features = where_clearer(features, {label: partial(shifts, rows) for label, rows in places.items()})
         return ShiftTestResult(
             detector=type(self).__name__,
             quantity=self.quantity,
@@ -207,22 +215,21 @@ class StratifiedTest(BaseDetector):
         )
 
 
-def _where_clearer(
-    features: tuple[FeatureShift, ...], table: Table, inside: dict[Any, np.ndarray], weight: np.ndarray | None
+def where_clearer(
+    features: tuple[FeatureShift, ...], shifts_of: dict[Any, Callable[[list[str]], tuple[FeatureShift, ...]]]
 ) -> tuple[FeatureShift, ...]:
-    """Features with the effect of the class where it is largest, if they changed and its interval lies above."""
-    table = table.without({f.feature for f in features if f.pvalue > CHANGED})
-    of_class: dict[str, list[tuple[Any, FeatureShift]]] = {}
-    for label, rows in inside.items():
-        n_source = int((rows < table.n_source).sum())
-        if not 0 < n_source < len(rows):
-            continue
-        sub = replace(table.take(rows, 0), n_source=n_source)
-        for shift in feature_shifts(sub, np.ones(len(sub.names)), None if weight is None else weight[rows]):
-            of_class.setdefault(shift.feature, []).append((label, shift))
+    """Features with the effect of the class where it is largest, if they changed and its interval lies above.
+
+    `shifts_of` gives, by class, the effects of the named features within it.
+    """
+    changed = [f.feature for f in features if f.pvalue <= CHANGED]
+    if not changed:
+        return features
+    within = [(label, {f.feature: f for f in shifts(changed)}) for label, shifts in shifts_of.items()]
     shown = []
     for f in features:
-        label, most = max(of_class.get(f.feature, [(None, f)]), key=lambda pair: pair[1].effect.value)
+        inside = [(label, found[f.feature]) for label, found in within if f.feature in found]
+        label, most = max(inside, key=lambda pair: pair[1].effect.value, default=(None, f))
         if most.effect.ci is not None and most.effect.ci[0] > f.effect.value:
             f = replace(f, effect=most.effect, direction=f"where y is {label}: {most.direction}")
         shown.append(f)

@@ -213,7 +213,7 @@ class JointTest(BaseDetector):
         rng = np.random.default_rng(self.random_state)
         members = permuted_domains(table.domain, self.n_permutations, rng, problem.groups)
         joint, per_feature, notes = portfolio(table, signed(members, problem.weight), rng, scores=scores)
-        features = feature_shifts(table, step_down(per_feature), problem.weight)
+        features = feature_shifts(table, step_down(per_feature), problem.weight, problem.groups)
         return ShiftTestResult(
             detector=type(self).__name__,
             quantity=self.quantity,

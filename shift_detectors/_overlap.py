@@ -37,8 +37,10 @@ def importance_weights(propensity: np.ndarray, n_source: int) -> np.ndarray:
     return weights / weights.mean()
 
 
-def measure_overlap(propensity: np.ndarray, domain: np.ndarray, weight: np.ndarray | None = None) -> Overlap:
-    """Summary of the propensities of all rows, source rows first; `weight` (n,) are the rows' own weights."""
+def measure_overlap(
+    propensity: np.ndarray, domain: np.ndarray, weight: np.ndarray | None = None, groups: np.ndarray | None = None
+) -> Overlap:
+    """Summary of the propensities of all rows, source rows first, with their own weights and groups (n,)."""
     n_source = int((domain == 0).sum())
     own = np.ones(len(domain)) if weight is None else weight
     weights = importance_weights(propensity, n_source) * own[:n_source]
@@ -49,7 +51,7 @@ def measure_overlap(propensity: np.ndarray, domain: np.ndarray, weight: np.ndarr
     return Overlap(
         effective_sample_size=ess,
         ess_fraction=ess / n_source,
-        domain_auc=auc_effect(propensity, domain, weight),
+        domain_auc=auc_effect(propensity, domain, weight, groups),
         unsupported_share=float(np.average(balanced[n_source:] > UNSUPPORTED, weights=own[n_source:])),
         top_weight_share=float(heaviest.sum() / weights.sum()),
         propensity_source=balanced[:n_source:step_s],

@@ -18,6 +18,7 @@ group may have rows of several. Tests of p(x) are the case of one class.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from ._distance_tests import moment_rows
 from ._domain_summary import BINS, KERNELS, UNIT, WAVES, Column, DomainSummary
 from ._errors import InputError
 from ._feature_test import _categorical_effect, _numeric_effect, distribution_rows, smallest_logp
-from ._label_tests import over_strata
+from ._label_tests import over_strata, where_clearer
 from ._permutation import pvalue, step_down, tail_logp
 from ._portfolio import _family, combined, largest_effect
 from ._results import Effect, FeatureShift, ShiftTestResult
@@ -105,12 +106,15 @@ class SummaryEvidence:
             few = f"one side has fewer than {FEW_OF_CLASS} rows of them"
             notes.append(f"left out because {few}: {left} {'class' if left == 1 else 'classes'}")
         mixture = Strata(self.source, self.target, self.exchange, self.shared)
-        joint, per_feature = mixture.joint(chosen)
-        families = [joint]
+        found = [mixture.joint(chosen)]
         if len(self.shared) == 2:
-            families.append(replace(mixture, signs=(-1, 1)).joint(chosen)[0])
-        row = over_strata(families, [replace(mixture, strata=np.array([k])).joint(chosen)[0] for k in self.shared])
+            found.append(replace(mixture, signs=(-1, 1)).joint(chosen))
+        inside = [replace(mixture, strata=np.array([k])).joint(chosen) for k in self.shared]
+        per_feature = np.minimum.reduce([by_feature for _, by_feature in found + inside])
+        row = over_strata([joint for joint, _ in found], [joint for joint, _ in inside])
         features = mixture.shifts(chosen, step_down(per_feature))
+        labels = self.plan.counted[len(self.plan.columns)].points
+        features = where_clearer(features, {labels[k - 1]: partial(self._within, k) for k in self.shared})
         return ShiftTestResult(
             "StratifiedTest",
             "p(x|y)",
@@ -122,6 +126,10 @@ class SummaryEvidence:
             features,
             notes=tuple(notes),
         )
+
+    def _within(self, k: int, names: list[str]) -> tuple[FeatureShift, ...]:
+        chosen = self._places(tuple(names))
+        return Strata(self.source, self.target, self.exchange, np.array([k])).shifts(chosen, np.ones(len(chosen)))
 
     def labels(self) -> ShiftTestResult:
         """`LabelTest` on all labelled rows."""
