@@ -127,6 +127,8 @@ def read_problem(
         raise InputError(f"task is {task!r}", " or ".join(map(repr, TASKS)), "Pass one of them.")
 
     group_codes = _groups(groups, groups_target, n_source, n_target)
+    if group_codes is not None:
+        notes += _on_both_sides(group_codes[:n_source], group_codes[n_source:])
     weight = _weights(sample_weight, sample_weight_target, n_source, n_target)
     domain = None if source_domain is None else _ids(source_domain, n_source, "source_domain", "X_source")
     within, across = copies(table)
@@ -197,6 +199,17 @@ def _groups(groups: Any, groups_target: Any, n_source: int, n_target: int) -> np
             "Convert them the same way: equal identifiers mean the same group.",
         )
     return pd.factorize(np.concatenate([source, target]))[0]
+
+
+def _on_both_sides(source: np.ndarray, target: np.ndarray) -> list[str]:
+    shared, all_of_them = len(np.intersect1d(source, target)), len(np.union1d(source, target))
+    if not shared:
+        return []
+    return [
+        f"{shared} of {all_of_them} groups have rows on both sides: equal identifiers in groups and groups_target mean "
+        "one and the same group (a patient before and after). Number the groups of the target otherwise if they are "
+        "others."
+    ]
 
 
 def _weights(weight: Any, weight_target: Any, n_source: int, n_target: int) -> np.ndarray | None:

@@ -97,7 +97,8 @@ def diagnose(
     alpha : float
         Family-wise level of the whole report.
     min_effect : dict or "default"
-        Effects below which a significant difference is called negligible, by name of the effect.
+        Effects below which a significant difference of p(x) or p(y) is called negligible, by name of the effect. A
+        difference of p(y|x) is not, since changes may cancel in an average: a note says when its interval lies below.
     detectors : "auto" or sequence of detectors
         Further tests to run; they are reported beside the others and do not enter the verdict.
     groups, groups_target, sample_weight, sample_weight_target, source_domain, representation, exclude
@@ -316,8 +317,10 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         notes.append(f"{problem.n_labelled} target labels are too few for tests and were not used")
     if use_labels:
         step("testing p(y), p(y|x) and p(x|y)")
+        selected = False
         if problem.n_labelled < table.n_target:
-            notes += _label_selection(problem, rng)
+            selected, note = _label_selection(problem, rng)
+            notes.append(note)
         score = ConditionalScoreTest(n_permutations, seed)
         quantities = {
             "p(x)": combined,
@@ -333,7 +336,10 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
             else StratifiedTest(n_permutations, seed).run(problem),
         }
         tests += [t for q, t in quantities.items() if q != "p(x)"]
-        shifts = rejected({q: t.pvalue for q, t in quantities.items()}, alpha)
+        pvalues = {q: t.pvalue for q, t in quantities.items()}
+        if selected:  # by x: of the target these say nothing, while p(y|x) is the same among the labelled rows
+            pvalues |= {"p(y)": 1.0, "p(x|y)": 1.0}
+        shifts = rejected(pvalues, alpha)
         if negligible and "p(x)" in shifts:
             shifts -= {"p(x)"}
             notes.append("p(x) differs significantly, but negligibly: every effect is below min_effect")
@@ -343,8 +349,14 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         if "p(y)" in shifts and label_effect is not None and label_effect.value < effects[label_effect.name]:
             shifts -= {"p(y)"}
             notes.append("p(y) differs significantly, but negligibly")
+        change = quantities["p(y|x)"].effect
+        if "p(y|x)" in shifts and change is not None and change.ci is not None:
+            if max(map(abs, change.ci)) < effects[change.name]:
+                notes.append(f"p(y|x) differs significantly, but little: {change}; changes that cancel may be larger")
         explained = predicts_p_x(problem, _fit_scores(proba, scores), p_x, quantities["p(x|y)"].pvalue)
-        verdict = labelled_verdict(quantities, shifts, overlap, problem.n_labelled, problem.new_classes, explained)
+        verdict = labelled_verdict(
+            quantities, shifts, overlap, problem.n_labelled, problem.new_classes, explained, selected
+        )
     else:
         change = 1.0
         if task is not None:
@@ -355,7 +367,8 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         shifted = p_x <= alpha and not negligible
         if p_x <= alpha and negligible:
             notes.append("p(x) differs significantly, but negligibly: every effect is below min_effect")
-        verdict = unlabelled_verdict(shifted, fit, change, overlap, alpha)
+        moved = prior is None or prior.moved
+        verdict = unlabelled_verdict(shifted, fit, change, overlap, alpha, moved, task)
         shifts = frozenset({"p(x)"} | ({"p(y)"} if verdict.kind == "label" else set())) if shifted else frozenset()
     importance = feature_importance(table, seed) if p_x <= alpha and table.names else {}
     return {
@@ -442,11 +455,11 @@ def _label_variance(problem: Problem, scores, proba) -> float | None:
     return float(((y - scores[:n_source, 0]) ** 2).mean() / y.var()) if y.var() > 0 else 1.0
 
 
-def _label_selection(problem: Problem, rng) -> list[str]:
-    """A note when labelled and unlabelled target rows differ in x."""
+def _label_selection(problem: Problem, rng) -> tuple[bool, str]:
+    """Whether labelled and unlabelled target rows differ in x, and a note that says so."""
     labelled = problem.labelled
-    if min(labelled.sum(), (~labelled).sum()) < 20:
-        return ["the labelled target rows are assumed to be a random sample of the target"]
+    if min(labelled.sum(), (~labelled).sum()) < MIN_LABELS:
+        return False, "the labelled target rows are assumed to be a random sample of the target"
     n_source = problem.table.n_source
     rows = n_source + np.r_[np.flatnonzero(~labelled), np.flatnonzero(labelled)]
     part = problem.table.take(rows, int((~labelled).sum()))
@@ -455,11 +468,11 @@ def _label_selection(problem: Problem, rng) -> list[str]:
     weight = None if problem.weight is None else problem.weight[rows]
     row, _, _ = portfolio(part, signed(members, weight), rng, kernels=False)
     if pvalue(row) <= 0.01:
-        return [
+        return True, (
             "labelled and unlabelled target rows differ in x: the tests of p(y), p(y|x) and p(x|y) describe the "
-            "labelled rows only"
-        ]
-    return ["no difference between labelled and unlabelled target rows was found"]
+            "labelled rows only, and those of p(y) and p(x|y) do not enter the verdict"
+        )
+    return False, "no difference between labelled and unlabelled target rows was found"
 
 
 def _run_extra(detectors, problem: Problem, n_jobs) -> tuple[ShiftTestResult, ...]:

@@ -85,6 +85,11 @@ class PriorFit:
     n_target: int
     n_labelled: int = 0
 
+    @property
+    def moved(self) -> bool:
+        """Whether the interval of some class leaves out its frequency in the source."""
+        return bool(((self.source_prior < self.ci[:, 0]) | (self.source_prior > self.ci[:, 1])).any())
+
     def estimate(self) -> PriorEstimate:
         """What a report shows."""
         if self.n_labelled == self.n_target:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import norm, rankdata
 
 from ._base import BaseDetector
+from ._distance_tests import second_moments
 from ._learners import Inputs, crossfit_means, crossfit_probabilities, make_folds
 from ._permutation import harmonic, pvalue, tail_logp
 from ._portfolio import portfolio
@@ -43,7 +44,8 @@ class ConditionalScoreTest(BaseDetector):
 
         E[R g] / sqrt(E[e(1 - e) g^2] E[e(1 - e)])    (Cauchy and Schwarz),
 
-    here a cross-fitted linear one; shown when its 95 % interval lies above the average change.
+    here a cross-fitted one, linear in the columns, their squares and products; shown when its 95 % interval lies above
+    the average change.
 
     Assumption: both e and m are estimated consistently; overlap. Rows without overlap carry no weight: a
     change there is not seen. The level is asymptotic (wild bootstrap).
@@ -112,7 +114,8 @@ class ConditionalScoreTest(BaseDetector):
         row, notes = signed_row(part.table, columns, means, part.groups, self.n_permutations, rng)
         overlap = w * e * (1 - e)
         changes = R if classification else R[:, :1]
-        along = predicted_change(part.table.design, changes, overlap, fold)
+        Z = part.table.design
+        along = predicted_change(np.column_stack([Z, second_moments(Z, rng)[0]]), changes, overlap, fold)
         effect, most = _change(changes, along, overlap, classification, part.groups)
         if classification:
             notes += (f"P(y = {np.unique(part.y)[most]} | x) changed most",)

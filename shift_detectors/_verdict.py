@@ -13,7 +13,7 @@ Without target labels p(x) is tested, then whether changed class frequencies alo
 
 from __future__ import annotations
 
-from ._results import Overlap, ShiftTestResult, Verdict
+from ._results import Effect, Overlap, ShiftTestResult, Verdict
 from ._text import pvalue, some
 
 NO_OVERLAP_AUC = 0.97
@@ -79,13 +79,17 @@ def labelled_verdict(
     n_labelled: int,
     new_classes: tuple = (),
     p_x_as_label_shift_predicts: bool = True,
+    selected: bool = False,
 ) -> Verdict:
     """Verdict when target labels are known.
 
-    `new_classes` are those that the source does not have; the last argument is from `predicts_p_x`.
+    `new_classes` are those that the source does not have, `p_x_as_label_shift_predicts` is from `predicts_p_x`. Where
+    the labelled rows are `selected` by x, p(y) and p(x|y) are not known of the target.
     """
     p = {quantity: test.pvalue for quantity, test in tests.items()}
     kind = labelled_kind(shifts, p, overlap, p_x_as_label_shift_predicts)
+    if selected and kind == "conditional":  # which is a statement on p(y)
+        kind = "mixed"
     if new_classes and kind == "label":  # no weighting of the source makes up for a class it does not have
         kind = "mixed"
     change = tests["p(y|x)"].effect
@@ -96,27 +100,32 @@ def labelled_verdict(
     within = tests["p(x|y)"].effect
     if kind == "none":
         strength = "consistent"
+        tested = "p(x) and p(y|x)" if selected else "p(x), p(y), p(x|y) and p(y|x)"
         text = (
-            f"Source and target agree in everything that was tested: p(x), p(y), p(x|y) and p(y|x), with {n_labelled} "
+            f"Source and target agree in everything that was tested: {tested}, with {n_labelled} "
             "target labels. Smaller differences than these data can show remain possible."
         )
     elif kind == "covariate":
         strength = "confirmed" if bounded else "consistent"
-        text = (
-            "The inputs x are distributed differently, but at equal x the outcome y behaves the same: covariate "
-            f"shift{shown}."
-        )
+        same = "at equal x the outcome y behaves the same" if bounded else "no change of y at equal x was shown"
+        text = f"The inputs x are distributed differently, but {same}: covariate shift{shown}."
     elif kind == "label":
-        strength = "confirmed" if within is not None and within.value <= EQUIVALENCE else "consistent"
+        strength = "confirmed" if _at_most(within, EQUIVALENCE) else "consistent"
         text = (
             "The frequencies of y changed, but rows with the same y look the same in both domains: label shift. "
             "The change of p(x) follows from it."
         )
     elif kind == "concept":
         strength = "confirmed" if "p(y|x)" in shifts else "consistent"
+        itself = (
+            f"p(y|x) itself changed{shown}"
+            if "p(y|x)" in shifts
+            else "the labels differ and the inputs do not, which leaves p(y|x), though its own test does not show it "
+            f"{shown.strip()}"
+        )
         text = (
-            f"The same x now goes with another y: p(y|x) itself changed{shown}. Weighting or aligning x cannot "
-            "repair that; target labels can."
+            f"The same x now goes with another y: {itself}. Weighting or aligning x cannot repair that; target labels "
+            "can."
         )
     elif kind == "conditional":
         strength = "confirmed"
@@ -128,7 +137,12 @@ def labelled_verdict(
         strength = "confirmed"
         text = (
             f"The target lies where the source has (nearly) no rows ({overlap.domain_auc}). Whether p(y|x) changed can "
-            "only be seen where both domains have data, so it cannot be said here, labels or not."
+            "only be seen where both domains have data"
+        )
+        text += (
+            f": among these few rows it did{shown}; elsewhere it cannot be said."
+            if "p(y|x)" in shifts
+            else ", so it cannot be said here, labels or not."
         )
     else:
         strength = "confirmed"
@@ -136,16 +150,31 @@ def labelled_verdict(
             f"The target has classes that the source does not have ({', '.join(map(str, new_classes))}); no "
             "adaptation of the source can learn them."
             if new_classes
+            else f"The inputs x are distributed differently, and at equal x y changed, too{shown}. Whether p(y) did "
+            "cannot be said: the labelled target rows were chosen by x."
+            if selected
             else "Both factorisations changed: p(x), p(y), p(x|y) and p(y|x) all differ, so no single simple shift "
             f"explains it{shown}."
         )
-    return Verdict(kind, strength, text, ("p(y|x)",) if kind == "support" else ())
+    unknown = ("p(y)", "p(x|y)") if selected else ()
+    return Verdict(kind, strength, text, ("p(y|x)", *unknown) if kind == "support" else unknown)
+
+
+def _at_most(effect: Effect | None, limit: float) -> bool:
+    """Whether a distance, with its interval, stays below a limit."""
+    return effect is not None and (effect.value if effect.ci is None else effect.ci[1]) <= limit
 
 
 def unlabelled_verdict(
-    shifted: bool, fit: ShiftTestResult | None, change_pvalue: float, overlap: Overlap, alpha: float
+    shifted: bool,
+    fit: ShiftTestResult | None,
+    change_pvalue: float,
+    overlap: Overlap,
+    alpha: float,
+    prior_moved: bool = True,
+    task: str | None = "classification",
 ) -> Verdict:
-    """Verdict without target labels."""
+    """Verdict without target labels; `prior_moved`: the estimated class frequencies, too, show the change."""
     untestable = ("p(y|x)", "p(x|y)", "p(y)") if fit is None else ("p(y|x)",)
     auc = overlap.domain_auc
     if not shifted:
@@ -161,10 +190,11 @@ def unlabelled_verdict(
             "transformation of x (align it) or new territory (get labels)."
         )
         return Verdict("support", "confirmed", text, untestable)
-    if fit is not None and fit.pvalue > alpha and change_pvalue <= alpha:
+    if fit is not None and fit.pvalue > alpha and change_pvalue <= alpha and prior_moved:
+        mixture = "source weighted by y" if task == "regression" else "mixture of the source's classes"
         text = (
-            f"The inputs differ ({auc}), and changed frequencies of y alone explain it: the target fits a mixture of "
-            f"the source's classes ({pvalue(fit.pvalue)}). Label shift is the simplest explanation, not the only one."
+            f"The inputs differ ({auc}), and changed frequencies of y alone explain it: the target fits a {mixture} "
+            f"({pvalue(fit.pvalue)}). Label shift is the simplest explanation, not the only one."
         )
         return Verdict("label", "consistent", text, untestable)
     reason = (
@@ -193,14 +223,15 @@ def next_steps(
     use = f"Use the {n_labelled} target labels, and more where they can be had:"
     collect = use if n_labelled else "Collect target labels and"
     correct = (
-        "PriorCorrection re-weights the model's class probabilities"
+        "Correct the class prior: PriorCorrection re-weights the model's class probabilities, without retraining."
         if task != "regression"
-        else "re-weight the source rows by y"
+        else "Retrain with the source rows weighted by y (TargetShiftWeighting)"
+        + (", or transfer with PriorCentered; adapt() compares them on the labels." if n_labelled else ".")
     )
     steps = {
         "none": ("Keep the model as it is.",),
         "covariate": ("Try ImportanceWeighting; a flexible, well-fitted model may not need it (adapt() checks).",),
-        "label": (f"Correct the class prior: {correct}, without retraining.",),
+        "label": (correct,),
         "conditional": ("Align the features (FeatureAlignment with LinearOT or CORAL), or retrain on target labels.",),
         "concept": (f"{collect} transfer with PriorCentered, or retrain; nothing unlabelled will do.",),
         "mixed": (f"{collect} transfer with PriorCentered; check alignment as a second candidate.",),

@@ -454,3 +454,47 @@ def test_an_auc_without_information_has_an_interval():
     width = 1.96 * np.sqrt((1 / 400 + 1 / 300) / 12)
     assert effect.ci == pytest.approx((0.5 - width, 0.5 + width))
     assert auc_effect(domain, domain).ci == pytest.approx((1.0, 1.0))
+
+
+@pytest.mark.parametrize("n_labels", [12, 60])
+def test_labels_chosen_by_x_make_no_concept_shift(n_labels):
+    """No shift; the labelled rows are those of the largest x0, so that their y differ from the source's."""
+    kinds = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X, X_target = rng.normal(size=(300, 3)), rng.normal(size=(300, 3))
+        y, y_target = ((rng.random(300) < expit(2 * rows[:, 0])).astype(float) for rows in (X, X_target))
+        y_target[np.argsort(-X_target[:, 0])[n_labels:]] = np.nan
+        report = diagnose(X, y, X_target, y_target, random_state=seed, n_permutations=99)
+        kinds.append(report.verdict.kind)
+        assert any("do not enter the verdict" in note for note in report.notes)
+        assert "p(y)" not in report.shifts and "p(y)" in report.verdict.untestable
+    assert kinds.count("none") >= 5
+
+
+def test_equal_group_numbers_on_both_sides_are_told():
+    rng = np.random.default_rng(0)
+    X, groups = rng.normal(size=(100, 2)), np.repeat(np.arange(20), 5)
+    told = "20 of 20 groups have rows on both sides"
+    for other, shown in ((groups, True), (groups + 20, False)):
+        report = diagnose(X, None, rng.normal(size=(100, 2)), groups=groups, groups_target=other, n_permutations=99)
+        assert any(note.startswith(told) for note in report.notes) == shown
+
+
+def test_a_small_change_of_p_y_given_x_is_told_as_small():
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(8000, 1)), rng.normal(size=(8000, 1))
+    y, y_target = ((rng.random(8000) < expit(rows[:, 0] + d)).astype(int) for rows, d in ((X, 0), (X_target, 0.12)))
+    report = diagnose(X, y, X_target, y_target, random_state=0, n_permutations=99)
+    assert "p(y|x)" in report.shifts
+    assert any(note.startswith("p(y|x) differs significantly, but little") for note in report.notes)
+
+
+def test_no_label_shift_without_a_change_of_the_estimated_frequencies():
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X, X_target = rng.normal(size=(40, 2)), rng.normal(size=(40, 2)) + [1.5, 0]
+        y = (rng.random(40) < expit(2 * X[:, 1])).astype(int)
+        report = diagnose(X, y, X_target, random_state=seed, n_permutations=99)
+        moved = (report.prior.ci[:, 0] > report.prior.source) | (report.prior.ci[:, 1] < report.prior.source)
+        assert report.verdict.kind != "label" or moved.any()
