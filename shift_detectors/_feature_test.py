@@ -205,8 +205,8 @@ def feature_shifts(
     """
     n_source = table.n_source
     weight = np.ones(table.n) if weight is None else weight
-    groups = (None, None) if groups is None else (groups[:n_source], groups[n_source:])
-    rest = (weight[:n_source], weight[n_source:], *groups)
+    sides = (None, None) if groups is None else (groups[:n_source], groups[n_source:])
+    rest = (weight[:n_source], weight[n_source:], *sides)
     shifts = []
     for j, name in enumerate(table.names):
         if j < len(table.numeric_names):

@@ -211,8 +211,14 @@ class StratifiedTest(BaseDetector):
             n_source=table.n_source,
             n_target=table.n_target,
             per_feature=features,
-            notes=tuple(notes) + more,
+            notes=tuple(notes) + more + moved_most(features),
         )
+
+
+def moved_most(features: tuple[FeatureShift, ...]) -> tuple[str, ...]:
+    """Which feature the effect is of, where one changed."""
+    f = max(features, key=lambda f: f.effect.value, default=None)
+    return () if f is None or f.pvalue > CHANGED else (f"{f.feature} changed most, {f.direction}",)
 
 
 def where_clearer(

@@ -27,7 +27,7 @@ from ._distance_tests import moment_rows
 from ._domain_summary import BINS, KERNELS, UNIT, WAVES, Column, DomainSummary
 from ._errors import InputError
 from ._feature_test import _categorical_effect, _numeric_effect, distribution_rows, smallest_logp
-from ._label_tests import over_strata, where_clearer
+from ._label_tests import moved_most, over_strata, where_clearer
 from ._permutation import pvalue, step_down, tail_logp
 from ._portfolio import _family, combined, largest_effect
 from ._results import Effect, FeatureShift, ShiftTestResult
@@ -114,7 +114,7 @@ class SummaryEvidence:
         row = over_strata([joint for joint, _ in found], [joint for joint, _ in inside])
         features = mixture.shifts(chosen, step_down(per_feature))
         labels = self.plan.counted[len(self.plan.columns)].points
-        features = where_clearer(features, {labels[k - 1]: partial(self._within, k) for k in self.shared})
+        features = where_clearer(features, {labels[k - 1]: partial(self._within, int(k)) for k in self.shared})
         return ShiftTestResult(
             "StratifiedTest",
             "p(x|y)",
@@ -124,7 +124,7 @@ class SummaryEvidence:
             self.source.n_labelled,
             self.target.n_labelled,
             features,
-            notes=tuple(notes),
+            notes=tuple(notes) + moved_most(features),
         )
 
     def _within(self, k: int, names: list[str]) -> tuple[FeatureShift, ...]:

@@ -288,6 +288,7 @@ def test_opposite_moves_of_two_classes_do_not_cancel_in_effects_and_features(lab
     result = test.test(X_source, X_target, y_source=y_source, y_target=y_target)
     first, *others = result.per_feature
     assert first.feature == "x1" and first.pvalue == 1 / 200 and first.direction.startswith("where y is")
+    assert result.notes == (f"x1 changed most, {first.direction}",)
     assert first.effect == result.effect and 0.2 < first.effect.value < 0.5
     assert all(other.pvalue > 0.05 and "where y" not in other.direction for other in others)
 
