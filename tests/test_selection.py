@@ -427,6 +427,23 @@ def test_a_sensor_that_moved_far_is_aligned(change):
     assert before < 0.6 and after > best - 0.05
 
 
+def test_labels_that_are_too_few_are_told_beside_what_heuristics_make_plausible():
+    X, y, X_target, y_target = shifted(150, seed=1)
+    few = np.where(np.arange(150) < 10, y_target, np.nan)
+    candidates = ["PriorCentered", "CORAL", "LinearOT"]
+    result = adapt(linear(), X, y, X_target, few, candidates=candidates, random_state=0)
+    assert (result.adapter, result.status) == ("FeatureAlignment(CORAL)", "plausible")
+    for candidate in result.candidates:  # every number is one of the ten rows
+        assert 10 * candidate.score == pytest.approx(round(10 * candidate.score))
+        assert "labelled target rows" in candidate.method and "nothing can be said" not in candidate.reason
+    assert all(c.gain.ci is not None for c in result.candidates[1:])
+    assert result.candidates[2].gain.value == pytest.approx(result.after.value - result.before.value)
+    assert result.before.ci[0] < linear().fit(X, y).score(X_target, y_target) < result.before.ci[1]
+    budget = result.report.label_budget().labels
+    assert "With so few target labels (10) its gain cannot be verified" in result.explanation
+    assert f"Label {budget - 10} more randomly chosen target rows, {budget} in all" in result.explanation
+
+
 def test_what_the_verdict_sets_aside_is_aligned_when_the_model_reads_it():
     """It says nothing of y on the whole, only together with another column."""
     rng = np.random.default_rng(0)

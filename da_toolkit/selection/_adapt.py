@@ -31,7 +31,7 @@ from . import _guard as guarding
 from ._averaged import Averaged
 from ._crossfit import Trial, attempt, averaged, gather, run_fold
 from ._guard import Case, Evidence, Finding
-from ._recommend import LABELLED, MIN_LABELS, covers, is_deep, recommend
+from ._recommend import ALIGNED, LABELLED, MIN_LABELS, covers, is_deep, recommend
 from ._result import AdaptationResult, Candidate, Recommendation
 
 MANY_LABELS = 100  # labelled target rows from which on they say more than an assumption does
@@ -222,7 +222,7 @@ def adapt(
         model = fit(Averaged(adapter, share) if share else adapter, domains)
         after = None if evidence is None else evidence.findings[name].after
         before = None if after is None else evidence.before  # type: ignore[union-attr]
-        if evidence is not None and evidence.assumption != LABELLED:  # labelled rows may lie anywhere
+        if before is not None and before.assumption != LABELLED:  # labelled rows may lie anywhere
             before = _as_covered(before, report)
     return AdaptationResult(
         estimator=model,
@@ -528,28 +528,21 @@ def _judge(case: Case, way: str, reading: dict[str, Any]) -> Evidence | None:
     if way == "weights":
         return guarding.by_weights(case, **reading)
     if way == "heuristics":
-        return _by_heuristics(case, set())
+        return _by_heuristics(case)
     if not way:
         return None
     evidence = guarding.by_labels(case)
     if way == "labels" or any(f.earned for f in evidence.findings.values()):
         return evidence
-    worse = {name for name, f in evidence.findings.items() if f.gain and f.gain.value < 0}
-    guess = _by_heuristics(case, worse)
-    return guess if any(f.earned for f in guess.findings.values()) else evidence
+    both = guarding.beside_labels(_by_heuristics(case), evidence)
+    return both if any(f.earned for f in both.findings.values()) else evidence
 
 
-def _by_heuristics(case: Case, worse_on_labels: set[str]) -> Evidence:
-    """Heuristic evidence; an alignment that is worse on the few labels there are does not pass."""
+def _by_heuristics(case: Case) -> Evidence:
     distances = {}
     if case.classes is not None:
         distances = {trial.name: _distances(trial.adapter, case) for trial in case.trials}
-    evidence = guarding.by_heuristics(case, distances)
-    found = {
-        name: Finding("", "It is worse on the labelled target rows.", f.gain, f.after) if name in worse_on_labels else f
-        for name, f in evidence.findings.items()
-    }
-    return replace(evidence, findings=found)
+    return guarding.by_heuristics(case, distances)
 
 
 def _moves_features(adapter: Any) -> bool:
@@ -610,9 +603,13 @@ def _held_back(case: Case, evidence: Evidence, way: str, name: str, apart: bool)
         return evidence, 0.0
     old, alone = evidence.findings[name], replace(case, trials=(mixed,))
     new = old
-    if way in ("prior", "outcome"):
-        judge = guarding.by_prior if way == "prior" else guarding.by_outcome_weights
-        new = judge(alone).findings[name]
+    judges = {
+        "prior": guarding.by_prior,
+        "outcome": guarding.by_outcome_weights,
+        "labels, heuristics": guarding.by_labels,
+    }
+    if way in judges:
+        new = judges[way](alone).findings[name]
     elif old.after is not None:
         new = guarding.averaged_heuristics(alone, evidence)
     gains = "" if new.gain is None else f", and gains {amounts(new.gain.value, sign=True)[0]}"
@@ -678,7 +675,8 @@ def _table(
             reason += " Used on request." if status == "unverified" else ""
         elif finding.earned:
             better = name not in found or found[name].rank > finding.rank
-            reason += f" {name} does {'better' if better else 'as well, and comes first'}."
+            by = " by these scores" if evidence is not None and evidence.assumption == ALIGNED else ""
+            reason += f" {name} does {'better' if better else 'as well, and comes first'}{by}."
         notes = [w for w in trial.warnings if "hardly overlap" in w or "takes no sample_weight" in w]
         rows.append(
             Candidate(
@@ -718,10 +716,11 @@ def _explain(
         )
     if status == "plausible":
         assert evidence is not None
+        reason, labelled = evidence.findings[name].reason, case.report.n_labelled
+        known = f"With so few target labels ({labelled})" if labelled else "Without target labels"
         return (
-            f"{name} is plausible: {evidence.findings[name].reason[0].lower()}{evidence.findings[name].reason[1:]} "
-            f"Without target labels its gain cannot be verified; it rests on: {evidence.assumption}. Label "
-            f"{case.report.label_budget().labels} randomly chosen target rows to check it."
+            f"{name} is plausible: {reason[0].lower()}{reason[1:]} {known} its gain cannot be verified; it rests on: "
+            f"{evidence.assumption}. {_to_label(case.report)}"
         )
     if kind == "none":
         beside = f" outside {some(case.report.separators)}" if case.report.separators else ""
@@ -751,3 +750,13 @@ def _explain(
             f"{best} were", f"{best} was"
         )
     return f"The model was left alone: {best} did not earn its place. {finding.reason}"
+
+
+def _to_label(report: ShiftReport) -> str:
+    """How many labels would check a plausible gain, those that there are counted."""
+    budget, labelled = report.label_budget().labels, report.n_labelled
+    if not labelled:
+        return f"Label {budget} randomly chosen target rows to check it."
+    if budget <= labelled:
+        return "More randomly chosen target rows with labels would check it."
+    return f"Label {budget - labelled} more randomly chosen target rows, {budget} in all, to check it."

@@ -85,6 +85,8 @@ class Finding:
         Standard error of `rank`: what lies within it of the best is as good.
     alone : bool
         Whether one heuristic score speaks for it, and no other.
+    silent : bool
+        Whether the evidence has nothing to say about it.
     """
 
     earned: str
@@ -94,6 +96,7 @@ class Finding:
     rank: float = 0.0
     unsure: float = 0.0
     alone: bool = False
+    silent: bool = False
 
 
 @dataclass(frozen=True)
@@ -431,7 +434,7 @@ def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) 
     if case.classes is None or baseline.source_proba is None or baseline.target_proba is None:
         missing = "In regression" if case.classes is None else "For a model without probabilities"
         reason = f"{missing} nothing can be said about this without target labels."
-        return Evidence(method, ALIGNED, None, {t.name: Finding("", reason) for t in case.trials})
+        return Evidence(method, ALIGNED, None, {t.name: Finding("", reason, silent=True) for t in case.trials})
     y = case.domains.y
     before, base = _confidence_estimate(baseline, y), _heuristics(baseline, y, case.classes)
     found = {}
@@ -439,7 +442,8 @@ def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) 
         answers = _answers(trial)
         if answers.target_proba is None or distances.get(trial.name) is None:
             lacks = "gives no probabilities" if answers.target_proba is None else "moves no features"
-            found[trial.name] = Finding("", f"It {lacks}: without target labels nothing can be said about it here.")
+            reason = f"It {lacks}: without target labels nothing can be said about it here."
+            found[trial.name] = Finding("", reason, silent=True)
             continue
         scores = _heuristics(answers, y, case.classes)
         improved = [name for name in scores if name in base and _improves(scores[name], base[name])]
@@ -459,10 +463,28 @@ def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) 
         earned = "plausible" if passed and not vetoes else ""
         rank, unsure = (round(after.value, 2), 0.0) if back is None else back
         if earned and CONFIDENCE not in improved:  # its numbers would contradict the choice
-            reason += " Confidence does not rise, as with a model that is too sure of itself: no gain is estimated."
+            reason += " Confidence does not rise, as with a model that is too sure of itself: it tells no gain."
             gain, after = None, None
         found[trial.name] = Finding(earned, reason, gain, after, rank, unsure, alone=len(improved) < 2)
     return Evidence(method, ALIGNED, before, found)
+
+
+def beside_labels(guess: Evidence, labels: Evidence) -> Evidence:
+    """What heuristics make plausible, where labels are too few to show it; what is worse on these does not pass.
+
+    Every number is the one that the labels measured.
+    """
+
+    def both(finding: Finding, own: Finding) -> Finding:
+        if finding.silent:
+            return own
+        assert own.gain is not None
+        earned = "" if own.gain.value < 0 else finding.earned
+        reason = f"{finding.reason} By the target labels: {own.reason[0].lower()}{own.reason[1:]}"
+        return replace(finding, earned=earned, reason=reason, gain=own.gain, after=own.after)
+
+    found = {name: both(finding, labels.findings[name]) for name, finding in guess.findings.items()}
+    return replace(labels, assumption=guess.assumption, findings=found)
 
 
 def averaged_heuristics(case: Case, evidence: Evidence) -> Finding:
