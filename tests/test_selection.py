@@ -45,6 +45,7 @@ from da_toolkit import (
 )
 from da_toolkit._base import BaseAdapter
 from da_toolkit.alignment import BaseAligner
+from da_toolkit.selection import _adapt
 from da_toolkit.selection._gain import on_labels, under_covariate, under_label_shift
 from da_toolkit.selection._guard import domain_distance
 from da_toolkit.weighting import BaseRatio
@@ -442,6 +443,23 @@ def test_labels_that_are_too_few_are_told_beside_what_heuristics_make_plausible(
     budget = result.report.label_budget().labels
     assert "With so few target labels (10) its gain cannot be verified" in result.explanation
     assert f"Label {budget - 10} more randomly chosen target rows, {budget} in all" in result.explanation
+
+
+def test_a_loss_by_confidence_alone_is_not_told_of_an_average():
+    """Averaged probabilities are less sure than those of the adapter, whose confidence has risen."""
+    rng = np.random.default_rng(0)
+    y, y_target = rng.integers(0, 2, 200), rng.integers(0, 2, 200)
+    X, X_target = (rng.normal(size=(200, 4)) + 2 * labels[:, None] * [1, 1, 0, 0] for labels in (y, y_target))
+    result = adapt(LogisticRegression(), X, y, 0.4 * X_target + [1, 1, 3, 0], candidates=["CORAL"], random_state=0)
+    assert result.status == "plausible" and result.settings["source_share"] == 0.5
+    assert "(thresholded confidence, information)" in result.explanation
+    assert result.before is None and result.after is None and result.candidates[1].gain is None
+    assert "the average is less sure" in result.explanation and "gains" not in result.explanation
+
+
+@pytest.mark.parametrize(("gain", "words"), [(0.02, "gains +0.02"), (-0.007, "loses 0.007"), (0.0, "gains 0")])
+def test_a_loss_is_not_called_a_gain(gain, words):
+    assert _adapt._gains(gain) == words
 
 
 def test_what_the_verdict_sets_aside_is_aligned_when_the_model_reads_it():

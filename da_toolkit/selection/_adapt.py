@@ -612,8 +612,10 @@ def _held_back(case: Case, evidence: Evidence, way: str, name: str, apart: bool)
         new = judges[way](alone).findings[name]
     elif old.after is not None:
         new = guarding.averaged_heuristics(alone, evidence)
-    gains = "" if new.gain is None else f", and gains {amounts(new.gain.value, sign=True)[0]}"
+    gains = "" if new.gain is None else f", and then {_gains(new.gain.value)}"
     reason = f"{old.reason} Not being sure, it is averaged with the model as it is, which counts {share:.0%}{gains}."
+    if old.gain is not None and new.gain is None:
+        reason += f" {new.reason}"
     found = replace(old, reason=reason, gain=new.gain, after=new.after)
     return replace(evidence, findings=evidence.findings | {name: found}), share
 
@@ -750,6 +752,11 @@ def _explain(
             f"{best} were", f"{best} was"
         )
     return f"The model was left alone: {best} did not earn its place. {finding.reason}"
+
+
+def _gains(gain: float) -> str:
+    """An estimated gain as what it is."""
+    return f"loses {amounts(-gain)[0]}" if gain < 0 else f"gains {amounts(gain, sign=True)[0]}"
 
 
 def _to_label(report: ShiftReport) -> str:

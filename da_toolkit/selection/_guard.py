@@ -488,9 +488,16 @@ def beside_labels(guess: Evidence, labels: Evidence) -> Evidence:
 
 
 def averaged_heuristics(case: Case, evidence: Evidence) -> Finding:
-    """Estimated performance of the one trial there is, the average of an adapter with the model as it is."""
+    """Estimated performance of the one trial there is, the average of an adapter with the model as it is.
+
+    Nothing where it does not rise: where the two disagree, averaged probabilities are less sure, and confidence takes
+    that for errors.
+    """
     assert evidence.before is not None
     after = _confidence_estimate(_answers(case.trials[0]), case.domains.y)
+    if after.value <= evidence.before.value:
+        reason = "Where the two disagree, the average is less sure, so that confidence no longer tells a gain."
+        return Finding("", reason)
     return Finding("", "", Effect("gain", after.value - evidence.before.value), after)
 
 
