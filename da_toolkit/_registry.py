@@ -6,6 +6,7 @@ nothing, least of all torch; `Row.load` imports the class when it is wanted.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from dataclasses import dataclass
 from typing import Any
@@ -635,8 +636,10 @@ def find(name: str) -> Row:
     for row in ADAPTERS:
         if name in (row.name, row.label):
             return row
+    known = {other.lower(): other for row in ADAPTERS for other in (row.name, row.label)}
+    near = difflib.get_close_matches(name.lower(), known, n=1)
     raise InputError(
-        f"no adapter is called {name!r}",
+        f"no adapter is called {name!r}" + (f" (did you mean {known[near[0]]!r}?)" if near else ""),
         ", ".join(row.name for row in ADAPTERS),
         "`da-toolkit list` says what each of them is for.",
     )

@@ -679,12 +679,15 @@ def test_what_is_no_model_is_refused(estimator, words):
         adapt(estimator, *make_no_shift(50, 50, random_state=0).seen)
 
 
-def test_bad_candidates_are_refused():
+def test_bad_candidates_are_refused_before_the_diagnosis(monkeypatch):
+    monkeypatch.setattr("shift_detectors.diagnose", None)
     pair = make_no_shift(50, 50, random_state=0)
-    with pytest.raises(InputError, match="no adapter is called 'Coral'"):
+    with pytest.raises(InputError, match=r"no adapter is called 'Coral' \(did you mean 'CORAL'\?\); accepted: SourceO"):
         adapt(LogisticRegression(), *pair.seen, candidates=["Coral"])
     with pytest.raises(InputError, match="a method object such as CORAL"):
         adapt(LogisticRegression(), *pair.seen, candidates=[LogisticRegression()])
+    with pytest.raises(InputError, match="candidates=3"):
+        adapt(LogisticRegression(), *pair.seen, candidates=3)
     with pytest.raises(InputError, match="X_target is None"):
         adapt(LogisticRegression(), pair.X_source, pair.y_source, None)
 

@@ -139,6 +139,7 @@ def adapt(
     if X_target is None:
         raise InputError("X_target is None", "the target rows", "Without them nothing can be adapted to.")
     X_target = ordered_like(X_source, X_target)
+    wanted = _wanted(candidates)
     seed = _seed(random_state)
     reading = {"representation": representation, "exclude": exclude}
     given = report
@@ -181,9 +182,9 @@ def adapt(
     diagnosis = report
     report, reads = _as_the_model_meets_it(diagnosis, baseline, estimator, domains, seed)
     recommendations = recommend(report, estimator=estimator)
-    chosen_by_user = not (isinstance(candidates, str) and candidates == "auto")
-    tried, refused = _candidates(candidates, recommendations, estimator, report, seed)
-    nothing_to_do = report.verdict.kind == "none" and (guard or not chosen_by_user)
+    chosen = [advice.name for advice in recommendations] if wanted is None else wanted
+    tried, refused = _candidates(chosen, estimator, report, seed)
+    nothing_to_do = report.verdict.kind == "none" and (guard or wanted is None)
     if nothing_to_do:
         refused += [Trial(name, None, None, "No shift was found: not tried.") for name in tried]
         tried = {}
@@ -323,21 +324,37 @@ def _baseline(estimator: Any, task: str | None) -> Any:
     return SourceOnly(estimator)
 
 
+def _wanted(candidates: Any) -> list[Any] | None:
+    """The candidates that were asked for, all of them known; None leaves them to the diagnosis."""
+    if isinstance(candidates, str):
+        if candidates == "auto":
+            return None
+        candidates = [candidates]
+    if not isinstance(candidates, Iterable):
+        raise InputError(f"candidates={candidates!r}", '"auto", or a list of names or adapters')
+    wanted = list(candidates)
+    for candidate in wanted:
+        if _row(candidate) is None and not (hasattr(candidate, "fit") and hasattr(candidate, "predict_source")):
+            raise InputError(
+                f"the candidate {candidate!r}",
+                "a name from `da-toolkit list`, a method object such as CORAL(), or an adapter around the model",
+                "For more control pass the adapter: FeatureAlignment(estimator, CORAL()).",
+            )
+    return wanted
+
+
+def _row(candidate: Any) -> _registry.Row | None:
+    return _registry.find(candidate) if isinstance(candidate, str) else _registry.of_method(candidate)
+
+
 def _candidates(
-    candidates: Any, recommendations: Iterable[Recommendation], estimator: Any, report: ShiftReport, seed: int
+    candidates: list[Any], estimator: Any, report: ShiftReport, seed: int
 ) -> tuple[dict[str, Any], list[Trial]]:
     """Unfitted adapters by name, and those that cannot be had with the reason."""
-    automatic = isinstance(candidates, str) and candidates == "auto"
-    if isinstance(candidates, str) and not automatic:
-        candidates = [candidates]
-    elif automatic:
-        candidates = [advice.name for advice in recommendations]
-    elif not isinstance(candidates, Iterable):
-        raise InputError(f"candidates={candidates!r}", '"auto", or a list of names or adapters')
     tried: dict[str, Any] = {}
     refused: list[Trial] = []
     for candidate in candidates:
-        row = _registry.find(candidate) if isinstance(candidate, str) else _registry.of_method(candidate)
+        row = _row(candidate)
         if row is not None:
             if row.name == SOURCE_ONLY:
                 continue  # always in the race
@@ -350,14 +367,8 @@ def _candidates(
             if adapter is None:
                 refused.append(Trial(name, None, None, problem))
                 continue
-        elif hasattr(candidate, "fit") and hasattr(candidate, "predict_source"):
-            adapter, name = clone(candidate), _name(candidate)
         else:
-            raise InputError(
-                f"the candidate {candidate!r}",
-                "a name from `da-toolkit list`, a method object such as CORAL(), or an adapter around the model",
-                "For more control pass the adapter: FeatureAlignment(estimator, CORAL()).",
-            )
+            adapter, name = clone(candidate), _name(candidate)
         if name in tried:
             name = f"{name} #{sum(key.partition(' #')[0] == name for key in tried) + 1}"
         if "random_state" in adapter.get_params(deep=False) and adapter.random_state is None:
