@@ -24,7 +24,7 @@ from da_toolkit.datasets import (
     make_support_shift,
 )
 from scipy.stats import norm
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.frozen import FrozenEstimator
@@ -666,11 +666,26 @@ def test_groups_and_weights_are_accepted():
     assert result.status in ("unchanged", "verified")
 
 
+class Untagged:
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), "a")
+
+
+class Unmarked(Untagged, BaseEstimator):
+    pass
+
+
 @pytest.mark.parametrize(
     ("estimator", "words"),
     [
         (LogisticRegression, "as an instance"),
         ("logistic", "scikit-learn estimator"),
+        (Untagged(), "Untagged does not say whether it is a classifier.*inherit from ClassifierMixin"),
+        (Unmarked(), "Unmarked does not say"),
+        (make_pipeline(StandardScaler(), Unmarked()), "Pipeline does not say"),
         (SourceOnly(LogisticRegression()), "adapter in candidates"),
     ],
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.utils import check_random_state
 
 from shift_detectors._data_digest import digest_of, names_digest
@@ -272,6 +272,13 @@ def _check_model(estimator: Any) -> None:
             f"estimator is the adapter {type(estimator).__name__}",
             "the model itself",
             "Pass the wrapped model as estimator and the adapter in candidates=[...].",
+        )
+    tagged = hasattr(estimator, "__sklearn_tags__") and (is_classifier(estimator) or is_regressor(estimator))
+    if not (tagged or is_deep(estimator)):
+        raise InputError(
+            f"{type(estimator).__name__} does not say whether it is a classifier or a regressor",
+            "a model with the tags of scikit-learn",
+            "Let the class of the model inherit from ClassifierMixin or RegressorMixin, and then from BaseEstimator.",
         )
 
 
