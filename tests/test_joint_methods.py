@@ -4,11 +4,13 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from sklearn.base import clone
 from sklearn.decomposition import TruncatedSVD
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
@@ -16,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from da_toolkit import JDOT, OTLabelPropagation, SelfTraining
+from da_toolkit import JDOT, FeatureAlignment, OTLabelPropagation, SelfTraining
 from da_toolkit.alignment._labelling import source_share
 from da_toolkit.alignment._self_training import surest
 from shift_detectors._errors import InputError, ShiftWarning
@@ -292,6 +294,29 @@ def test_tables_pipelines_string_classes_and_models_without_weights(method):
     with pytest.warns(ShiftWarning, match="takes no sample_weight"):
         neighbours = method(KNeighborsClassifier(5), random_state=0).fit(X, y, Z)
     assert neighbours.score(Z, y_target) > 0.85
+
+
+@pytest.mark.parametrize("kind", ["pandas", "unnamed", "polars"])
+@pytest.mark.parametrize("labelled", [0, 10])
+@pytest.mark.parametrize("method", [FeatureAlignment, JDOT, OTLabelPropagation, SelfTraining])
+def test_category_columns_may_have_other_categories_in_the_target(method, labelled, kind):
+    rng = np.random.default_rng(0)
+
+    def frame(levels, order):
+        level = rng.choice(levels, 80)
+        value = rng.normal(size=80) + 3 * (level == "p")
+        if kind == "polars":
+            return pl.DataFrame({"a": value, "c": pl.Series(level, dtype=pl.Enum(order))})
+        rows = pd.DataFrame({"a": value, "c": pd.Categorical(level, categories=order)})
+        return rows if kind == "pandas" else rows.set_axis([0, 1], axis=1)
+
+    X, X_target, X_new = frame(["p", "q", "r"], ["r", "q", "p"]), frame(["p", "s"], ["s", "p"]), frame(["p"], ["p"])
+    y, y_target, y_new = (np.array(Z)[:, 1] == "p" for Z in (X, X_target, X_new))
+    known = np.where(np.arange(80) < labelled, y_target.astype(float), np.nan)
+    model = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=20)
+    adapter = method(model, random_state=0).fit(X, y.astype(int), X_target, known)
+    assert adapter.score(X_target, y_target.astype(int)) > 0.9
+    assert adapter.score(X_new, y_new.astype(int)) > 0.9
 
 
 def test_sparse_rows_are_reduced_in_the_pipeline():

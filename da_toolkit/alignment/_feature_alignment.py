@@ -25,6 +25,7 @@ from .._base import (
     split_model,
     take_rows,
 )
+from ..weighting._encoder import pool
 from ._base import as_matrix
 from ._linear_ot import LinearOT
 from ._mass import Rows, choose_prior, source_similarity
@@ -251,7 +252,7 @@ class FeatureAlignment(BaseAdapter):
         Z, y, weight = self._align(Z, "source"), domains.y, self.source_mass_
         if domains.y_target is not None:
             known = np.flatnonzero(domains.labelled)
-            Z = stack(Z, self._align(take_rows(Z_target, known), "target"))
+            Z = pool(Z, self._align(take_rows(Z_target, known), "target"))
             y = np.concatenate([y, domains.y_target[known]])
             if weight is not None:
                 weight = np.concatenate([weight, np.full(len(known), weight.mean())])
@@ -291,12 +292,3 @@ def _replace(columns: NumericColumns, Z: Any, values: np.ndarray) -> Any:
     if not hasattr(Z, "iloc"):
         return Z.select(others).with_columns(**dict(zip(new, values.T, strict=True)))
     return pd.concat([Z[others], pd.DataFrame(values, columns=new, index=Z.index)], axis=1)
-
-
-def stack(top: Any, bottom: Any) -> Any:
-    """Rows of two tables of the same kind, one below the other."""
-    if isinstance(top, pd.DataFrame):
-        return pd.concat([top, bottom], ignore_index=True)
-    if hasattr(top, "vstack"):  # polars
-        return top.vstack(bottom)
-    return np.vstack([top, bottom])

@@ -11,8 +11,8 @@ from sklearn.base import is_classifier
 from shift_detectors._errors import InputError
 
 from .._base import Domains, NumericColumns, fit_weighted, take_rows, weight_parameter
+from ..weighting._encoder import pool
 from ._base import as_matrix
-from ._feature_alignment import stack
 from ._mass import Rows, choose_prior, measure_parts, source_similarity
 
 FAINT = 1e-3  # least weight of a source row: keeps every class known
@@ -90,7 +90,7 @@ class Labelling:
             row, column = np.nonzero((labels > MINOR) & (weight > 0)[:, None])
             y, weight = self.classes[column], labels[row, column] * weight[row]
         source = np.flatnonzero(source_weight)
-        Z = stack(take_rows(self.Z_target, row), take_rows(self.Z, source))
+        Z = pool(take_rows(self.Z_target, row), take_rows(self.Z, source))
         y, weight = np.concatenate([y, self.y[source]]), np.concatenate([weight, source_weight[source]])
         return fit_weighted(head, Z, y, weight, rng)
 

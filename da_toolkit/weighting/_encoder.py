@@ -150,7 +150,7 @@ class NumberEncoder:
 
 
 def pool(X_source: Any, X_target: Any) -> Any:
-    """Source rows above target rows, as the kind of table they are."""
+    """Source rows above target rows, as the kind of table they are; a category column has the categories of both."""
     if sparse.issparse(X_source) or sparse.issparse(X_target):
         return sparse.vstack([X_source, X_target], format="csr")
     names = column_names(X_source) or column_names(X_target)
@@ -159,6 +159,11 @@ def pool(X_source: Any, X_target: Any) -> Any:
     if all(column_names(X) is not None and not hasattr(X, "iloc") for X in (X_source, X_target)):
         import polars  # the caller has it: both are polars frames
 
+        for name, own in X_source.schema.items():
+            other = X_target.schema[name]
+            if own != other and isinstance(own, polars.Enum) and isinstance(other, polars.Enum):
+                both = polars.Enum(polars.concat([own.categories, other.categories]).unique(maintain_order=True))
+                X_source, X_target = (X.with_columns(polars.col(name).cast(both)) for X in (X_source, X_target))
         return polars.concat([X_source, X_target], how="vertical_relaxed")
     parts = []
     for X in (X_source, X_target):
@@ -169,7 +174,7 @@ def pool(X_source: Any, X_target: Any) -> Any:
     for j, dtypes in enumerate(zip(parts[0].dtypes, parts[1].dtypes, strict=True)):
         if all(isinstance(dtype, pd.CategoricalDtype) for dtype in dtypes) and dtypes[0] != dtypes[1]:
             categories = dtypes[0].categories.union(dtypes[1].categories, sort=False)
-            rows = rows.assign(**{names[j]: pd.Categorical(rows.iloc[:, j], categories=categories)})
+            rows.isetitem(j, pd.Categorical(rows.iloc[:, j], categories=categories))
     return rows
 
 
