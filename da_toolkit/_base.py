@@ -111,6 +111,9 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
 
     A subclass has a parameter ``estimator`` and implements ``_fit(domains)`` (see the module docstring).
 
+    What the model predicts, classes or numbers, is read from scikit-learn's tags: one that inherits from neither
+    ``ClassifierMixin`` nor ``RegressorMixin`` is refused, and so are labels that are not numbers without a classifier.
+
     Attributes
     ----------
     front_ : transformer or None
@@ -170,6 +173,7 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
             source_domain=source_domain,
             adapter=type(self).__name__,
         )
+        check_kind(self.estimator, domains.y)
         self.n_features_in_ = domains.X.shape[1]
         names = column_names(domains.X)
         if names is not None and all(isinstance(name, str) for name in names):
@@ -268,6 +272,24 @@ def refuse_frozen(estimator: Any, adapter: str) -> None:
             "a model that may be fitted again",
             f"{adapter} works by refitting: pass the unfrozen estimator, or use PriorCorrection or "
             "SourceOnly, which leave a fitted model as it is.",
+        )
+
+
+def check_kind(estimator: Any, y: np.ndarray) -> None:
+    """Raise unless the model says what it predicts, and `y` can be that; one that adapts itself sees that in `fit`."""
+    kind = get_tags(estimator).estimator_type
+    name = type(estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator).__name__
+    if kind is None and not hasattr(estimator, "predict_source"):
+        raise InputError(
+            f"{name} does not say whether it is a classifier or a regressor",
+            "a model whose scikit-learn tags say it",
+            "Let its class inherit from sklearn.base.ClassifierMixin or RegressorMixin (before BaseEstimator).",
+        )
+    if kind not in ("classifier", None) and y.dtype.kind not in "biuf":
+        raise InputError(
+            f"{name} is no classifier, and y has values such as {str(y[0])!r}",
+            "a classifier for labels that are not numbers",
+            "Pass a classifier, or numbers as y.",
         )
 
 

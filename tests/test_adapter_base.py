@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
@@ -146,6 +146,29 @@ def test_bad_input(change, message):
     arguments = {"X": X, "y": y, "X_target": Xt} | change
     with pytest.raises(InputError, match=message):
         Shifted(LogisticRegression()).fit(**arguments)
+
+
+class Untagged(BaseEstimator):
+    """A classifier of one's own that forgot ClassifierMixin."""
+
+    def fit(self, X, y):
+        raise AssertionError("fitted before it was asked what it is")
+
+    predict = fit
+
+
+@pytest.mark.parametrize("labels", [np.array([0, 1]), np.array(["a", "b"]), np.array([0.5, 1.5])])
+@pytest.mark.parametrize("wrap", [lambda model: model, make_pipeline, FrozenEstimator])
+def test_a_model_says_whether_it_is_a_classifier(wrap, labels):
+    X, y, Xt = data()
+    with pytest.raises(InputError, match="does not say whether it is a classifier.*ClassifierMixin"):
+        Shifted(wrap(Untagged())).fit(X, labels[y], Xt)
+
+
+def test_labels_that_are_no_numbers_need_a_classifier():
+    X, y, Xt = data()
+    with pytest.raises(InputError, match="LinearRegression is no classifier, and y has values such as '[ab]'"):
+        Shifted(make_pipeline(StandardScaler(), LinearRegression())).fit(X, np.array(["a", "b"])[y], Xt)
 
 
 def test_columns_by_name():
