@@ -293,6 +293,30 @@ def check_kind(estimator: Any, y: np.ndarray) -> None:
         )
 
 
+def check_method(method: Any, name: str, keyword: str, accepted: str) -> None:
+    """Raise unless `method` is an object, not a class, whose ``fit`` takes `keyword`: what tells the kinds apart."""
+    if isinstance(method, type) or not has_fit_parameter(method, keyword):
+        raise InputError(f"{name}={method!r}", accepted, "Pass one.")
+
+
+def check_ratio(ratio: Any) -> None:
+    """Raise unless it is a density ratio or None."""
+    if ratio is not None:
+        check_method(ratio, "ratio", "groups", "a ratio object such as RuLSIF(), or None")
+
+
+def check_aligner(aligner: Any) -> None:
+    """Raise unless it is an aligner or None."""
+    if aligner is not None:
+        check_method(aligner, "aligner", "estimator", "an aligner object such as CORAL(), or None")
+
+
+def check_prior(prior: Any, name: str) -> None:
+    """Raise when it is neither class frequencies nor an object that estimates them."""
+    if hasattr(prior, "fit") or isinstance(prior, str):
+        check_method(prior, name, "classes", "a prior object such as MLLS(), frequencies, or None")
+
+
 def split_model(estimator: Any, at: str | None = None) -> tuple[Any, Any]:
     """Split a model into the part in front of the adaptation and the part behind it.
 

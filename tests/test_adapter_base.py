@@ -26,6 +26,10 @@ from da_toolkit._base import (
     split_model,
 )
 from da_toolkit._source_only import SourceOnly
+from da_toolkit.alignment import CORAL, FeatureAlignment
+from da_toolkit.label_shift import BBSE, MLLS, PriorCorrection
+from da_toolkit.validation import ImportanceWeightedScore
+from da_toolkit.weighting import KMM, ImportanceWeighting, RuLSIF
 from shift_detectors._errors import InputError, ShiftWarning
 
 
@@ -169,6 +173,31 @@ def test_labels_that_are_no_numbers_need_a_classifier():
     X, y, Xt = data()
     with pytest.raises(InputError, match="LinearRegression is no classifier, and y has values such as '[ab]'"):
         Shifted(make_pipeline(StandardScaler(), LinearRegression())).fit(X, np.array(["a", "b"])[y], Xt)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "option", "wrong", "right"),
+    [
+        (ImportanceWeighting, "ratio", ["rulsif", RuLSIF, CORAL(), MLLS()], KMM()),
+        (FeatureAlignment, "aligner", ["CORAL", CORAL, KMM(), MLLS()], CORAL()),
+        (FeatureAlignment, "class_prior", [MLLS, KMM(), CORAL()], MLLS()),
+        (PriorCorrection, "prior", ["MLLS", MLLS, KMM(), CORAL()], BBSE()),
+    ],
+)
+def test_a_method_is_an_object_of_its_kind(adapter, option, wrong, right):
+    X, y, Xt = data()
+    for method in wrong:
+        with pytest.raises(InputError, match=rf"{option}=.*; accepted: .* such as \w+\(\).* Pass one\."):
+            adapter(LogisticRegression(), **{option: method}).fit(X, y, Xt)
+    adapter(LogisticRegression(), **{option: right}).fit(X, y, Xt)
+
+
+@pytest.mark.parametrize("ratio", ["rulsif", RuLSIF, CORAL()])
+def test_a_score_takes_a_ratio_object(ratio):
+    X, y, Xt = data()
+    model = LogisticRegression().fit(X, y)
+    with pytest.raises(InputError, match=r"ratio=.*RuLSIF\(\), or None"):
+        ImportanceWeightedScore(Xt, ratio=ratio)(model, X, y)
 
 
 def test_columns_by_name():

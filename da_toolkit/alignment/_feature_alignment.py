@@ -18,6 +18,7 @@ from .._base import (
     BaseAdapter,
     Domains,
     NumericColumns,
+    check_aligner,
     column_names,
     fit_front,
     fit_weighted,
@@ -185,6 +186,7 @@ class FeatureAlignment(BaseAdapter):
             self.head_ = self._fit_head(head, Z, Z_target, domains, rng)
 
     def _check(self) -> None:
+        check_aligner(self.aligner)
         if self.direction not in DIRECTIONS:
             raise InputError(f"direction={self.direction!r}", f"one of {DIRECTIONS}")
         if is_frozen(self.estimator) and self.direction == "source_to_target":

@@ -31,7 +31,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from shift_detectors._errors import InputError
 
-from .._base import NumericColumns, fit_weighted, take_rows, weight_parameter
+from .._base import NumericColumns, check_prior, fit_weighted, take_rows, weight_parameter
 from ..label_shift._mlls import MLLS
 from ..label_shift._prior_correction import _known_prior
 from ._linear_ot import LinearOT
@@ -218,6 +218,7 @@ def choose_prior(class_prior: Any, head: Any, rows: Rows, rng: Any) -> ClassPrio
         if min(counts.min(), rows.Z_target.shape[0]) < MIN_ROWS:
             return unchanged
         return _if_it_explains(head, rows, unchanged, codes, mass, rng)
+    check_prior(class_prior, "class_prior")
     least = MIN_ROWS if hasattr(class_prior, "fit") else 1
     if counts.min() < least:
         raise InputError(

@@ -19,7 +19,7 @@ from shift_detectors._calibration import fit_calibration
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._prior import correct_proba
 
-from .._base import BaseAdapter, Domains, fit_weighted, is_frozen, refuse_frozen, take_rows
+from .._base import BaseAdapter, Domains, check_prior, fit_weighted, is_frozen, refuse_frozen, take_rows
 from ._mlls import MLLS
 
 CHECK_ROWS = 2000  # rows on which a frozen model is compared with cross-fitted clones
@@ -117,6 +117,7 @@ class PriorCorrection(BaseAdapter):
 
     def _fit(self, domains: Domains) -> None:
         self._check_estimator()
+        check_prior(self.prior, "prior")
         rng = check_random_state(self.random_state)
         X, y, weight = domains.X, domains.y, domains.sample_weight
         self.front_ = None  # nothing happens between the parts of the model

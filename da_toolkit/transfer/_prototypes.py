@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from shift_detectors._errors import InputError
 
-from .._base import BaseAdapter, cast_labels, unpack_target
+from .._base import BaseAdapter, cast_labels, check_aligner, unpack_target
 from ._episodes import make_episodes
 
 METRICS = ("euclidean", "cosine", "mahalanobis")
@@ -350,6 +350,7 @@ class Prototypes(ClassifierMixin, BaseEstimator):
     score = BaseAdapter.score  # type: ignore[assignment]
 
     def _check_options(self) -> None:
+        check_aligner(self.aligner)
         if self.metric not in METRICS:
             raise InputError(f"metric={self.metric!r}", f"one of {', '.join(METRICS)}", "Pass one of them.")
         auto = isinstance(self.strength, str) and self.strength == "auto"

@@ -15,7 +15,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._performance import calibrated_confidence
 from shift_detectors._results import PerformanceEstimate
 
-from .._base import BaseAdapter, Target, as_rows
+from .._base import BaseAdapter, Target, as_rows, check_ratio
 from ..weighting import ClassifierRatio
 
 
@@ -160,6 +160,7 @@ def confidences(
 
 def ratio_weights(ratio: Any, X: Any, X_target: Any, random_state: Any = None) -> np.ndarray:
     """Density-ratio weights of held-out source rows; a fitted `ratio` is used as it is."""
+    check_ratio(ratio)
     if ratio is not None and hasattr(ratio, "weights_"):
         check_is_fitted(ratio)
         return ratio.predict(X)

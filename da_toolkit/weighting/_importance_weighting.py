@@ -18,6 +18,7 @@ from .._base import (
     BaseAdapter,
     Domains,
     Target,
+    check_ratio,
     fit_front,
     fit_weighted,
     join_model,
@@ -112,6 +113,7 @@ class ImportanceWeighting(BaseAdapter):
 
     def _fit(self, domains: Domains) -> None:
         refuse_frozen(self.estimator, "ImportanceWeighting")
+        check_ratio(self.ratio)
         automatic = isinstance(self.exponent, str) and self.exponent == "auto"
         if not automatic and (isinstance(self.exponent, str) or not 0 <= self.exponent <= 1):
             raise InputError(f"exponent={self.exponent!r}", "a number from 0 to 1, or 'auto'", "Choose one.")
