@@ -201,7 +201,8 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
     def _check_rows(self, X: Any) -> Any:
         """Rows to predict: as many columns, under the same names, as in ``fit``."""
         X = as_rows(X, "X")
-        check_columns(X, "X", self.n_features_in_, getattr(self, "feature_names_in_", None))
+        names = getattr(self, "feature_names_in_", None)
+        check_columns(X, "X", self.n_features_in_, names, order="list(model.feature_names_in_)")
         return X
 
     def predict(self, X: Any) -> np.ndarray:
@@ -559,29 +560,46 @@ def clone_keeping(estimator: Any, *names: str) -> Any:
     return type(estimator)(**{k: v if k in names else clone(v, safe=False) for k, v in params.items()})
 
 
-def check_columns(X: Any, name: str, n_features: int, names: Sequence | np.ndarray | None, other: str = "fit") -> None:
-    """Same number of columns, and where both sides have names the same names in the same order."""
+def check_columns(
+    X: Any, name: str, n_features: int, names: Sequence | np.ndarray | None, other: str = "fit", order: str = ""
+) -> None:
+    """Same number of columns, and where both sides have names the same names in the same order.
+
+    `order` is how a user writes the names in the right order, where `other` is no table.
+    """
+    own = column_names(X)
+    known = [] if own is None or names is None else list(names)
+    missing, extra = _without(known, own or []), _without(own or [], known) if known else []
+    if missing or extra:
+        lacks = f"lacks the columns {_first(missing)}" if missing else ""
+        has = f"has the columns {_first(extra)}" if extra else ""
+        raise InputError(
+            f"{name} {lacks}{' and ' if lacks and has else ''}{has}",
+            f"the {n_features} columns of {other}",
+            "Rename, add or drop them.",
+        )
     if X.shape[1] != n_features:
         raise InputError(
             f"{name} has {X.shape[1]} columns",
             f"the {n_features} columns of {other}",
             "Pass both domains through the same preprocessing.",
         )
-    own = column_names(X)
-    if own is None or names is None or own == list(names):
-        return
-    if set(own) == set(names):
+    if known and own != known:
+        order = order or (_first(known) if other == "fit" else f"list({other}.columns)")
         raise InputError(
-            f"{name} has the columns of {other} in another order",
-            "the same order",
-            f"Order them: {name}[[{', '.join(map(repr, names[:8]))}{', ...' if len(names) > 8 else ''}]].",
+            f"{name} has the columns of {other} in another order", "the same order", f"Order them: {name}[{order}]."
         )
-    raise InputError(
-        f"{name} lacks the columns {sorted(set(map(str, names)) - set(map(str, own)))} "
-        f"and has {sorted(set(map(str, own)) - set(map(str, names)))} instead",
-        f"the columns of {other}",
-        "Rename or add them.",
-    )
+
+
+def _without(names: Sequence, others: Sequence) -> list:
+    """Those of the names that the others lack, in their order."""
+    known = set(others)
+    return [name for name in names if name not in known]
+
+
+def _first(names: Sequence) -> str:
+    """The names as a list; of many the first."""
+    return f"[{', '.join(map(repr, names[:8]))}{', ...' if len(names) > 8 else ''}]"
 
 
 def _per_row(values: Any, name: str, n: int, adapter: str) -> np.ndarray:

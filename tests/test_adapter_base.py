@@ -203,14 +203,21 @@ def test_a_score_takes_a_ratio_object(ratio):
 def test_columns_by_name():
     X, y, Xt = data()
     frame, target = pd.DataFrame(X, columns=list("abc")), pd.DataFrame(Xt, columns=list("abc"))
-    with pytest.raises(InputError, match="another order"):
+    with pytest.raises(InputError, match=r"another order.*X_target\[list\(X.columns\)\]"):
         Shifted(LogisticRegression()).fit(frame, y, target[["b", "a", "c"]])
     with pytest.raises(InputError, match="lacks the columns"):
         Shifted(LogisticRegression()).fit(frame, y, target.rename(columns={"a": "z"}))
     adapter = Shifted(LogisticRegression()).fit(frame, y, target)
     assert adapter.feature_names_in_.tolist() == ["a", "b", "c"]
-    with pytest.raises(InputError, match="another order"):
+    with pytest.raises(InputError, match=r"another order.*X\[list\(model.feature_names_in_\)\]"):
         adapter.predict(target[["b", "a", "c"]])
+    for rows, message in [
+        (target[["a", "c"]], r"X lacks the columns \['b'\]; accepted: the 3 columns"),
+        (target.assign(d=0), r"X has the columns \['d'\]; accepted"),
+        (target.rename(columns={"a": "z"}), r"X lacks the columns \['a'\] and has the columns \['z'\]; accepted"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            adapter.predict(rows)
     with pytest.raises(InputError, match="2 columns"):
         adapter.predict(Xt[:, :2])
 
