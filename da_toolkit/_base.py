@@ -585,7 +585,7 @@ def check_columns(
             "Pass both domains through the same preprocessing.",
         )
     if known and own != known:
-        order = order or (_first(known) if other == "fit" else f"list({other}.columns)")
+        order = order or (str(known) if other == "fit" else f"list({other}.columns)")
         raise InputError(
             f"{name} has the columns of {other} in another order", "the same order", f"Order them: {name}[{order}]."
         )
