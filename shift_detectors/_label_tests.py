@@ -190,17 +190,12 @@ class StratifiedTest(BaseDetector):
         adjusted = step_down(per_feature)
         balanced, groups = _balanced_weight(strata, domain, part.weight), part.groups
         features = feature_shifts(shown, adjusted, balanced, groups)
-        if part.task == "classification":
-            places = {label: strata == s for s, label in enumerate(np.unique(part.y)) if s in both}
-        else:
-            low = part.y <= np.median(part.y)
-            places = {"low": low & (balanced > 0), "high": ~low & (balanced > 0)}
-        places = {label: np.flatnonzero(inside) for label, inside in places.items() if np.ptp(domain[inside]) > 0}
 
         def shifts(rows: np.ndarray, names: list[str]) -> tuple[FeatureShift, ...]:
             some = shown.without(set(shown.names) - set(names)).take(rows, int((rows < shown.n_source).sum()))
             return feature_shifts(some, np.ones(len(names)), balanced[rows], None if groups is None else groups[rows])
 
+        places = _places(part, balanced)
         features = where_clearer(features, {label: partial(shifts, rows) for label, rows in places.items()})
         return ShiftTestResult(
             detector=type(self).__name__,
@@ -213,6 +208,17 @@ class StratifiedTest(BaseDetector):
             per_feature=features,
             notes=tuple(notes) + more + moved_most(features),
         )
+
+
+def _places(part: Problem, balanced: np.ndarray) -> dict[Any, np.ndarray]:
+    """Rows of every class, or of the lower and the upper half of a numeric y, that count and are of both domains."""
+    if part.task == "classification":
+        masks = {label: part.y == label for label in np.unique(part.y)}
+    else:
+        low = part.y <= np.median(part.y)
+        masks = {"low": low, "high": ~low}
+    places = {label: np.flatnonzero(mask & (balanced > 0)) for label, mask in masks.items()}
+    return {label: rows for label, rows in places.items() if len(set(part.table.domain[rows])) == 2}
 
 
 def moved_most(features: tuple[FeatureShift, ...]) -> tuple[str, ...]:

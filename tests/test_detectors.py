@@ -322,6 +322,14 @@ def test_a_change_that_follows_a_numeric_y_is_told_where_it_is():
     assert result.per_feature[0].feature == "x0" and result.per_feature[0].direction.startswith("where y is")
 
 
+def test_a_numeric_y_without_an_upper_half():
+    rng = np.random.default_rng(0)
+    y_source, y_target = (np.where(rng.random(200) < 0.4, 0.5 * np.arange(200) % 7 - 7, 0.0) for _ in range(2))
+    X_source, X_target = rng.normal(size=(200, 2)), rng.normal(size=(200, 2)) + [1, 0]
+    result = make(StratifiedTest, 0).test(X_source, X_target, y_source=y_source, y_target=y_target)
+    assert result.per_feature[0].feature == "x0" and result.rejects()
+
+
 def test_class_on_one_side_only_is_left_out_with_a_note():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(90, 2))
