@@ -281,17 +281,22 @@ def check_kind(estimator: Any, y: np.ndarray) -> None:
     kind = get_tags(estimator).estimator_type
     name = type(estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator).__name__
     if kind is None and not hasattr(estimator, "predict_source"):
-        raise InputError(
-            f"{name} does not say whether it is a classifier or a regressor",
-            "a model whose scikit-learn tags say it",
-            "Let its class inherit from sklearn.base.ClassifierMixin or RegressorMixin (before BaseEstimator).",
-        )
+        raise untagged(name)
     if kind not in ("classifier", None) and y.dtype.kind not in "biuf":
         raise InputError(
             f"{name} is no classifier, and y has values such as {str(y[0])!r}",
             "a classifier for labels that are not numbers",
             "Pass a classifier, or numbers as y.",
         )
+
+
+def untagged(name: str) -> InputError:
+    """The error of a model of that class, which does not say what it predicts."""
+    return InputError(
+        f"{name} does not say whether it is a classifier or a regressor",
+        "a model whose scikit-learn tags say it",
+        "Let its class inherit from ClassifierMixin or RegressorMixin of sklearn.base, and then from BaseEstimator.",
+    )
 
 
 def check_method(method: Any, name: str, keyword: str, accepted: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ._columns import from_polars_series, read_rows, read_table
+from ._columns import from_polars_series, is_polars, read_rows, read_table
 from ._dependence import copies, serial_columns
 from ._errors import InputError, ShiftWarning
 from ._labels import TASKS, read_labels
@@ -164,7 +164,7 @@ def refuse_swapped(y_source: Any, X_target: Any) -> None:
 
 def _ids(values: Any, n: int, argument: str, rows: str) -> np.ndarray:
     """One identifier per row, none missing."""
-    if type(values).__module__.split(".")[0] == "polars" and type(values).__name__ == "Series":
+    if is_polars(values) and type(values).__name__ == "Series":
         values = from_polars_series(values)
     array = np.asarray(values)
     if array.shape != (n,):
@@ -202,6 +202,7 @@ def _groups(groups: Any, groups_target: Any, n_source: int, n_target: int) -> np
 
 
 def _on_both_sides(source: np.ndarray, target: np.ndarray) -> list[str]:
+    """A note where groups have rows in both domains, as equal numbers by accident would make it seem."""
     shared, all_of_them = len(np.intersect1d(source, target)), len(np.union1d(source, target))
     if not shared:
         return []

@@ -77,7 +77,7 @@ def read_rows(X: Any, argument: str) -> Rows:
         if X.dtype.kind not in "biuf":
             raise InputError(f"{argument} is sparse with dtype {X.dtype}", "a sparse matrix of real numbers")
         return Rows(X, _positions(X.shape[1]), False)
-    if type(X).__module__.split(".")[0] == "polars":
+    if is_polars(X):
         X = _from_polars(X, argument)
     if isinstance(X, (pd.Series, pd.Index)):
         raise InputError(
@@ -210,6 +210,11 @@ def _from_list(X: Any, argument: str, accepted: str) -> np.ndarray:
         if not any(isinstance(value, bool) for row in X for value in row):
             return array.astype(float)
     return array
+
+
+def is_polars(X: Any) -> bool:
+    """Whether it is a frame or a series of polars; says so without importing it."""
+    return type(X).__module__.split(".")[0] == "polars"
 
 
 def _from_polars(X: Any, argument: str) -> pd.DataFrame | pd.Series:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ._columns import _kind, _numbers, from_polars_series, read_rows, take_rows
+from ._columns import _kind, _numbers, from_polars_series, is_polars, read_rows, take_rows
 from ._errors import InputError
 
 MOST = 10_000  # rows that are looked at, evenly spaced
@@ -29,7 +29,7 @@ def digest_of(X: Any, y: Any = None) -> str:
     str
         Empty for rows that are no table in memory.
     """
-    if not isinstance(X, (np.ndarray, pd.DataFrame, list)) and not sp.issparse(X) and not _is_polars(X):
+    if not isinstance(X, (np.ndarray, pd.DataFrame, list)) and not sp.issparse(X) and not is_polars(X):
         return ""
     X = X.tocsr() if sp.issparse(X) else X
     n = len(X) if isinstance(X, list) else X.shape[0]
@@ -47,7 +47,7 @@ def digest_of(X: Any, y: Any = None) -> str:
     else:
         columns = sorted(_of_numbers(column) for column in data.T)
     if y is not None:
-        labels = from_polars_series(y) if _is_polars(y) else pd.Series(np.ravel(np.asarray(y, dtype=object)))
+        labels = from_polars_series(y) if is_polars(y) else pd.Series(np.ravel(np.asarray(y, dtype=object)))
         if labels.notna().any():
             columns.append(_of_column(labels.iloc[which]))
     return _short(f"{n} {' '.join(columns)}".encode())
@@ -55,13 +55,9 @@ def digest_of(X: Any, y: Any = None) -> str:
 
 def names_digest(X: Any) -> str:
     """The same for the same column names in any order; empty for rows without."""
-    if not isinstance(X, pd.DataFrame) and not _is_polars(X):
+    if not isinstance(X, pd.DataFrame) and not is_polars(X):
         return ""
     return _short("\n".join(sorted(map(str, X.columns))).encode())
-
-
-def _is_polars(X: Any) -> bool:
-    return type(X).__module__.split(".")[0] == "polars"
 
 
 def _of_column(values: pd.Series) -> str:

@@ -585,11 +585,12 @@ class DeepAdapter(BaseEstimator):
         rows = read_rows(X, "X")
         same_rows(rows, X, "X", self.input_shape_, getattr(self, "feature_names_in_", None), "fit")
         parameter = next(module.parameters(), torch.empty(0))
-        parts = []
+        parts, layer = [], None
         with torch.no_grad():
             for part in torch.arange(len(rows)).split(4 * self.batch_size):
                 inputs = to_device(rows[part], float_type(module), parameter.device)
-                layer = find_layer(module, self.layer, inputs) if features else None
+                if features and layer is None:
+                    layer = find_layer(module, self.layer, inputs)
                 batch = run_module(module, Rows(inputs), self._n_outputs, layer)
                 parts.append((batch.features if features else batch.logits).cpu())
         return to_numpy(torch.cat(parts))

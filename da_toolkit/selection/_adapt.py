@@ -23,7 +23,7 @@ from shift_detectors._results import Effect, PerformanceEstimate
 from shift_detectors._text import amounts, some
 
 from .. import _registry
-from .._base import BaseAdapter, Domains, NumericColumns, is_frozen, ordered_like, read_domains, unpack_target
+from .._base import BaseAdapter, Domains, NumericColumns, is_frozen, ordered_like, read_domains, unpack_target, untagged
 from .._folds import FOLDS, fit, split
 from .._source_only import SourceOnly
 from ..report._embedding import embed_if_any
@@ -275,11 +275,7 @@ def _check_model(estimator: Any) -> None:
         )
     tagged = hasattr(estimator, "__sklearn_tags__") and (is_classifier(estimator) or is_regressor(estimator))
     if not (tagged or is_deep(estimator)):
-        raise InputError(
-            f"{type(estimator).__name__} does not say whether it is a classifier or a regressor",
-            "a model with the tags of scikit-learn",
-            "Let the class of the model inherit from ClassifierMixin or RegressorMixin, and then from BaseEstimator.",
-        )
+        raise untagged(type(estimator).__name__)
 
 
 def _task(estimator: Any) -> str:

@@ -92,8 +92,9 @@ class Embedding(TransformerMixin, BaseEstimator):
         """Features of the rows by the network, those that are not remembered."""
         import torch
 
+        from ..deep._probe import find_layer
         from ..deep._rows import float_type, read_rows
-        from ..deep._trainer import to_numpy
+        from ..deep._trainer import Layer, to_numpy
 
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
             raise InputError(f"batch_size={self.batch_size!r}", "a whole number of at least 1", "Change it.")
@@ -101,18 +102,26 @@ class Embedding(TransformerMixin, BaseEstimator):
         parameter = next(module.parameters(), torch.empty(0))
         state = _digest_of(module, repr(layer)) if self.cache_mb > 0 else b""
         answer: list[np.ndarray] = []
+        place: Layer | None = None
+
+        def run(batch: Any) -> np.ndarray:
+            nonlocal place
+            if place is None and layer != "":
+                place = find_layer(module, layer, batch)
+            return _run(module, place, batch)
+
         for part in torch.arange(len(rows)).split(int(self.batch_size)):
             batch = rows[part]
             batch = batch.to(float_type(module)) if batch.is_floating_point() else batch
             if self.cache_mb <= 0:
-                answer.extend(_run(module, layer, batch.to(parameter.device)))
+                answer.extend(run(batch.to(parameter.device)))
                 continue
             plain = to_numpy(batch)
             keys = [hashlib.blake2b(row.tobytes(), digest_size=16, key=state).digest() for row in plain]
             found = [memory.get(key) for key in keys]
             new = [i for i, vector in enumerate(found) if vector is None]
             if new:
-                for i, vector in zip(new, _run(module, layer, batch[new].to(parameter.device)), strict=True):
+                for i, vector in zip(new, run(batch[new].to(parameter.device)), strict=True):
                     found[i] = memory[keys[i]] = vector
                 room = self.cache_mb * 2**20 / max(vector.nbytes + 100, 1)  # a key and an entry take about 100 bytes
                 while len(memory) > room:
@@ -150,14 +159,12 @@ def _network(module: Any, layer: str | None, domain: str) -> tuple[Any, str | No
     return (inner, layer) if hasattr(inner, "named_modules") else (None, layer)
 
 
-def _run(module: Any, layer: str | None, batch: Any) -> np.ndarray:
-    """Output of a layer, or input of one, for a batch of rows."""
+def _run(module: Any, place: Any, batch: Any) -> np.ndarray:
+    """Output of a layer, or input of one, for a batch of rows; without a place the module's own output."""
     import torch
 
-    from ..deep._probe import find_layer
     from ..deep._trainer import to_numpy, watch
 
-    place = find_layer(module, layer, batch) if layer != "" else None
     seen: list[Any] = []
     training = {part: part.training for part in module.modules()}
     try:
