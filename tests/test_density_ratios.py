@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -15,14 +16,16 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from da_toolkit.weighting import (
     KLIEP,
     KMM,
+    ClassifierRatio,
     EntropyBalancing,
     GaussianRatio,
     ImportanceWeighting,
     KernelDensityRatio,
     NearestNeighborRatio,
+    RuLSIF,
     diagnose_weights,
 )
-from shift_detectors._errors import InputError
+from shift_detectors._errors import InputError, ShiftWarning
 
 RATIOS = [KLIEP, KMM, EntropyBalancing, NearestNeighborRatio, GaussianRatio, KernelDensityRatio]
 every_ratio = pytest.mark.parametrize("kind", RATIOS, ids=lambda kind: kind.__name__)
@@ -116,6 +119,44 @@ def test_mixed_frames_and_sparse_rows(kind):
     wide = sparse.random(120, 300, 0.1, format="csr", random_state=0)
     ratio = make(kind).fit(wide[:60], wide[60:])
     assert ratio.weights_.shape == (60,) and np.isfinite(ratio.predict(wide[60:])).all()
+
+
+@pytest.mark.parametrize("kind", [*RATIOS, ClassifierRatio, RuLSIF], ids=lambda kind: kind.__name__)
+def test_a_column_that_tells_the_domains_apart_alone_is_left_out(kind):
+    X, X_target, _ = shifted(n=150)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ShiftWarning)  # of other kinds
+        plain = make(kind).fit(X, X_target)
+
+    def sides(form):
+        return form(X, "a", 1.0, np.nan), form(X_target, "b", 2.0, 0.0)
+
+    def frame(rows, site, year, empty):
+        return pd.DataFrame({"site": site, "x": rows[:, 0], "year": year, "z": rows[:, 1], "empty": empty})
+
+    def array(rows, site, year, empty):
+        return np.column_stack([np.full(len(rows), year), rows, np.full(len(rows), empty)])
+
+    for source, target in [sides(frame), sides(array)]:
+        with pytest.warns(ShiftWarning, match="Left out of the ratio: (site, year and empty|column 0 and column 3)"):
+            ratio = make(kind).fit(source, target)
+        np.testing.assert_allclose(ratio.weights_, plain.weights_)
+        np.testing.assert_allclose(ratio.predict(target), plain.predict(X_target))
+
+
+def test_only_what_no_target_row_has_is_left_out():
+    X, X_target, _ = shifted(n=150)
+    source, target = np.column_stack([X, np.zeros(150)]), np.column_stack([X_target, np.arange(150) % 3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # rows of the target's third do have a 0
+        EntropyBalancing().fit(source, target)
+        EntropyBalancing().fit(sparse.csr_matrix(source), sparse.csr_matrix(target))
+    target[:, 2] = 1
+    with pytest.warns(ShiftWarning, match="Left out of the ratio: column 2"):
+        ratio = EntropyBalancing().fit(sparse.csr_matrix(source), sparse.csr_matrix(target))
+    assert ratio.predict(sparse.csr_matrix(source)) == pytest.approx(ratio.weights_)
+    with pytest.raises(InputError, match="every column has one value"):
+        EntropyBalancing().fit(source[:, 2:], target[:, 2:])
 
 
 @every_ratio

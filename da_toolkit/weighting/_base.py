@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_is_fitted
 
-from shift_detectors._errors import InputError
+from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._text import some
 
 from .._base import Target, as_rows, check_columns, column_names
 from ._diagnosis import WeightDiagnosis, diagnose_weights
+from ._encoder import as_frame
 
 
 def effective_sample_size(weights: np.ndarray) -> float:
@@ -61,6 +66,10 @@ class BaseRatio(BaseEstimator):
     A subclass implements ``_fit(X_source, X_target, groups)``, which learns the ratio and returns it for the
     source rows, each judged without itself and its group, and ``_predict(X)`` for new rows; both up to one constant.
 
+    A column with one value in the source that no target row has (a site, a year) makes p_target(x) zero at every
+    source row. It is left out, with a `ShiftWarning`: the weights are those of the other columns, and right where
+    p(y | x) does not depend on it.
+
     Attributes
     ----------
     weights_ : ndarray of shape (n_source,)
@@ -97,7 +106,11 @@ class BaseRatio(BaseEstimator):
             check_groups(groups)
         self.n_features_in_ = X_source.shape[1]
         self._names = names
-        raw = self._checked(self._fit(X_source, X_target, groups), "_fit", X_source.shape[0])
+        self._left_out = _apart(X_source, X_target)
+        if self._left_out:
+            self._warn_left_out()
+        raw = self._fit(self._seen(X_source), self._seen(X_target), groups)
+        raw = self._checked(raw, "_fit", X_source.shape[0])
         if not raw.sum() > 0:
             raise InputError(
                 "no source row looks like the target: every weight is 0",
@@ -114,7 +127,7 @@ class BaseRatio(BaseEstimator):
         check_is_fitted(self)
         X = as_rows(X, "X")
         check_columns(X, "X", self.n_features_in_, self._names)
-        return self._checked(self._predict(X), "_predict", X.shape[0]) * self.scale_
+        return self._checked(self._predict(self._seen(X)), "_predict", X.shape[0]) * self.scale_
 
     def diagnose(self, X_source: Any, X_target: Any) -> WeightDiagnosis:
         """How much closer `weights_` bring the source to the target; see `diagnose_weights`.
@@ -128,6 +141,30 @@ class BaseRatio(BaseEstimator):
         if isinstance(X_target, Target):
             X_target = X_target.X
         return diagnose_weights(X_source, X_target, self.weights_)
+
+    def _seen(self, X: Any) -> Any:
+        """The columns that the ratio is of."""
+        if not self._left_out:
+            return X
+        kept = np.setdiff1d(np.arange(X.shape[1]), self._left_out)
+        if hasattr(X, "iloc"):
+            return X.iloc[:, kept]
+        return X[:, kept]
+
+    def _warn_left_out(self) -> None:
+        names = [f"column {j}" if self._names is None else str(self._names[j]) for j in self._left_out]
+        if len(names) == self.n_features_in_:
+            raise InputError(
+                "every column has one value in X_source that no row of X_target has",
+                "domains that overlap",
+                "Weighting cannot help here; align the features instead.",
+            )
+        warnings.warn(
+            f"Left out of the ratio: {some(names)}, with one value in the source that no target row has. The weights "
+            f"are right where y does not depend on {'it' if len(names) == 1 else 'them'}.",
+            ShiftWarning,
+            stacklevel=3,
+        )
 
     def _checked(self, weights: Any, method: str, n: int) -> np.ndarray:
         """What a subclass returned, if it can be weights."""
@@ -149,3 +186,21 @@ class BaseRatio(BaseEstimator):
 
     def _predict(self, X: Any) -> np.ndarray:
         raise NotImplementedError
+
+
+def _apart(X_source: Any, X_target: Any) -> list[int]:
+    """Columns with one value in the source that no target row has."""
+    if sparse.issparse(X_source):
+        constant = np.flatnonzero(X_source.min(axis=0).toarray() == X_source.max(axis=0).toarray())
+        source, target = (as_frame(X[:, constant].toarray()) for X in (X_source, X_target))
+    else:
+        source, target = (X if hasattr(X, "iloc") else as_frame(X) for X in (X_source, X_target))
+        constant = np.arange(source.shape[1])
+    return [int(j) for k, j in enumerate(constant) if _is_apart(source.iloc[:, k], target.iloc[:, k])]
+
+
+def _is_apart(source: pd.Series, target: pd.Series) -> bool:
+    value = source.iloc[0]
+    if pd.isna(value):
+        return bool(source.isna().all() and target.notna().all())
+    return bool((source == value).all() and not (target == value).any())

@@ -21,7 +21,7 @@ from sklearn.utils import check_random_state
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._learners import one_thread
 
-from .._base import take_rows
+from .._base import as_rows, take_rows
 from ._base import BaseRatio, check_clip
 from ._encoder import RowEncoder, pool
 from ._gaussian_ratio import SELECT_ON, TwoGaussians, choose_shares
@@ -138,10 +138,13 @@ class ClassifierRatio(BaseRatio):
         return np.minimum(odds[:n_source], self._largest)
 
     def _predict(self, X: Any) -> np.ndarray:
-        return np.minimum(np.exp(self.predict_log_odds(X)), self._largest)
+        return np.minimum(np.exp(self._new_log_odds(X)), self._largest)
 
     def predict_log_odds(self, X: Any) -> np.ndarray:
         """Log-odds of "target" for new rows, before clipping; shape (n_rows,)."""
+        return self._new_log_odds(self._seen(as_rows(X, "X")))
+
+    def _new_log_odds(self, X: Any) -> np.ndarray:
         X = self._readable(X)
         return self._log_odds(np.mean([_log_odds(models, X) for models in self.models_], axis=0))
 

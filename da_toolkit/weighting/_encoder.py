@@ -32,7 +32,7 @@ class RowEncoder:
     """
 
     def __init__(self, X: Any):
-        frame = _frame(X)
+        frame = as_frame(X)
         self.categorical = [j for j in range(frame.shape[1]) if not _is_numeric(frame.iloc[:, j])]
         self.numeric = [j for j in range(frame.shape[1]) if j not in set(self.categorical)]
         counts = [frame.iloc[:, j].value_counts() for j in self.categorical]  # by falling frequency
@@ -64,14 +64,14 @@ class RowEncoder:
 
     def trees(self, X: Any) -> np.ndarray:
         """Float matrix with NaN where missing and category codes behind the numbers."""
-        frame = _frame(X)
+        frame = as_frame(X)
         codes = self._codes(frame).astype(float)
         codes[codes < 0] = np.nan
         return np.column_stack([self._numbers(frame), np.minimum(codes, MAX_CODES)])
 
     def linear(self, X: Any) -> np.ndarray:
         """Standardised, clipped numbers without missing values, and indicator columns."""
-        frame = _frame(X)
+        frame = as_frame(X)
         values = self._numbers(frame)
         missing = np.isnan(values)
         z = (np.clip(values, self.low, self.high) - self.centre) / self.spread
@@ -169,7 +169,7 @@ def pool(X_source: Any, X_target: Any) -> Any:
     for X in (X_source, X_target):
         if column_names(X) is None:
             X = pd.DataFrame(X, columns=names)
-        parts.append(X if hasattr(X, "iloc") else _frame(X).set_axis(names, axis=1))
+        parts.append(X if hasattr(X, "iloc") else as_frame(X).set_axis(names, axis=1))
     rows = pd.concat(parts, ignore_index=True)
     for j, dtypes in enumerate(zip(parts[0].dtypes, parts[1].dtypes, strict=True)):
         if all(isinstance(dtype, pd.CategoricalDtype) for dtype in dtypes) and dtypes[0] != dtypes[1]:
@@ -178,7 +178,7 @@ def pool(X_source: Any, X_target: Any) -> Any:
     return rows
 
 
-def _frame(X: Any) -> pd.DataFrame:
+def as_frame(X: Any) -> pd.DataFrame:
     """A pandas frame with columns 0, 1, ...; categoricals as plain values."""
     if not hasattr(X, "iloc") and column_names(X) is not None:  # polars
         X = pd.DataFrame({j: X[name].to_numpy() for j, name in enumerate(X.columns)})

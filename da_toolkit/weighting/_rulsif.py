@@ -170,7 +170,7 @@ class RuLSIF(BaseRatio):
         check_is_fitted(self)
         X = as_rows(X, "X")
         check_columns(X, "X", self.n_features_in_, self._names)
-        return self._predict(X)
+        return self._predict(self._seen(X))
 
     def _predict(self, X: Any) -> np.ndarray:
         return self._ratio(self._encode(X), self._theta)
