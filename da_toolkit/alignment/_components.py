@@ -29,6 +29,11 @@ What makes plain implementations collapse, and what is done here:
 
 The ridge is on |v|, the norm in feature space, as in JDA's primal form; TCA as published penalises the dual
 coefficients, which ranks components by the squares of their variances. For w -> 0 both are kernel PCA.
+
+**How many.** As many as hold 99 % of the variance that is left, and no more than samples tell: an axis needs five
+rows of the smaller domain, and thirty where it holds no more variance than the axis of its rank does when every
+column is shuffled by itself (parallel analysis; Horn, Psychometrika 30, 1965). In few columns that unrelated variance
+may well be what the classes differ in; in hundreds it is mostly noise.
 """
 
 from __future__ import annotations
@@ -44,6 +49,7 @@ from ._base import BaseAligner, column_units
 from ._subspace import RANK, ROWS_PER_AXIS, check_n_components, n_leading
 
 KERNELS = ("rbf", "linear")
+ROWS_PER_UNSEEN_AXIS = 30.0  # where shuffled columns would have that axis, too
 BLOCK = 4096  # rows whose kernel values are held at once
 
 
@@ -54,7 +60,7 @@ class ComponentAligner(BaseAligner):
     ----------
     n_components : "auto" or int
         "auto": as many as hold 99 % of the variance that is left, at most one for every five rows of the
-        smaller domain.
+        smaller domain, or for every thirty rows where shuffled columns have as large ones.
     kernel : {"rbf", "linear"}
     mu : float
         What is left of a mean difference, as a multiple of what sampling alone would show.
@@ -101,21 +107,34 @@ class ComponentAligner(BaseAligner):
         variance = mass @ (pooled - self._offset) ** 2
         varies = variance > (100 * np.finfo(float).eps * np.abs(self._offset)) ** 2
         self._scale = np.where(varies, column_units(variance, varies, self.standardize), np.inf)
-        self._span(pooled, rng)
-        phi = self._raw_features(pooled)
-        if self.kernel == "rbf":
-            unit = np.sqrt((variance / self._scale**2).sum() / _total_variance(phi, mass))
-            phi *= unit
-            self._root = self._root * unit
-        self._mean = mass @ phi
-        phi -= self._mean
-        blocks = [slice(start, start + BLOCK) for start in range(0, len(phi), BLOCK)]
-        self._covariance = np.zeros((phi.shape[1], phi.shape[1]))
-        for part in blocks:
-            self._covariance += (phi[part] * mass[part, None]).T @ phi[part]
-        noise = max((source_mass**2).sum(), (target_mass**2).sum())
-        self._estimable = max(1, int(1 / noise / ROWS_PER_AXIS))
+        pooled = self._rows(pooled)
+        self._map = self._feature_map(pooled, mass, rng)
+        phi = self._map(pooled)
+        self._covariance = _covariance(phi, mass)
+        if self.n_components == "auto":
+            rows = 1 / max((source_mass**2).sum(), (target_mass**2).sum())
+            self._most = self._most_components(pooled, mass, rows, rng)
         return phi[: len(X_source)], phi[len(X_source) :]
+
+    def _most_components(self, pooled: np.ndarray, mass: np.ndarray, n: float, rng: np.random.RandomState) -> int:
+        """How many axes samples of `n` rows tell: see the module docstring."""
+        few, many = (max(1, int(n / rows)) for rows in (ROWS_PER_AXIS, ROWS_PER_UNSEEN_AXIS))
+        variances = np.linalg.eigvalsh(self._covariance)[::-1]
+        if n_leading(variances) <= many:
+            return few
+        apart = np.column_stack([rng.permutation(column) for column in pooled.T])
+        by_chance = np.linalg.eigvalsh(_covariance(self._feature_map(apart, mass, rng)(apart), mass))[::-1]
+        shared = min(len(variances), len(by_chance))
+        beyond = int((variances[:shared] > by_chance[:shared]).sum())
+        return min(few, max(many, beyond))
+
+    def _rows(self, X: np.ndarray) -> np.ndarray:
+        return (X - self._offset) / self._scale
+
+    def _feature_map(self, rows: np.ndarray, mass: np.ndarray, rng: np.random.RandomState) -> FeatureMap:
+        if self.kernel == "linear":
+            return LinearMap(rows)
+        return GaussianMap(rows, mass, self.n_landmarks, self.bandwidth, rng)
 
     def _check_parameters(self) -> None:
         if self.kernel not in KERNELS:
@@ -129,38 +148,6 @@ class ComponentAligner(BaseAligner):
         if self.n_components != "auto":
             check_n_components(self.n_components)
 
-    def _span(self, pooled: np.ndarray, rng: np.random.RandomState) -> None:
-        """Basis of the features: `_root` in the columns (linear) or in the kernel values of `_landmarks`."""
-        rows = (pooled - self._offset) / self._scale
-        if self.kernel == "linear":
-            wide = rows.shape[1] > len(rows)  # then the space that the rows span is smaller
-            self._root = np.linalg.svd(rows, full_matrices=False)[2].T if wide else None
-            return
-        few = len(rows) <= self.n_landmarks
-        self._landmarks = rows if few else rows[np.sort(rng.choice(len(rows), self.n_landmarks, replace=False))]
-        squared = squared_distances(self._landmarks, self._landmarks)
-        if self.bandwidth == "auto":
-            between = squared[np.triu_indices(len(squared), 1)]
-            # most rows equal: the mean, which is positive unless all are
-            self._squared_bandwidth = float(np.median(between)) or float(between.mean()) or 1.0
-        else:
-            self._squared_bandwidth = float(self.bandwidth) ** 2
-        values, vectors = np.linalg.eigh(np.exp(-squared / self._squared_bandwidth))
-        seen = values > RANK * values[-1]
-        self._root = vectors[:, seen] / np.sqrt(values[seen])
-
-    def _raw_features(self, X: np.ndarray) -> np.ndarray:
-        rows = (X - self._offset) / self._scale
-        if self.kernel == "linear":
-            return rows if self._root is None else rows @ self._root
-        assert self._root is not None
-        out = np.empty((len(rows), self._root.shape[1]))
-        for start in range(0, len(rows), BLOCK):
-            part = slice(start, start + BLOCK)
-            kernel = np.exp(-squared_distances(rows[part], self._landmarks) / self._squared_bandwidth)
-            out[part] = kernel @ self._root
-        return out
-
     def _solve(self, differences: np.ndarray) -> None:
         """Components for given mean differences, one a column, each divided by the root of its noise."""
         total = np.trace(self._covariance)
@@ -171,7 +158,7 @@ class ComponentAligner(BaseAligner):
         values, vectors = np.linalg.eigh(damp @ self._covariance @ damp)
         values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
         if self.n_components == "auto":
-            k = min(n_leading(values), self._estimable)
+            k = min(n_leading(values), self._most)
         else:
             k = min(check_n_components(self.n_components), int((values > RANK * values[0]).sum()))
         k = max(k, 1)
@@ -181,7 +168,7 @@ class ComponentAligner(BaseAligner):
             self._directions /= np.sqrt(np.where(self.variance_ > 0, self.variance_, 1.0))
 
     def _components(self, X: np.ndarray) -> np.ndarray:
-        return (self._raw_features(X) - self._mean) @ self._directions
+        return self._map(self._rows(X)) @ self._directions
 
     def _transform_source(self, X: np.ndarray) -> np.ndarray:
         return self._components(X)
@@ -193,9 +180,68 @@ class ComponentAligner(BaseAligner):
         return check_random_state(self.random_state)
 
 
+class LinearMap:
+    """The centred rows themselves; in more columns than rows, their coordinates in the space that they span."""
+
+    def __init__(self, rows: np.ndarray):
+        wide = rows.shape[1] > len(rows)
+        self._span = np.linalg.svd(rows, full_matrices=False)[2].T if wide else None
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        return rows if self._span is None else rows @ self._span
+
+
+class GaussianMap:
+    """Nystroem features of exp(-|x - z|^2 / h^2), of mean zero and with the total variance of the rows."""
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        mass: np.ndarray,
+        n_landmarks: int,
+        bandwidth: str | float,
+        rng: np.random.RandomState,
+    ):
+        few = len(rows) <= n_landmarks
+        self._landmarks = rows if few else rows[np.sort(rng.choice(len(rows), n_landmarks, replace=False))]
+        squared = squared_distances(self._landmarks, self._landmarks)
+        if bandwidth == "auto":
+            between = squared[np.triu_indices(len(squared), 1)]
+            # most rows equal: the mean, which is positive unless all are
+            self._squared_bandwidth = float(np.median(between)) or float(between.mean()) or 1.0
+        else:
+            self._squared_bandwidth = float(bandwidth) ** 2
+        values, vectors = np.linalg.eigh(np.exp(-squared / self._squared_bandwidth))
+        seen = values > RANK * values[-1]
+        self._root, self._mean = vectors[:, seen] / np.sqrt(values[seen]), 0.0
+        phi = self(rows)
+        unit = np.sqrt(_total_variance(rows, mass) / (_total_variance(phi, mass) or 1.0))
+        self._root, self._mean = self._root * unit, mass @ phi * unit
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        out = np.empty((len(rows), self._root.shape[1]))
+        for start in range(0, len(rows), BLOCK):
+            part = slice(start, start + BLOCK)
+            kernel = np.exp(-squared_distances(rows[part], self._landmarks) / self._squared_bandwidth)
+            out[part] = kernel @ self._root - self._mean
+        return out
+
+
+FeatureMap = LinearMap | GaussianMap
+
+
 def _total_variance(phi: np.ndarray, mass: np.ndarray) -> float:
-    """Trace of the covariance; 1 where nothing varies."""
-    return float(np.einsum("i,ij,ij->", mass, phi, phi) - ((mass @ phi) ** 2).sum()) or 1.0
+    """Trace of the covariance."""
+    return float(np.einsum("i,ij,ij->", mass, phi, phi) - ((mass @ phi) ** 2).sum())
+
+
+def _covariance(phi: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """Of centred rows, without a second matrix of their size."""
+    covariance = np.zeros((phi.shape[1], phi.shape[1]))
+    for start in range(0, len(phi), BLOCK):
+        part = slice(start, start + BLOCK)
+        covariance += (phi[part] * mass[part, None]).T @ phi[part]
+    return covariance
 
 
 def mean_difference(phi_source, phi_target, source_mass, target_mass) -> np.ndarray:

@@ -41,7 +41,7 @@ class JDA(ComponentAligner):
     ----------
     n_components : "auto" or int
         "auto": as many as hold 99 % of the variance that is left, at most one for every five rows of the
-        smaller domain.
+        smaller domain, or for every thirty rows where shuffled columns have as large ones.
     kernel : {"rbf", "linear"}
     mu : float
         What is left of a squared difference of means, as a multiple of what sampling alone would show.
