@@ -23,6 +23,7 @@ from da_toolkit.datasets import (
     make_no_shift,
     make_support_shift,
 )
+from scipy import sparse
 from scipy.stats import norm
 from sklearn.base import BaseEstimator, clone
 from sklearn.compose import ColumnTransformer
@@ -30,7 +31,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from da_toolkit import (
@@ -426,6 +427,38 @@ def test_a_sensor_that_moved_far_is_aligned(change):
     before, after = linear().fit(X, y).score(X_target, y_target), result.estimator.score(X_target, y_target)
     best = linear().fit(X_target, y_target).score(X_target, y_target)
     assert before < 0.6 and after > best - 0.05
+
+
+@pytest.mark.parametrize("form", ["frame", "mixed", "sparse"])
+@pytest.mark.parametrize("n_labelled", [0, 12])
+def test_heuristics_judge_tables_of_every_form(form, n_labelled):
+    rng = np.random.default_rng(0)
+    y, y_target = rng.integers(0, 2, (2, 300))
+
+    def table(y, moved):
+        X = np.abs(rng.normal(size=(len(y), 4)) + 1.5 * y[:, None] * [1, 0, 1, 0] + moved)
+        if form == "sparse":
+            return sparse.csr_matrix(np.column_stack([X, rng.random((len(y), 60)) < 0.05]))
+        frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+        return frame.assign(e=rng.choice(["u", "v"], len(y))) if form == "mixed" else frame
+
+    source, target = table(y, 0), table(y_target, 6)
+    model = LogisticRegression(max_iter=1000)
+    if form == "mixed":
+        model = make_pipeline(ColumnTransformer([("e", OneHotEncoder(), ["e"])], remainder="passthrough"), model)
+    few = np.where(np.arange(300) < n_labelled, y_target, np.nan)
+    result = adapt(
+        model,
+        source,
+        y,
+        target,
+        y_target=few if n_labelled else None,
+        candidates=["LinearOT", "FeatureAlignment(TCA)"],
+        random_state=0,
+    )
+    assert result.status != "unchanged"
+    assert {candidate.name for candidate in result.candidates} >= {"FeatureAlignment(TCA)"}
+    assert (result.predict(target) == y_target).mean() > model.fit(source, y).score(target, y_target)
 
 
 def test_labels_that_are_too_few_are_told_beside_what_heuristics_make_plausible():

@@ -267,10 +267,17 @@ class FeatureAlignment(BaseAdapter):
         return Z if self.reduction_ is None else self.reduction_.transform(Z)
 
     def _align(self, Z: Any, domain: str) -> Any:
+        return _replace(self._columns, Z, self._move(self._columns.extract(Z), domain))
+
+    def _move(self, values: np.ndarray, domain: str) -> np.ndarray:
         # the aligner's own "source" is the domain that is moved
         moved = "source" if self.direction == "source_to_target" else "target"
-        transform = self.aligner_.transform_source if domain == moved else self.aligner_.transform_target
-        return _replace(self._columns, Z, transform(self._columns.extract(Z)))
+        return (self.aligner_.transform_source if domain == moved else self.aligner_.transform_target)(values)
+
+    def _before_and_behind(self, X: Any, domain: str) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers that the aligner meets, and what it makes of them."""
+        values = self._columns.extract(self._reduce(X if self.front_ is None else self.front_.transform(X)))
+        return values, self._move(values, domain)
 
 
 def _times(mass: np.ndarray | None, factor: np.ndarray | None) -> np.ndarray | None:

@@ -23,7 +23,7 @@ from shift_detectors._results import Effect, PerformanceEstimate
 from shift_detectors._text import amounts, some
 
 from .. import _registry
-from .._base import BaseAdapter, Domains, NumericColumns, is_frozen, ordered_like, read_domains, unpack_target, untagged
+from .._base import BaseAdapter, Domains, is_frozen, ordered_like, read_domains, unpack_target, untagged
 from .._folds import FOLDS, fit, split
 from .._source_only import SourceOnly
 from ..report._embedding import embed_if_any
@@ -575,10 +575,8 @@ def _distances(adapter: Any, case: Case) -> tuple[float, float] | None:
         behind = model.transform_source(X), model.transform(X_target)
     else:
         model = fit(adapter, case.domains)
-        Z, Z_target = (rows if model.front_ is None else model.front_.transform(rows) for rows in (X, X_target))
-        extract = NumericColumns(Z).extract
-        before = extract(Z), extract(Z_target)
-        behind = extract(model._map(Z, "source")), extract(model._map(Z_target, "target"))
+        sides = model._before_and_behind(X, "source"), model._before_and_behind(X_target, "target")
+        before, behind = zip(*sides, strict=True)
     return guarding.domain_distance(*before, case.seed), guarding.domain_distance(*behind, case.seed)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from scipy.special import log_softmax, softmax
+from sklearn import config_context
 from sklearn.base import is_classifier
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils import check_random_state
@@ -199,7 +200,11 @@ class OffsetBoosting(BaseAdapter):
         residual, curvature = self._derivatives(truth, F)
         tree = DecisionTreeRegressor(
             max_depth=self.max_depth, min_samples_leaf=self.min_samples_leaf, random_state=seed % 2**31
-        ).fit(rows, residual)
+        )
+        # of so few rows a tree takes less time than sklearn's checks, which it needs to look for missing values
+        unsure = sparse.issparse(rows) or np.isnan(rows).any()
+        with config_context(skip_parameter_validation=True):
+            tree.fit(rows, residual, check_input=unsure)
         value = tree.tree_.value  # the tree's own memory, shape (n_nodes, n_outputs, 1)
         leaf, node = np.unique(tree.tree_.apply(rows), return_inverse=True)
         member = node == np.arange(len(leaf))[:, None]
