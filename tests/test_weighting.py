@@ -399,6 +399,35 @@ def test_user_weights_multiply():
     np.testing.assert_allclose(adapter.head_.coef_, expected.coef_, atol=1e-6)
 
 
+def test_weights_of_a_survey_are_not_corrected_twice():
+    rng = np.random.default_rng(0)
+    population = rng.normal(size=(6000, 1))
+    chance = 1 / (1 + np.exp(-population[:, 0]))
+    X = population[rng.random(6000) < chance]
+    survey = 1 + np.exp(-X[:, 0])  # 1 / chance: the weighted rows are the population again
+    y = X[:, 0] ** 2 + 0.5 * rng.normal(size=len(X))
+    for mean in (0.0, 0.7):
+        X_target = rng.normal(mean, 1, (3000, 1))
+        adapter = ImportanceWeighting(LinearRegression(), exponent=1, random_state=0)
+        for weights in (survey, survey * rng.gamma(2, size=len(X))):  # noise says nothing of x
+            adapter.fit(X, y, X_target, sample_weight=weights)
+            assert np.average(X[:, 0], weights=adapter.weights_ * weights) == pytest.approx(mean, abs=0.1)
+        trained = LinearRegression().fit(X_target, X_target[:, 0] ** 2)
+        assert adapter.estimator_.coef_[0] == pytest.approx(trained.coef_[0], abs=0.25)
+
+
+def test_some_rows_may_weigh_nothing():
+    rng = np.random.default_rng(0)
+    X, y = covariate_shift(600, -0.75, rng)
+    X_target, _ = covariate_shift(300, -0.75, rng)
+    few = (X[:, 0] < -0.75).astype(float)  # half of the source counts, where half of the target is
+    adapter = ImportanceWeighting(LogisticRegression(), exponent=1, random_state=0).fit(
+        X, y, X_target, sample_weight=few
+    )
+    own = adapter.weights_[few > 0]
+    assert own.max() / own.min() < 3
+
+
 def test_weights_live_in_front_of_the_last_step():
     rng = np.random.default_rng(0)
     X, y = covariate_shift(300, -0.75, rng)

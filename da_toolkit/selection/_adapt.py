@@ -90,7 +90,7 @@ def adapt(
     guard : bool
         False deploys the best candidate even where no gain can be shown (status "unverified").
     groups, sample_weight, source_domain : array-like of shape (n_source,), optional
-        Rows that belong together are folded together; weights enter fits and estimates.
+        Rows that belong together are folded together; weights say what the rows represent, as in a survey.
     groups_target, sample_weight_target : array-like of shape (n_target,), optional
     representation, exclude
         What the diagnosis sees, as in `diagnose`.

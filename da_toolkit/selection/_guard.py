@@ -47,6 +47,7 @@ from shift_detectors._text import amounts
 from .._base import Domains
 from ..label_shift._target_shift import outcome_weights
 from ..weighting import ClassifierRatio
+from ..weighting._own_weights import expected_weight
 from ._crossfit import Answers, Trial
 from ._gain import Gain, on_labels, under_covariate, under_label_shift
 from ._recommend import ALIGNED, LABELLED
@@ -190,9 +191,6 @@ def by_weights(case: Case, **reading) -> Evidence:
         table = problem.table.without(set(case.report.separators))
         ratio = ClassifierRatio(random_state=case.seed)
         ratio.fit(table.design[:n], table.design[n:], groups=case.domains.groups)
-    weights = ratio.weights_
-    if case.domains.sample_weight is not None:
-        weights = weights * case.domains.sample_weight
     base = case.values(_answers(case.baseline).on_source, y)
     values = [case.values(_answers(trial).on_source, y) for trial in case.trials]
 
@@ -201,7 +199,12 @@ def by_weights(case: Case, **reading) -> Evidence:
     columns = np.zeros((table.n, 1 + len(values)))
     columns[:n] = np.column_stack([base, *(v - base for v in values)])
     fold = make_folds(table.domain, 5, case.seed, problem.groups)
-    expected = crossfit_means(Inputs.of(table), columns, fold, train=source)
+    inputs = Inputs.of(table)
+    expected = crossfit_means(inputs, columns, fold, train=source)
+    weights, own = ratio.weights_, case.domains.sample_weight
+    if own is not None:
+        rows = Inputs(inputs.linear[:n], inputs.trees[:n], inputs.categorical)
+        weights = weights * own / expected_weight(rows, own, fold[:n])
 
     def performance(values: np.ndarray, fitted: np.ndarray) -> PerformanceEstimate:
         positive, fitted = case.positive(values), case.positive(fitted)

@@ -70,6 +70,8 @@ class BaseRatio(BaseEstimator):
     source row. It is left out, with a `ShiftWarning`: the weights are those of the other columns, and right where
     p(y | x) does not depend on it.
 
+    Rows count alike; `ImportanceWeighting` puts right what the user's ``sample_weight`` changes.
+
     Attributes
     ----------
     weights_ : ndarray of shape (n_source,)

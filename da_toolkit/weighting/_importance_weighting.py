@@ -29,6 +29,7 @@ from .._base import (
 from ._base import effective_sample_size
 from ._classifier_ratio import ClassifierRatio
 from ._diagnosis import WeightDiagnosis, diagnose_weights
+from ._own_weights import expected_weight_at
 
 EXPONENTS = (0.0, 0.5, 1.0)  # what exponent="auto" tries
 MIN_ESS_SHARE = 0.05
@@ -76,7 +77,11 @@ class ImportanceWeighting(BaseAdapter):
     -----
     Assumes that p(y|x) is the same in both domains and that the source covers the target. It changes little
     for a flexible model that is right everywhere, and helps a simple one that cannot be: then weights tell it
-    where to be right. The user's ``sample_weight`` multiplies the weights and does not enter the ratio.
+    where to be right.
+
+    With ``sample_weight`` the source is what its weighted rows represent (a survey's population): the ratio to the
+    rows as they lie is divided by the expected weight at x, and the product of both is what the model is fitted with.
+    Rows with weights that only depend on x so count as without.
 
     Ties are broken by task since variance hurts by task: a squared error feels the whole variance of heavy weights,
     while decisions go on improving after over-confidence has turned the log-loss.
@@ -133,8 +138,11 @@ class ImportanceWeighting(BaseAdapter):
                 ShiftWarning,
                 stacklevel=3,
             )
-        self.exponent_ = self._choose(head, Z, domains, rng) if automatic else float(self.exponent)
-        flattened = self.ratio_.weights_**self.exponent_
+        w = self.ratio_.weights_
+        if domains.sample_weight is not None:
+            w = w / expected_weight_at(Z, domains.sample_weight, domains.groups, rng)
+        self.exponent_ = self._choose(head, Z, w / w.mean(), domains, rng) if automatic else float(self.exponent)
+        flattened = w**self.exponent_
         self.weights_ = flattened / flattened.mean()
         self.effective_sample_size_ = effective_sample_size(self.weights_)
         weight = self.weights_
@@ -142,10 +150,9 @@ class ImportanceWeighting(BaseAdapter):
             weight = weight * domains.sample_weight
         self.head_ = fit_weighted(head, Z, domains.y, weight, rng)
 
-    def _choose(self, head: Any, Z: Any, domains: Domains, rng: np.random.RandomState) -> float:
+    def _choose(self, head: Any, Z: Any, ratio: np.ndarray, domains: Domains, rng: np.random.RandomState) -> float:
         """Exponent with the smallest importance-weighted cross-validation loss, up to one standard error."""
         n, classification = len(domains.y), is_classifier(head)
-        ratio = self.ratio_.weights_
         folds = _folds(domains, classification, rng)
         one_class = classification and any(len(np.unique(domains.y[folds != k])) < 2 for k in range(folds.max() + 1))
         if effective_sample_size(ratio) > EVEN_ESS_SHARE * n or one_class:
