@@ -25,6 +25,7 @@ from shift_detectors._text import amounts, some
 from .. import _registry
 from .._base import BaseAdapter, Domains, is_frozen, ordered_like, read_domains, unpack_target, untagged
 from .._folds import FOLDS, fit, split
+from .._loss import loss_of
 from .._source_only import SourceOnly
 from ..report._embedding import embed_if_any
 from . import _guard as guarding
@@ -208,6 +209,7 @@ def adapt(
         np.unique(domains.y) if task == "classification" else None,
         groups_target,
         seed,
+        loss_of(estimator),
     )
     evidence = None if nothing_to_do else _judge(case, way, reading)
     name, status = _choose(case, evidence, guard)

@@ -45,6 +45,7 @@ from shift_detectors._results import Effect, PerformanceEstimate
 from shift_detectors._text import amounts
 
 from .._base import Domains
+from .._loss import Loss
 from ..label_shift._target_shift import outcome_weights
 from ..weighting import ClassifierRatio
 from ..weighting._own_weights import expected_weight
@@ -53,7 +54,7 @@ from ._gain import Gain, on_labels, under_covariate, under_label_shift
 from ._recommend import ALIGNED, LABELLED
 
 LEVEL = 0.05  # one-sided, over all candidates together
-NEAR_ZERO = 0.01  # a gain up to here, in accuracy or as a share of the squared error, is called none
+NEAR_ZERO = 0.01  # a gain up to here, in accuracy or as a share of a regressor's loss, is called none
 RIVAL = 2.0  # how many times what is lost under covariate shift must be gained under label shift
 ALONE = 0.95  # share of one class in the target from which on label shift is not believed
 DOUBTFUL_FIT = 0.15  # p-value of the label-shift fit below which the assumption, though not rejected, is in doubt
@@ -129,20 +130,21 @@ class Case:
     classes: np.ndarray | None  # None in regression
     groups_target: np.ndarray | None
     seed: int
+    loss: Loss  # of a regressor
 
     @property
     def metric(self) -> str:
         """Of all scores."""
-        return "mean squared error" if self.classes is None else "accuracy"
+        return self.loss.name if self.classes is None else "accuracy"
 
     def values(self, predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """1 where a class is right; minus the squared error."""
+        """1 where a class is right; minus the loss of a regressor."""
         if self.classes is None:
-            return -((predicted.astype(float) - y) ** 2)
+            return -self.loss(predicted, y)
         return (predicted == y).astype(float)
 
     def positive(self, values: np.ndarray) -> np.ndarray:
-        """Values as the performance estimators want them: accuracy, or squared error itself."""
+        """Values as the performance estimators want them: accuracy, or the loss itself."""
         return values if self.classes is not None else -values
 
 

@@ -16,6 +16,7 @@ from shift_detectors._performance import calibrated_confidence
 from shift_detectors._results import PerformanceEstimate
 
 from .._base import BaseAdapter, Target, as_rows, check_ratio
+from .._loss import loss_of
 from ..weighting import ClassifierRatio
 
 
@@ -84,7 +85,7 @@ class PerformanceScore(TargetScore):
     """
 
     def estimate(self, estimator: Any, X: Any, y: Any) -> PerformanceEstimate:
-        """Estimated accuracy (classification) or mean squared error (regression) on the target, with interval."""
+        """Estimated accuracy, or mean loss of a regressor (see `loss_of`), on the target, with interval."""
         return self._estimate(estimator, X, check_labels(X, y), self._target())
 
     def _estimate(self, estimator: Any, X: Any, y: np.ndarray, X_target: Any) -> PerformanceEstimate:
@@ -111,15 +112,15 @@ def on_source(estimator: Any, X: Any, method: str = "predict") -> np.ndarray:
 
 def metric_of(estimator: Any) -> str:
     """Name of the performance measure of a model."""
-    return "accuracy" if is_classifier(estimator) else "mean squared error"
+    return "accuracy" if is_classifier(estimator) else loss_of(estimator).name
 
 
 def values_of(estimator: Any, X: Any, y: np.ndarray) -> np.ndarray:
-    """Correct (0/1) or squared error of every source row."""
+    """Correct (0/1) or the regressor's loss, of every source row."""
     predicted = on_source(estimator, X)
     if is_classifier(estimator):
         return (predicted == y).astype(float)
-    return (predicted - y.astype(float)) ** 2
+    return loss_of(estimator)(predicted, y)
 
 
 def probabilities(estimator: Any, X_target: Any, score: str) -> np.ndarray:

@@ -26,6 +26,7 @@ from .._base import (
     split_model,
     take_rows,
 )
+from .._loss import loss_of
 from ._base import effective_sample_size
 from ._classifier_ratio import ClassifierRatio
 from ._diagnosis import WeightDiagnosis, diagnose_weights
@@ -55,9 +56,9 @@ class ImportanceWeighting(BaseAdapter):
         `ClassifierRatio` by default.
     exponent : float in [0, 1] or "auto", default "auto"
         "auto" chooses among 0, .5 and 1 by the importance-weighted, 5-fold cross-validation loss (log-loss, 0-1
-        loss without probabilities, squared error in regression), which costs 15 more fits of the last step. Of
-        the exponents within one standard error of the smallest loss a regressor gets the smallest and a
-        classifier the largest. Without visible shift nothing is tried and the exponent is 1.
+        loss without probabilities, squared error in regression, pinball loss of quantile models), which costs 15
+        more fits of the last step. Of the exponents within one standard error of the smallest loss a regressor gets
+        the smallest and a classifier the largest. Without visible shift nothing is tried and the exponent is 1.
     at : str, optional
         Step of the Pipeline in front of which to work instead, or "input".
     random_state : int, RandomState or None
@@ -238,9 +239,9 @@ def _folds(domains: Domains, classification: bool, rng: np.random.RandomState) -
 
 
 def _loss(model: Any, X: Any, y: np.ndarray) -> np.ndarray:
-    """Loss of every row: log-loss with probabilities, else 0-1 loss; squared error in regression."""
+    """Loss of every row: log-loss with probabilities, else 0-1 loss; a regressor's own, see `loss_of`."""
     if not is_classifier(model):
-        return (y - model.predict(X)) ** 2
+        return loss_of(model)(np.asarray(model.predict(X)), y)
     if not hasattr(model, "predict_proba"):
         return (y != model.predict(X)).astype(float)
     column = np.minimum(np.searchsorted(model.classes_, y), len(model.classes_) - 1)
