@@ -13,7 +13,7 @@ and, when the two domains take different paths between the two, ``_map(Z, domain
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -321,6 +321,43 @@ def check_prior(prior: Any, name: str) -> None:
     """Raise when it is neither class frequencies nor an object that estimates them."""
     if hasattr(prior, "fit") or isinstance(prior, str):
         check_method(prior, name, "classes", "a prior object such as MLLS(), frequencies, or None")
+
+
+def read_prior(prior: Any, classes: np.ndarray, name: str) -> np.ndarray:
+    """Class frequencies that a user gives, in the order of `classes`.
+
+    Parameters
+    ----------
+    prior : mapping, Series or array-like of shape (n_classes,)
+        A mapping from class to frequency and a Series, whose index holds the classes, are matched by class, and name
+        all of them. Anything else is taken in the order of `classes`.
+    classes : ndarray of shape (n_classes,)
+    name : str
+        Of the argument, for the message.
+
+    Examples
+    --------
+    >>> read_prior(pd.Series(["b", "b", "b", "a"]).value_counts(normalize=True), np.array(["a", "b"]), "prior")
+    array([0.25, 0.75])
+    """
+    if isinstance(prior, pd.Series):
+        prior = prior.to_dict()
+    if isinstance(prior, Mapping):
+        if set(prior) != set(classes.tolist()):
+            raise InputError(
+                f"{name} with frequencies of the classes {_first(list(prior))}",
+                f"frequencies of the classes {_first(classes.tolist())}",
+                "Name all of them: a class that the target lacks has the frequency 0.",
+            )
+        prior = [prior[c] for c in classes.tolist()]
+    values = np.asarray(prior, dtype=float)
+    if values.shape != classes.shape or not (values >= 0).all() or not np.isclose(values.sum(), 1, atol=1e-6):
+        raise InputError(
+            f"{name} of shape {values.shape}, {values}",
+            f"{len(classes)} frequencies >= 0 that sum to 1, in the order {_first(classes.tolist())}",
+            "Divide counts by their sum.",
+        )
+    return values / values.sum()
 
 
 def split_model(estimator: Any, at: str | None = None) -> tuple[Any, Any]:

@@ -94,7 +94,7 @@ def load_digits_label(*, target_prior: Any = None, random_state: Any = None) -> 
 
     Parameters
     ----------
-    target_prior : array-like of shape (10,) or mapping from digit to probability, optional
+    target_prior : array-like of shape (10,), mapping from digit to probability or Series, optional
         Other class frequencies.
     random_state : int, RandomState or None
 

@@ -17,6 +17,7 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.utils import check_random_state
 
+from da_toolkit._base import read_prior
 from shift_detectors._errors import InputError
 
 from ._pair import TASKS, DomainPair
@@ -212,7 +213,7 @@ def make_label_shift(
         As in `make_no_shift`.
     n_classes : int
         From 2 to ``2 * n_features``; classification only.
-    target_prior : array-like of shape (n_classes,), optional
+    target_prior : array-like of shape (n_classes,), mapping or Series, optional
         Target class probabilities instead of those given by `strength`; classification only.
 
     Returns
@@ -245,7 +246,7 @@ def make_label_shift(
             tilt = np.exp(strength * PRIOR_TILT * steps / steps.std())
             prior = tilt / tilt.sum()
         else:
-            prior = check_prior(target_prior, n_classes)
+            prior = read_prior(target_prior, np.arange(n_classes), "target_prior")
         y_source, y_target = rng.randint(n_classes, size=n_source), rng.choice(n_classes, n_target, p=prior)
         weights = prior[y_source] * n_classes
     return _finish(
@@ -468,18 +469,6 @@ def make_support_shift(
         name="support_shift",
         description="Source and target lie on two sides of an empty slab.",
     )
-
-
-def check_prior(prior: Any, n_classes: int) -> np.ndarray:
-    """Class probabilities as a float array of shape (n_classes,), checked."""
-    array = np.asarray(prior, float)
-    if array.shape != (n_classes,) or not (array >= 0).all() or abs(array.sum() - 1) > 1e-8:
-        raise InputError(
-            f"target_prior={prior!r}",
-            f"{n_classes} non-negative numbers that sum to 1",
-            "Give one probability per class, in sorted order of the classes.",
-        )
-    return array / array.sum()
 
 
 def _mean_shift(

@@ -7,7 +7,7 @@ their columns, dtypes and index.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,9 +19,9 @@ from scipy.special import expit, ndtri
 from scipy.stats import rankdata
 from sklearn.utils import check_random_state
 
+from da_toolkit._base import read_prior
 from shift_detectors._errors import InputError
 
-from ._generators import check_prior
 from ._pair import DomainPair
 
 
@@ -161,8 +161,8 @@ def induce_label_shift(
     ----------
     X, y, target_fraction, task, name, random_state
         As in `induce_no_shift`.
-    target_prior : array-like of shape (n_classes,) or mapping from class to probability, optional
-        Wanted class probabilities q (classification), an array in sorted order of the classes.
+    target_prior : array-like of shape (n_classes,), mapping or Series, optional
+        Wanted class probabilities q (classification), an array in sorted order of the classes, or by class.
     concentration : float
         Without `target_prior`, q is drawn from a Dirichlet distribution with this parameter for every class.
     strength : float
@@ -193,7 +193,7 @@ def induce_label_shift(
         if target_prior is None:
             prior = rng.dirichlet(np.full(len(classes), concentration))
         else:
-            prior = _prior_of(target_prior, classes)
+            prior = read_prior(target_prior, classes, "target_prior")
         ratio = prior / (counts / len(y))
         source, target = _split(len(y), target_fraction, rng)
         target = target[rng.random_sample(len(target)) < ratio[code[target]] / ratio.max()]
@@ -441,17 +441,6 @@ def _pair(X: Any, y: np.ndarray, source: np.ndarray, target: np.ndarray, **field
     take = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
     names = tuple(str(c) for c in getattr(X, "columns", [f"x{j}" for j in range(1, X.shape[1] + 1)]))
     return DomainPair(take(source), y[source], take(target), y[target], feature_names=names, **fields)
-
-
-def _prior_of(target_prior: Any, classes: np.ndarray) -> np.ndarray:
-    if isinstance(target_prior, Mapping):
-        unknown = set(target_prior) - set(classes.tolist())
-        if unknown:
-            raise InputError(
-                f"target_prior for {sorted(map(str, unknown))}", f"classes {classes.tolist()}", "Use these."
-            )
-        target_prior = [target_prior.get(c, 0.0) for c in classes.tolist()]
-    return check_prior(target_prior, len(classes))
 
 
 def _check_fraction(target_fraction: float) -> None:

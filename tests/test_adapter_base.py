@@ -22,6 +22,7 @@ from da_toolkit._base import (
     is_frozen,
     join_model,
     read_domains,
+    read_prior,
     refuse_frozen,
     split_model,
 )
@@ -49,6 +50,35 @@ class Shifted(BaseAdapter):
 
     def _map(self, Z, domain):
         return Z - self.offset if domain == "target" else Z
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [[0.1, 0.9], {"yes": 0.9, "no": 0.1}, pd.Series({"yes": 0.9, "no": 0.1}), pd.Series([0.1, 0.9], ["no", "yes"])],
+    ids=["array", "dict", "Series", "sorted Series"],
+)
+def test_a_given_prior_belongs_to_the_classes_that_it_names(prior):
+    np.testing.assert_allclose(read_prior(prior, np.array(["no", "yes"]), "prior"), [0.1, 0.9])
+
+
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        (
+            {"yes": 1.0},
+            r"class_prior with frequencies of the classes \['yes'\].*\['no', 'yes'\].*lacks has the frequency 0",
+        ),
+        (pd.Series([0.1, 0.9]), r"class_prior with frequencies of the classes \[0, 1\]"),
+        (pd.Series({"yes": 90, "no": 10}), "sum to 1"),
+        ([0.5, 0.6], "sum to 1"),
+        ([-0.5, 1.5], "frequencies >= 0"),
+        ([np.nan, 1.0], "frequencies >= 0"),
+        ([1.0], r"class_prior of shape \(1,\)"),
+    ],
+)
+def test_a_given_prior_that_cannot_be_one_is_explained(prior, message):
+    with pytest.raises(InputError, match=message):
+        read_prior(prior, np.array(["no", "yes"]), "class_prior")
 
 
 def data(n=120, seed=0):

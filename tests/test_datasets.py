@@ -442,9 +442,10 @@ def test_label_prior_is_met():
         assert pair.true_weights.mean() == pytest.approx(1, abs=0.1)
     # the redraws share a table of 1797 rows, so the shares agree within a few points, not to sampling error
     np.testing.assert_allclose(counts / counts.sum(), q, atol=0.01)
-    by_name = ds.induce_label_shift(X, y, target_prior=dict(enumerate(q)), random_state=3)
     by_order = ds.induce_label_shift(X, y, target_prior=q, random_state=3)
-    assert same(by_name.X_target, by_order.X_target)
+    for named in (dict(enumerate(q)), pd.Series(q)[::-1]):
+        by_name = ds.induce_label_shift(X, y, target_prior=named, random_state=3)
+        assert same(by_name.X_target, by_order.X_target)
     drawn = ds.induce_label_shift(X, y, random_state=0).true_prior
     assert drawn.sum() == pytest.approx(1) and drawn.shape == (10,)
 

@@ -141,11 +141,11 @@ def test_shot_with_the_right_class_frequencies_survives_label_shift():
     shares = (0.7, 0.1, 0.1, 0.1)
     (X, y), (X_target, truth) = draw(600, 0), draw(500, 3, 1.0, 0.4, shares)
     source = DeepAdapter(plain_net(), max_epochs=10, random_state=0, device="cpu").fit(X, y, X)
-    told, not_told = (
+    told, named, not_told = (
         SourceFree(source, SHOT(), target_prior=prior, random_state=0).fit(X_target).score(X_target, truth)
-        for prior in (shares, None)
+        for prior in (shares, pd.Series(shares)[::-1], None)
     )
-    assert told > source.score(X_target, truth) + 0.05 and told > not_told
+    assert told > source.score(X_target, truth) + 0.05 and told > not_told and named == told
 
 
 def test_gradients_are_finite_for_certain_predictions():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 torch = pytest.importorskip("torch", reason="the [deep] extra is not installed")
@@ -655,9 +656,10 @@ def test_class_frequencies_of_modules_of_any_floating_type(prior, dtype, weighte
 def test_a_class_frequency_of_zero_becomes_a_tenth_of_that_of_the_source():
     X, y, X_target, _ = problem()
     share = np.bincount(y) / len(y)
-    expected = np.array([0.5, 0.5, share[2] / 10]) / (1 + share[2] / 10)
-    adapter = quick(DAN(), target_prior=[0.5, 0.5, 0], max_epochs=1).fit(X, y, X_target)
-    np.testing.assert_allclose(adapter.target_prior_, expected, rtol=1e-5)
+    expected = np.array([0.6, 0.4, share[2] / 10]) / (1 + share[2] / 10)
+    for prior in ([0.6, 0.4, 0], {2: 0, 1: 0.4, 0: 0.6}, pd.Series({2: 0, 1: 0.4, 0: 0.6})):
+        adapter = quick(DAN(), target_prior=prior, max_epochs=1).fit(X, y, X_target)
+        np.testing.assert_allclose(adapter.target_prior_, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("prior", ["estimate", (0.8, 0.1, 0.1)], ids=["estimated", "known"])

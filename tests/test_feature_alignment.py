@@ -245,8 +245,9 @@ def test_a_known_prior_is_the_mass_of_the_rows():
     aligner = LinearOT().fit(X, X_target, source_weight=mass)
     head = logistic().fit(aligner.transform_source(X), y, sample_weight=mass)
     np.testing.assert_allclose(adapted.predict_proba(X_target), head.predict_proba(X_target))
-    same = FeatureAlignment(logistic(), class_prior={0: 0.2, 1: 0.8}).fit(X, y, X_target, sample_weight=weight)
-    np.testing.assert_array_equal(same.predict_proba(X_target), adapted.predict_proba(X_target))
+    for prior in ({0: 0.2, 1: 0.8}, pd.Series({1: 0.8, 0: 0.2})):
+        same = FeatureAlignment(logistic(), class_prior=prior).fit(X, y, X_target, sample_weight=weight)
+        np.testing.assert_array_equal(same.predict_proba(X_target), adapted.predict_proba(X_target))
     assert np.isnan(adapted.explained_by_prior_)
 
 

@@ -85,9 +85,10 @@ class FeatureAlignment(BaseAdapter):
     direction : {"source_to_target", "target_to_source"}
     at : str, optional
         Step of the Pipeline in front of which to align; "input": in front of everything.
-    class_prior : "auto", None, array of shape (n_classes,), dict or estimator
+    class_prior : "auto", None, array of shape (n_classes,), dict, Series or estimator
         Class frequencies of the target. None: taken as those of the source. An array (in the sorted order of the
-        classes) or a dict: known. An object such as `MLLS`: estimates them, without the question of "auto".
+        classes), a dict from class to frequency or a Series whose index holds the classes: known. An object such as
+        `MLLS`: estimates them, without the question of "auto".
     n_components : int
         Columns that sparse rows are reduced to.
     random_state : int, RandomState or None

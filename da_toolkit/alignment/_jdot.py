@@ -46,7 +46,7 @@ class JDOT(OTLabelPropagation):
         Weight of the distances against the loss, both in units of their means.
     max_iter : int
         Rounds.
-    class_prior : "auto", None, array of shape (n_classes,), dict or estimator
+    class_prior : "auto", None, array of shape (n_classes,), dict, Series or estimator
         Class frequencies of the target, as in `FeatureAlignment`.
     relaxation : float
         :math:`\tau` in units of the mean costs; ``float("inf")``: all source mass is sent.

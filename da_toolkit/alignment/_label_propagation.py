@@ -61,7 +61,7 @@ class OTLabelPropagation(BaseAdapter):
     ----------
     estimator : classifier, regressor or Pipeline
         Fitted on target rows. Without `sample_weight` in its ``fit``, rows are resampled.
-    class_prior : "auto", None, array of shape (n_classes,), dict or estimator
+    class_prior : "auto", None, array of shape (n_classes,), dict, Series or estimator
         Class frequencies of the target, as in `FeatureAlignment`.
     relaxation : float
         :math:`\tau` in units of the cost; ``float("inf")``: all source mass is sent.

@@ -31,9 +31,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from shift_detectors._errors import InputError
 
-from .._base import NumericColumns, check_prior, fit_weighted, take_rows, weight_parameter
+from .._base import NumericColumns, check_prior, fit_weighted, read_prior, take_rows, weight_parameter
 from ..label_shift._mlls import MLLS
-from ..label_shift._prior_correction import _known_prior
 from ._linear_ot import LinearOT
 
 ROWS = 1000  # rows a side between which distances are computed
@@ -194,7 +193,7 @@ def choose_prior(class_prior: Any, head: Any, rows: Rows, rng: Any) -> ClassPrio
 
     Parameters
     ----------
-    class_prior : "auto", None, array, dict or estimator
+    class_prior : "auto", None, array, dict, Series or estimator
         See `FeatureAlignment`.
     head : classifier
         Unfitted, or frozen.
@@ -227,7 +226,7 @@ def choose_prior(class_prior: Any, head: Any, rows: Rows, rng: Any) -> ClassPrio
             "Merge rare classes, or pass class_prior=None.",
         )
     if not hasattr(class_prior, "fit"):
-        return replace(unchanged, target=_known_prior(class_prior, classes))
+        return replace(unchanged, target=read_prior(class_prior, classes, "class_prior"))
     proba, (proba_target,) = _out_of_fold(head, rows, [rows.Z_target], rng)
     return replace(unchanged, target=_estimate(class_prior, rows, proba, proba_target))
 

@@ -50,7 +50,7 @@ class SelfTraining(BaseAdapter):
         Without `sample_weight` in its ``fit``, rows are resampled.
     n_rounds : int
         Rounds until all target rows have had their turn.
-    class_prior : "auto", None, array of shape (n_classes,), dict or estimator
+    class_prior : "auto", None, array of shape (n_classes,), dict, Series or estimator
         Class frequencies of the target, as in `FeatureAlignment`.
     at : str, optional
         Step of the Pipeline behind which the model is fitted anew; the last one by default.

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import Subset
 
-from da_toolkit._base import BaseAdapter, column_names, refuse_new_classes, unpack_target
+from da_toolkit._base import BaseAdapter, column_names, read_prior, refuse_new_classes, unpack_target
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 
@@ -93,9 +93,10 @@ class DeepAdapter(BaseEstimator):
     weight : float or callable, optional
         Of the alignment loss, or a function from the progress of the training (0 to 1) to it. None: what the loss
         itself proposes, 1 for `DANN`, 100 for `DeepCORAL`, without a schedule: the adversarial losses have theirs.
-    target_prior : None, "estimate" or array-like of shape (n_classes,)
-        Class frequencies of the target. The alignment then sees the source with these instead of its own, so that
-        under label shift rows are not forced into wrong classes; the task loss keeps the source's.
+    target_prior : None, "estimate", array-like of shape (n_classes,), dict or Series
+        Class frequencies of the target, in the sorted order of the classes or by class. The alignment then sees the
+        source with these instead of its own, so that under label shift rows are not forced into wrong classes; the
+        task loss keeps the source's.
         ``"estimate"``: from the predictions, by EM, before every epoch. No class falls below a tenth of its share in
         the source, also where you say 0.
     task : {"auto", "classification", "regression"}
@@ -521,14 +522,8 @@ class DeepAdapter(BaseEstimator):
             raise InputError("target_prior with a regression", "a classification", "Leave it out.")
         if self.target_prior is None or isinstance(self.target_prior, str):
             return None
-        prior = np.asarray(self.target_prior, dtype=np.float32)
-        if prior.shape != (self._n_outputs,) or not (prior >= 0).all() or prior.sum() <= 0:
-            raise InputError(
-                f"target_prior of shape {prior.shape}, or with negative or missing values",
-                f'one share for each of {self._n_outputs} classes, or "estimate"',
-                "Order them as in classes_.",
-            )
-        return torch.as_tensor(prior / prior.sum(), device=device)
+        prior = read_prior(self.target_prior, self.classes_, "target_prior")
+        return torch.as_tensor(prior, dtype=torch.float32, device=device)
 
     def _check_classes(self, source_prior: Tensor) -> None:
         absent = self.classes_[(source_prior == 0).cpu().numpy()]

@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from da_toolkit._base import clone_keeping, column_names, unpack_target
+from da_toolkit._base import clone_keeping, column_names, read_prior, unpack_target
 from shift_detectors._errors import InputError, ShiftWarning
 
 from ._adapter import DeepAdapter
@@ -82,8 +82,9 @@ class SourceFree(ClassifierMixin, BaseEstimator):
     layer : str, optional
         Whose output are the features. None: the input of the linear layer that is called last, or of
         the head that `SHOT` is told.
-    target_prior : array-like of shape (n_classes,), optional
-        Class frequencies of the target as far as they are known. None: all alike.
+    target_prior : array-like of shape (n_classes,), dict or Series, optional
+        Class frequencies of the target as far as they are known, in the order of the logits or by class. None: all
+        alike.
     classes : array-like, optional
         In the order of the logits; two for a single logit, the log odds of the second. None: those of the
         `DeepAdapter`, else 0, 1, ...
@@ -185,7 +186,9 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         module.eval()
         first = try_module(module, first_rows(inputs), classifies=True)
         self.classes_ = self._classes(first[0].numel() if isinstance(first, Tensor) and len(first) == 2 else 0)
-        prior = self._prior(len(self.classes_))
+        k = len(self.classes_)
+        known = self.target_prior is not None
+        prior = read_prior(self.target_prior, self.classes_, "target_prior") if known else np.full(k, 1 / k)
         method.prior_ = torch.as_tensor(prior, dtype=first.dtype, device=first.device)
         name, head = self.layer or getattr(self.module, "layer", None), getattr(method, "head", None)
         layer = find_layer(module, name or head, inputs)
@@ -270,12 +273,6 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         if len(classes) != k:
             raise InputError(f"{len(classes)} classes for {k} logits", f"{k} classes", "Name all of them, in order.")
         return classes
-
-    def _prior(self, k: int) -> np.ndarray:
-        prior = np.ones(k) if self.target_prior is None else np.asarray(self.target_prior, dtype=float)
-        if prior.shape != (k,) or not (prior >= 0).all() or prior.sum() <= 0:
-            raise InputError(f"target_prior of shape {prior.shape}", f"{k} shares >= 0", "Order them as the logits.")
-        return prior / prior.sum()
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Class probabilities of target rows; shape (n_rows, n_classes)."""

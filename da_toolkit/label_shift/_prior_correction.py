@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,16 @@ from shift_detectors._calibration import fit_calibration
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._prior import correct_proba
 
-from .._base import BaseAdapter, Domains, check_prior, fit_weighted, is_frozen, refuse_frozen, take_rows
+from .._base import (
+    BaseAdapter,
+    Domains,
+    check_prior,
+    fit_weighted,
+    is_frozen,
+    read_prior,
+    refuse_frozen,
+    take_rows,
+)
 from ._mlls import MLLS
 
 CHECK_ROWS = 2000  # rows on which a frozen model is compared with cross-fitted clones
@@ -46,9 +54,10 @@ class PriorCorrection(BaseAdapter):
     ----------
     estimator : classifier with predict_proba
         Also a Pipeline, or a FrozenEstimator around a fitted one.
-    prior : estimator, array of shape (n_classes,), dict or None
+    prior : estimator, array of shape (n_classes,), dict, Series or None
         An object such as `MLLS`, `BBSE` or `RLLS` estimates the target prior; an array (in the sorted order
-        of the classes) or a dict from class to frequency is taken as known. None means ``MLLS(shrink=True)``.
+        of the classes), a dict from class to frequency or a Series whose index holds the classes is taken as
+        known. None means ``MLLS(shrink=True)``.
     refit : bool
         Fit the model again on the source under weights q_y / p_y instead of correcting its probabilities.
         Use it when the model is too simple for p(y|x), so that the best fit depends on the class frequencies.
@@ -155,7 +164,7 @@ class PriorCorrection(BaseAdapter):
         """Set prior_, confidence_interval_ and changed_."""
         prior = MLLS(self.calibration, shrink=True) if self.prior is None else self.prior
         if not hasattr(prior, "fit"):
-            self.prior_ = _known_prior(prior, classes)
+            self.prior_ = read_prior(prior, classes, "prior")
             self.confidence_interval_ = np.column_stack([self.prior_, self.prior_])
             self.changed_ = True
             return
@@ -278,17 +287,3 @@ def _thaw(estimator: Any) -> Any:
         return estimator.estimator
     name, last = estimator.steps[-1]
     return Pipeline([*estimator.steps[:-1], (name, _thaw(last))])
-
-
-def _known_prior(prior: Any, classes: np.ndarray) -> np.ndarray:
-    if isinstance(prior, Mapping):
-        if set(prior) != set(classes.tolist()):
-            raise InputError(f"a prior for the classes {list(prior)}", f"the classes {classes.tolist()}")
-        prior = [prior[c] for c in classes.tolist()]
-    values = np.asarray(prior, dtype=float)
-    if values.shape != classes.shape or not (values >= 0).all() or not np.isclose(values.sum(), 1, atol=1e-6):
-        raise InputError(
-            f"prior={prior!r}",
-            f"{len(classes)} frequencies >= 0 that sum to 1, in the order {classes.tolist()}",
-        )
-    return values
