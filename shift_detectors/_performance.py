@@ -11,7 +11,7 @@ function                     formula                                       right
 `importance_weighted`        sum w l / sum w                               covariate shift, good weights
 `doubly_robust`              sum w (l - m) / sum w + mean_t m              covariate shift, good w or good m
 `label_shift_risk`           sum_y q_y mean(l | y)                         label shift
-`average_confidence`         mean_t c                                      c calibrated on the target
+`average_confidence`         mean_t c                                      c, calibrated on s, right on t
 `atc`                        share of target scores above a threshold      scores rank errors alike
 `doc`                        accuracy_s + mean_t c - mean_s c              c off by the same on both sides
 ============================ ============================================= ===============================
@@ -132,27 +132,44 @@ def label_shift_risk(values: Any, y: Any, prior: PriorFit, metric: str = "accura
 
 
 def average_confidence(
-    confidence_target: Any, confidence_source: Any = None, correct_source: Any = None
+    confidence_target: Any, confidence_source: Any = None, correct_source: Any = None, weight_source: Any = None
 ) -> PerformanceEstimate:
     """Mean calibrated probability of the predicted class over the target (confidence-based estimate, CBPE).
+
+    Class probabilities whose means are right may be wrong as confidences. So those of held-out source rows are
+    calibrated once more, by a logistic regression of correct on their log odds: then they are right on average.
 
     Parameters
     ----------
     confidence_target : array of shape (n_target,)
-        Calibrated probability of the predicted class.
+        Probability of the predicted class.
     confidence_source, correct_source : array of shape (n_source,), optional
-        The same and correct (0/1) on the held-out rows of the calibration; they add its sampling error to
-        the interval.
+        The same and correct (0/1) on the rows of the calibration, whose sampling error enters the interval.
+        Without them the confidences are taken as they are.
+    weight_source : array of shape (n_source,), optional
+        Of the rows in the calibration, p_t(x) / p_s(x) up to a factor.
 
     Examples
     --------
     >>> average_confidence([1.0, 0.5]).value
     0.75
+    >>> round(average_confidence([0.9] * 10, [0.9] * 100, [1, 0] * 50).value, 2)
+    0.5
     """
     confidence = _array(confidence_target)
-    variance = _variance_of_mean(confidence)
+    variance = 0.0
     if correct_source is not None:
-        variance += _variance_of_mean(_array(correct_source) - _array(confidence_source))
+        target, source = (np.column_stack([1 - c, c]) for c in (confidence, _array(confidence_source)))
+        w = np.ones(len(source)) if weight_source is None else _array(weight_source)
+        correct, w = _array(correct_source).astype(int), w / w.mean()
+        calibrate = fit_calibration(source, correct, weight=w)
+        g = calibrate(target)
+        confidence = g[:, 1]
+        by_bias = confidence[:, None] * ([0, 1] - g)
+        gradient = np.hstack([by_bias * calibrate.log(target), by_bias]).mean(axis=0)  # by scales and biases
+        moved = calibrate.influence(source, correct, w) @ gradient
+        variance = moved @ moved / len(moved) ** 2
+    variance += _variance_of_mean(confidence)
     return _estimate("average confidence", "accuracy", float(confidence.mean()), variance, np.inf, CALIBRATED)
 
 

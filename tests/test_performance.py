@@ -157,6 +157,22 @@ def test_confidence_estimates_cover_when_the_confidence_is_right():
     check(difference, TRUTH)
 
 
+@pytest.mark.parametrize("shifted", [False, True], ids=["no shift", "weighted"])
+def test_average_confidence_covers_when_the_confidence_is_wrong(shifted):
+    """The class probabilities of `Rule`, but rows far from the boundary are none the surer."""
+    weights = (lambda x: np.exp(MU * x - MU**2 / 2)) if shifted else np.ones_like
+    right = lambda x: expit(4 * np.sign(x) * np.sin(2 * x))  # noqa: E731
+    mean = MU if shifted else 0.0
+
+    def estimate(seed):
+        rng = np.random.default_rng(seed)
+        x, x_target = rng.normal(size=800), rng.normal(mean, 1, 800)
+        correct = (rng.random(800) < right(x)).astype(float)
+        return average_confidence(expit(2 * np.abs(x_target)), expit(2 * np.abs(x)), correct, weights(x))
+
+    check(estimate, right(np.random.default_rng(0).normal(mean, 1, 1_000_000)).mean())
+
+
 def test_atc_is_exact_without_a_shift_and_moves_the_right_way():
     def parts(seed, shifted):
         X, y, X_target, _, _ = covariate(seed)

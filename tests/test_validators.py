@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from da_toolkit.datasets import make_label_shift
 from scipy import sparse
+from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -138,6 +139,22 @@ def test_weights_repair_a_calibration_that_is_right_on_the_source_only():
         assert found.assumption.startswith("covariate shift") and found.ci[0] < found.value < found.ci[1]
         weighted.append(found.value - truth)
     assert abs(np.mean(weighted)) < 0.5 * abs(np.mean(plain))
+
+
+@pytest.mark.parametrize("ratio", [None, GaussianRatio()], ids=["no shift", "weighted"])
+def test_confidence_of_a_model_that_is_too_simple_is_calibrated(ratio):
+    """Class frequencies can be met by confidences that are not: of a line through a wave."""
+    errors, covered, mean = [], 0, 0 if ratio is None else 1
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X, X_target = rng.normal(size=(4000, 2)), rng.normal(mean, 1, size=(10_000, 2))
+        y, y_target = ((rng.random(len(Z)) < expit(4 * np.sin(2 * Z[:, 0]))).astype(int) for Z in (X, X_target))
+        model = LogisticRegression().fit(X[:2000], y[:2000])
+        found = CBPEScore(X_target[:2000], ratio).estimate(model, X[2000:], y[2000:])
+        truth = model.score(X_target, y_target)
+        errors.append(found.value - truth)
+        covered += found.ci[0] <= truth <= found.ci[1]
+    assert abs(np.mean(errors)) < 0.04 and covered >= 7
 
 
 @pytest.mark.parametrize("score", ESTIMATES)

@@ -13,12 +13,13 @@ from ._base import PerformanceScore, confidences, ratio_weights
 class CBPEScore(PerformanceScore):
     """Estimate the target accuracy by the mean calibrated probability of the predicted class.
 
-    The model's probabilities are calibrated on the held-out source rows, c(x); the estimate is the mean of c over
-    the target. With a `ratio`, source rows count by p_target(x) / p_source(x) in the calibration, so that it is
-    right where the target is.
+    The model's probabilities are calibrated on the held-out source rows, and so is what they say of the predicted
+    class, c(x), against what was right there; the estimate is the mean of c over the target. With a `ratio`, source
+    rows count by p_target(x) / p_source(x) in the calibrations: c is right on average where the target is.
 
     Assumes that confidences which are right on the source are right on the target: p(y | model output) is the
-    same in both. With a `ratio` covariate shift is enough. Fails for concept shift and under label shift.
+    same in both, and its log odds are linear in those of the model. With a `ratio` covariate shift is enough. Fails
+    for concept shift and under label shift.
 
     Parameters
     ----------
@@ -54,5 +55,5 @@ class CBPEScore(PerformanceScore):
         source, correct, target = confidences(estimator, X, y, X_target, "CBPEScore", weight)
         if weight is None:
             return average_confidence(target, source, correct)
-        found = average_confidence(target, weight * source, weight * correct)
+        found = average_confidence(target, source, correct, weight)
         return PerformanceEstimate("weighted average confidence", found.metric, found.value, found.ci, COVARIATE)

@@ -13,8 +13,8 @@ class DoCScore(PerformanceScore):
 
         accuracy_source + mean_target(confidence) - mean_source(confidence)
 
-    Confidences are calibrated on the held-out source rows, so that it differs from `CBPEScore` by what the
-    calibration leaves over.
+    The probabilities are calibrated on the held-out source rows. What that leaves over as a confidence is added as a
+    constant here, and repaired by a second calibration in `CBPEScore`.
 
     Assumes that confidence and accuracy differ by as much on the target as on the source. Fails for concept
     shift, and where the target lies outside the source.
