@@ -380,6 +380,30 @@ def test_voronoi_cells_are_counted():
     np.testing.assert_allclose(ratio.predict([[0.4], [8.0]]), np.array([3, 1]) / 2.25)
 
 
+@pytest.mark.parametrize("counting", ["neighbors", "voronoi"])
+@pytest.mark.parametrize(
+    "tie",
+    [
+        lambda rows: (rows > 0).astype(float),
+        lambda rows: pd.DataFrame(np.where(rows > 0, "f", "m"), columns=["a", "b"]),
+        lambda rows: rows.round(),
+    ],
+    ids=["binary", "categories", "rounded"],
+)
+def test_equal_rows_count_together(counting, tie):
+    source, target = (tie(rows) for rows in moved(1500, 2, 0)[:2])
+    ratio = NearestNeighborRatio(counting).fit(source, target)
+    pooled = pd.DataFrame(np.concatenate([source, target]))
+    place, place_target = np.split(pooled.groupby([0, 1]).ngroup().to_numpy(), [1500])
+    share, weighted, wanted = (
+        np.bincount(at, weights=w, minlength=len(pooled)) / 1500
+        for at, w in ((place, None), (place, ratio.weights_), (place_target, None))
+    )
+    assert np.abs(weighted - wanted).sum() < 0.2 * np.abs(share - wanted).sum()
+    assert pd.Series(ratio.weights_).groupby(place).std().max() < 0.1  # each leaves only itself out
+    assert ratio.predict(source).mean() == pytest.approx(1, abs=0.1)
+
+
 def test_more_neighbors_where_nothing_differs():
     (source, target, _), (same, other, _) = moved(500, 2, 0, width=0.3), moved(500, 2, 0, by=0.0)
     assert (
