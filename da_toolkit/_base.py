@@ -22,6 +22,7 @@ import pandas as pd
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor
 from sklearn.frozen import FrozenEstimator
@@ -29,6 +30,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
+from sklearn.svm import LinearSVC
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
@@ -441,6 +443,9 @@ def weight_parameter(estimator: Any) -> str | None:
         return weight_parameter(estimator.estimator)
     if isinstance(estimator, TransformedTargetRegressor):
         return weight_parameter(LinearRegression() if estimator.regressor is None else estimator.regressor)
+    if isinstance(estimator, CalibratedClassifierCV):  # would take them for the calibration alone
+        model = LinearSVC() if estimator.estimator is None else estimator.estimator
+        return "sample_weight" if is_frozen(model) or weight_parameter(model) == "sample_weight" else None
     if isinstance(estimator, ENSEMBLES):
         parts = [part for _, part in estimator.estimators] + [getattr(estimator, "final_estimator", None)]
         models = [part for part in parts if part not in (None, "drop", "passthrough")]
@@ -476,8 +481,9 @@ def fit_weighted(estimator: Any, X: Any, y: np.ndarray, sample_weight: np.ndarra
         with config_context(enable_metadata_routing=False):  # passed by name, whatever the user routes elsewhere
             return estimator.fit(X, y, **{parameter: sample_weight})
     model = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    inside = " for the model in it" if has_fit_parameter(model, "sample_weight") else ""
     warnings.warn(
-        f"{type(model).__name__}.fit takes no sample_weight: source rows are resampled by weight instead.",
+        f"{type(model).__name__}.fit takes no sample_weight{inside}: source rows are resampled by weight instead.",
         ShiftWarning,
         stacklevel=2,
     )

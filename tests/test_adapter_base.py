@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
@@ -346,6 +347,26 @@ def test_resampling_where_weights_are_not_taken():
     with pytest.warns(ShiftWarning):
         same = fit_weighted(KNeighborsClassifier(1), X, y, np.full(120, 0.7), random_state=0)
     np.testing.assert_array_equal(same._fit_X, X)
+
+
+@pytest.mark.parametrize("model", [make_pipeline(StandardScaler(), LogisticRegression()), KNeighborsClassifier(5)])
+def test_weights_reach_the_model_that_is_calibrated(model):
+    """Where it takes none as it stands in there, the rows are drawn by weight; they decide what it learns."""
+    rng = np.random.default_rng(0)
+    X, site = rng.normal(size=(400, 2)), np.repeat([False, True], 200)
+    y = np.where(site, X[:, 0] > 0, X[:, 0] < 0).astype(int)
+    with pytest.warns(ShiftWarning, match="CalibratedClassifierCV.fit takes no sample_weight for the model in it"):
+        fitted = fit_weighted(CalibratedClassifierCV(model), X, y, np.where(site, 1.0, 1e-3), random_state=0)
+    inner = fitted.calibrated_classifiers_[0].estimator
+    assert np.mean(inner.predict(X[site]) == y[site]) > 0.9
+
+
+def test_weights_of_a_calibration_are_passed_where_they_arrive():
+    X, y, _ = data()
+    weight = np.where(np.arange(120) % 2, 1e-9, 1.0)
+    fitted = fit_weighted(CalibratedClassifierCV(LogisticRegression(), ensemble=False), X, y, weight)
+    expected = LogisticRegression().fit(X[::2], y[::2]).coef_
+    np.testing.assert_allclose(fitted.calibrated_classifiers_[0].estimator.coef_, expected, atol=1e-3)
 
 
 def test_resampling_keeps_every_class():
