@@ -230,6 +230,11 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
         """Decision values of *target* rows; shape (n_rows,) or (n_rows, n_classes)."""
         return self._respond("decision_function", X, "target")
 
+    @available_if(_has("decision_function"))
+    def decision_function_source(self, X: Any) -> np.ndarray:
+        """Decision values of *source* rows; shape (n_rows,) or (n_rows, n_classes)."""
+        return self._respond("decision_function", X, "source")
+
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy (classifier) or R2 (regressor) on labelled *target* rows; unlabelled rows are left out."""
         labelled = ~pd.isna(np.asarray(y, object))

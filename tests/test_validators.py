@@ -12,7 +12,7 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.metrics import make_scorer
+from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -411,6 +411,26 @@ def test_results_labels_and_seeds():
     for wrong in ({"cv": 1}, {"scoring": CircularScore}, {"scoring": {"target": CircularScore()}}):
         with pytest.raises(InputError):
             cross_validate(adapter, X, y, X_target, few, **wrong)
+
+
+@pytest.mark.parametrize("head", [LogisticRegression(), LinearSVC()], ids=["probabilities", "decisions"])
+def test_stock_scorers_ask_about_source_rows(head):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(300, 2)), 2 * rng.normal(size=(300, 2)) + 3
+    y = (X[:, 0] > 0).astype(int)
+    scoring = {
+        "by_name": "accuracy",
+        "ranks": "roc_auc",
+        "made": make_scorer(accuracy_score),
+        "own": lambda model, X, y: np.mean(model.predict_source(X) == y),
+        "astray": lambda model, X, y: np.mean(model.predict(X) == y),
+    }
+    adapter = FeatureAlignment(head, direction="target_to_source")
+    found = cross_validate(adapter, X, y, X_target, scoring=scoring, cv=3, random_state=0)
+    mean = {name: found[f"test_{name}"].mean() for name in scoring}
+    assert mean["by_name"] == mean["made"] == mean["own"] > 0.9 > mean["astray"] and mean["ranks"] > 0.95
+    with pytest.raises(ValueError, match="accurately"):
+        cross_validate(adapter, X, y, X_target, scoring="accurately")
 
 
 def test_alignment_is_chosen_where_it_helps_and_not_elsewhere():

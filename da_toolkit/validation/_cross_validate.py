@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone, is_classifier
+from sklearn.metrics import get_scorer
+from sklearn.metrics._scorer import _BaseScorer
 from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
@@ -50,9 +52,10 @@ def cross_validate(
     X_target : array, DataFrame, sparse matrix or Target
     y_target : array-like of shape (n_target,), optional
         Target labels; missing values mean "unlabelled". Those of the other folds are given to the adapter.
-    scoring : scorer, or dict from name to scorer, optional
-        Such as ``CircularScore()``: target rows, if it holds any, are exchanged for the held-out ones.
-        `ImportanceWeightedScore` by default.
+    scoring : scorer or str, or dict from name to scorer, optional
+        Such as ``CircularScore()``: target rows, if it holds any, are exchanged for the held-out ones. Scorers of
+        scikit-learn (``"accuracy"``, ``make_scorer(...)``) are told what the adapter says of source rows; a function of
+        one's own gets the adapter and asks its ``predict_source``. `ImportanceWeightedScore` by default.
     cv : int
         Number of folds; rows of a group share one, classes are balanced.
     sample_weight, groups, source_domain : array-like of shape (n_source,), optional
@@ -110,6 +113,17 @@ def cross_validate(
     return {key: np.array([part[key] for part in parts]) for key in parts[0]}
 
 
+class OnSource:
+    """A fitted adapter as scikit-learn's scorers, which know one path, ask it: what it answers is for source rows."""
+
+    def __init__(self, model: Any):
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        answers = ("predict", "predict_proba", "decision_function")
+        return getattr(self._model, f"{name}_source" if name in answers else name)
+
+
 def _one_fold(adapter: Any, scorers: dict, domains: Domains, in_source: np.ndarray, in_target: np.ndarray) -> dict:
     """Fit on the rows of the two masks, score on the others."""
     test, target_test = np.flatnonzero(~in_source), np.flatnonzero(~in_target)
@@ -120,7 +134,8 @@ def _one_fold(adapter: Any, scorers: dict, domains: Domains, in_source: np.ndarr
     X_test, X_target = take_rows(domains.X, test), take_rows(domains.X_target, target_test)
     for name, scorer in scorers.items():
         scorer = scorer.with_target(X_target) if isinstance(scorer, TargetScore) else scorer
-        found[f"test_{name}"] = float(scorer(model, X_test, domains.y[test]))
+        judged = OnSource(model) if isinstance(scorer, _BaseScorer) else model
+        found[f"test_{name}"] = float(scorer(judged, X_test, domains.y[test]))
     if domains.y_target is not None:
         known = target_test[domains.labelled[target_test]]
         truth = domains.y_target[known]
@@ -134,6 +149,7 @@ def _scorers(scoring: Any, seed: int) -> dict[str, Any]:
     if scoring is None:
         scoring = ImportanceWeightedScore()
     named = dict(scoring) if isinstance(scoring, Mapping) else {"score": scoring}
+    named = {name: get_scorer(scorer) if isinstance(scorer, str) else scorer for name, scorer in named.items()}
     for name, scorer in named.items():
         if isinstance(scorer, type) or not callable(scorer):
             raise InputError(
