@@ -19,9 +19,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from da_toolkit.alignment import CORAL, JDA, FeatureAlignment, LinearOT, LocationScale
+from da_toolkit.alignment import CORAL, JDA, TCA, FeatureAlignment, LinearOT, LocationScale
 from da_toolkit.alignment._base import BaseAligner
 from da_toolkit.alignment._mass import (
     Rows,
@@ -527,6 +528,20 @@ def test_new_columns_of_frames_are_named(frame):
     ]
     with pytest.raises(InputError, match="z1"):
         FeatureAlignment(Named(), Leading(3), class_prior=None).fit(clash[0], y, clash[1])
+
+
+@pytest.mark.parametrize("aligner", [TCA(), JDA(), Leading()], ids=repr)
+@pytest.mark.parametrize("in_front", [False, True])
+def test_frames_of_numbers_alone_may_become_fewer_or_more_columns(aligner, in_front):
+    X, y, X_target, y_target = moved_pair(100)
+    answers = []
+    for kind, frame in (("polars", pl.DataFrame), ("pandas", pd.DataFrame)):
+        model = make_pipeline(StandardScaler().set_output(transform=kind), logistic()) if in_front else logistic()
+        tables = [frame({name: A[:, j] for j, name in enumerate(["a", "b", "z0", "d"])}) for A in (X, X_target)]
+        adapted = FeatureAlignment(model, aligner, random_state=0).fit(tables[0], y, tables[1])
+        assert list(adapted.head_.feature_names_in_) == [f"z{j}" for j in range(adapted.head_.n_features_in_)]
+        answers.append(adapted.predict_proba(tables[1]))
+    assert np.array_equal(*answers)
 
 
 def test_a_frozen_model_keeps_its_space():

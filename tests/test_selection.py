@@ -38,6 +38,7 @@ from da_toolkit import (
     CORAL,
     FeatureAlignment,
     ImportanceWeighting,
+    LinearOT,
     RuLSIF,
     SourceOnly,
     _registry,
@@ -50,7 +51,7 @@ from da_toolkit.selection import _adapt
 from da_toolkit.selection._gain import on_labels, under_covariate, under_label_shift
 from da_toolkit.selection._guard import domain_distance
 from da_toolkit.weighting import BaseRatio
-from shift_detectors import InputError, diagnose
+from shift_detectors import InputError, ShiftWarning, diagnose
 from shift_detectors._prior import estimate_prior
 from shift_detectors._results import Effect, Overlap, Verdict
 
@@ -666,6 +667,20 @@ def test_a_candidate_that_cannot_be_fitted_says_why():
     assert "predict_proba" in reasons["PriorCorrection"]
     assert "needs target labels" in reasons["PriorCentered"] and "torch module" in reasons["DeepAdapter(DANN)"]
     assert result.status == "unchanged"
+
+
+def test_an_error_inside_an_adapter_does_not_end_the_race_unless_the_adapter_was_named(monkeypatch):
+    def broken(*arguments, **keywords):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(LinearOT, "_fit", broken)
+    data = one_column_apart(0, lambda x: x + 8)[:3]
+    with pytest.warns(ShiftWarning, match=r"FeatureAlignment\(LinearOT\): It could not be tried: RuntimeError: a def"):
+        result = adapt(linear(), *data, random_state=0)
+    reasons = {c.name: c.reason for c in result.candidates}
+    assert "a defect" in reasons["FeatureAlignment(LinearOT)"] and result.adapter != "FeatureAlignment(LinearOT)"
+    with pytest.raises(RuntimeError, match="a defect"):
+        adapt(linear(), *data, candidates=["LinearOT"], random_state=0)
 
 
 def test_categories_and_missing_values_pass_through():

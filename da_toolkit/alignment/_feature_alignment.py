@@ -300,5 +300,5 @@ def _replace(columns: NumericColumns, Z: Any, values: np.ndarray) -> Any:
     if taken:
         raise InputError(f"columns {taken}, the names of aligned columns", "other names", "Rename them.")
     if not hasattr(Z, "iloc"):
-        return Z.select(others).with_columns(**dict(zip(new, values.T, strict=True)))
+        return Z.with_columns(**dict(zip(new, values.T, strict=True))).select(others + new)
     return pd.concat([Z[others], pd.DataFrame(values, columns=new, index=Z.index)], axis=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.utils import check_random_state
 
 from shift_detectors._data_digest import digest_of, names_digest
-from shift_detectors._errors import InputError, MissingDependencyError
+from shift_detectors._errors import InputError, MissingDependencyError, ShiftWarning
 from shift_detectors._performance import beyond_support, reads_columns, task_of
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
@@ -87,7 +88,8 @@ def adapt(
     candidates : "auto" or sequence of str or adapters
         What to try: what `recommend` says, names of adapters ("PriorCorrection", "CORAL"), method objects
         (``CORAL(shrinkage=0.1)``, for a torch model ``DANN()``), or adapters themselves (their ``estimator`` is what
-        they wrap).
+        they wrap). One that cannot take the data is told in the table; an error of another kind is raised, if the
+        candidate was passed, and told with a `ShiftWarning` if "auto" chose it.
     guard : bool
         False deploys the best candidate even where no gain can be shown (status "unverified").
     groups, sample_weight, source_domain : array-like of shape (n_source,), optional
@@ -198,9 +200,12 @@ def adapt(
     circular = bool(tried) and "heuristics" in way and task == "classification" and not is_frozen(estimator)
     deadline = None if time_budget is None else time.time() + time_budget - (time.perf_counter() - started)
     racing = {SOURCE_ONLY: baseline, **tried}
-    trials = _run(racing, domains, source_fold, target_fold, circular, deadline, n_jobs, progress)
+    trials = _run(racing, domains, source_fold, target_fold, circular, deadline, wanted is not None, n_jobs, progress)
     able = tuple(t for t in trials[1:] if t.answers is not None)
     refused += [t for t in trials[1:] if t.answers is None]
+    for trial in refused:
+        for text in trial.warnings:
+            warnings.warn(f"{trial.name}: {text}", ShiftWarning, stacklevel=2)
     case = Case(
         report,
         domains,
@@ -482,13 +487,14 @@ def _run(
     target_fold: np.ndarray,
     circular: bool,
     deadline: float | None,
+    named: bool,
     n_jobs: int | None,
     progress: bool,
 ) -> list[Trial]:
     """Cross-fitted answers of every adapter; the first one is the model as it is, whose errors are the caller's."""
     n_folds = int(source_fold.max()) + 1
     jobs = [
-        delayed(run_fold if name == SOURCE_ONLY else partial(attempt, deadline))(
+        delayed(run_fold if name == SOURCE_ONLY else partial(attempt, deadline, named))(
             adapter,
             domains,
             source_fold != k,

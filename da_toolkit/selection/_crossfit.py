@@ -87,10 +87,11 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
     return {"answers": answers, "warnings": seen, "seconds": time.perf_counter() - started}
 
 
-def attempt(deadline: float | None, adapter: Any, *arguments) -> dict[str, Any]:
+def attempt(deadline: float | None, named: bool, adapter: Any, *arguments) -> dict[str, Any]:
     """`run_fold`, where an adapter that cannot take these data says why instead of ending the comparison.
 
-    Nothing is begun after `deadline` (as of `time.time`, which processes share).
+    Nothing is begun after `deadline` (as of `time.time`, which processes share). What goes wrong otherwise ends the
+    comparison only if the user `named` the adapter.
     """
     if deadline is not None and time.time() > deadline:
         return {"failure": "The time budget was used up before it was complete."}
@@ -98,13 +99,18 @@ def attempt(deadline: float | None, adapter: Any, *arguments) -> dict[str, Any]:
         return run_fold(adapter, *arguments)
     except (InputError, MissingDependencyError, ValueError, np.linalg.LinAlgError) as error:
         return {"failure": f"{error}"}
+    except Exception as error:
+        if named:
+            raise
+        failure = f"It could not be tried: {type(error).__name__}: {error}"
+        return {"failure": failure, "warnings": {failure}}
 
 
 def gather(name: str, adapter: Any, parts: list[dict], source_fold, target_fold) -> Trial:
     """The parts of all folds as one trial."""
-    failures = [part["failure"] for part in parts if "failure" in part]
-    if failures:
-        return Trial(name, adapter, None, failures[0])
+    failed = next((part for part in parts if "failure" in part), None)
+    if failed is not None:
+        return Trial(name, adapter, None, failed["failure"], tuple(failed.get("warnings", ())))
     found: dict[str, Any] = dict.fromkeys(Answers.__dataclass_fields__)
     for key in parts[0]["answers"]:
         fold = target_fold if key in ("on_target", "target_proba") else source_fold
