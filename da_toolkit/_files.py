@@ -12,6 +12,7 @@ import pandas as pd
 from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._file_names import CSV, PARQUET, other_separator
 
+MODEL = (".joblib", ".pkl", ".pickle")  # endings of models that joblib writes
 HARMLESS = ("numpy.dtype",)  # that skops does not trust by itself; encoders hold them
 
 
@@ -67,11 +68,11 @@ def check_format(path: str | Path) -> None:
 
 
 def check_model_name(path: str | Path) -> None:
-    """Refuse a name that says skops for a file that joblib will write."""
-    if Path(path).suffix == ".skops":
-        raise InputError(
-            f"{path} says skops, which cannot hold an adapted model", "a name such as model.joblib", "Rename it."
-        )
+    """Refuse a name that does not say joblib or pickle for a file that joblib will write."""
+    suffix = Path(path).suffix
+    if suffix not in MODEL:
+        got = "says skops, which cannot hold an adapted model" if suffix == ".skops" else "names no model"
+        raise InputError(f"{path} {got}", f"a name that ends in {', '.join(MODEL)}", "Rename it.")
 
 
 def read_model(path: str | Path) -> Any:

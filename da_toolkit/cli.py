@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def diagnose(options: argparse.Namespace) -> int:
     """Which distributions differ between two tables."""
-    _check_outputs(options.json, options.report)
+    _check_outputs((options.source, options.target, options.estimator), options.json, options.report)
     data, keywords = _name_pair(options) if _in_pieces(options.source, options.target) else _read_pair(options)
     estimator = None if options.estimator is None else _trusted_model(options.estimator, options.quiet)
 
@@ -166,7 +166,7 @@ def diagnose(options: argparse.Namespace) -> int:
 
 def adapt(options: argparse.Namespace) -> int:
     """Adapt a model to the target, or leave it alone where that is better."""
-    _check_outputs(options.json, options.report, options.out)
+    _check_outputs((options.source, options.target, options.model), options.json, options.report, options.out)
     check_model_name(options.out)
     for path in (options.source, options.target):
         if _is_many_files(path):
@@ -215,7 +215,8 @@ def monitor(options: argparse.Namespace) -> int:
     """Watch the batches that arrive in a folder."""
     from shift_detectors._monitor_step import to_json
 
-    _check_outputs(options.json, options.state, options.plot)
+    inputs = (options.reference, options.folder, options.estimator)
+    _check_outputs(inputs, options.json, options.state, options.plot)
     folder = Path(options.folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder", "the folder in which the batches arrive")
@@ -249,6 +250,7 @@ def predict(options: argparse.Namespace) -> int:
     """Predict the rows of a table with a saved model."""
     if options.out is not None:
         check_format(options.out)
+        _check_outputs((options.model, options.table), None, options.out)
     table = _read(options.table, options)
     model = _trusted_model(options.model, options.quiet)
     for name in options.drop:
@@ -413,7 +415,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("adapt", adapt)
     _pair_arguments(sub, ".csv, .tsv or .parquet file of", label_required=True)
     sub.add_argument("--model", required=True, help=f"scikit-learn estimator saved with joblib or skops. {TRUST}")
-    sub.add_argument("--out", required=True, metavar="FILE", help="where the model to use is written, by joblib")
+    sub.add_argument("--out", required=True, metavar="FILE.joblib", help="where the model to use is written, by joblib")
     sub.add_argument("--candidates", type=_words_of, metavar="NAME,...", help="adapters to try (see: da-toolkit list)")
     sub.add_argument("--no-guard", action="store_true", help="adapt even where no gain can be shown")
     sub.add_argument(
@@ -723,7 +725,7 @@ def _trusted_model(path: str, quiet: bool) -> Any:
     return read_model(path)
 
 
-def _check_outputs(json: str | None, *others: str | None) -> None:
+def _check_outputs(inputs: Sequence[str | None], json: str | None, *others: str | None) -> None:
     """Whether each output can be written, to a file of its own; "-" is the standard output, for JSON alone."""
     paths = [path for path in others if path is not None]
     if "-" in paths:
@@ -731,9 +733,19 @@ def _check_outputs(json: str | None, *others: str | None) -> None:
     if json not in (None, "-"):
         paths.append(json)
     places = [writable(path).resolve() for path in paths]
+    read = {file.resolve() for path in inputs if path is not None for file in _files_of(path)}
     for path, place in zip(paths, places, strict=True):
+        if place in read:
+            raise InputError(f"{path} is both read and written", "a file of its own for each output", "Name another.")
         if places.count(place) > 1:
             raise InputError(f"{path} is named for two outputs", "a file of its own for each", "Rename one of them.")
+
+
+def _files_of(path: str) -> list[Path]:
+    """The files that an input names: itself, the tables in a folder, those that match a pattern."""
+    if Path(path).is_dir():
+        return [file for file in Path(path).rglob("*") if file.name.lower().endswith(CSV + PARQUET)]
+    return [Path(path), *map(Path, glob.glob(path, recursive=True))]
 
 
 # ------------------------------------------------------------------ output

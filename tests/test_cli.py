@@ -670,7 +670,7 @@ def test_models_that_cannot_be_used(files, capsys, adapt):
     joblib.dump({"weights": 1}, "dict.joblib")
     fails(capsys, f"adapt {rest} dict.joblib", "holds a dict without predict")
     rest = "source.csv target.csv --label ill --model model.joblib --out"
-    fails(capsys, f"adapt {rest} new.skops", "new.skops says skops", "model.joblib")
+    fails(capsys, f"adapt {rest} new.skops", "new.skops says skops", "ends in .joblib")
 
 
 def test_adapt_reads_one_file_a_side(files, capsys, adapt):
@@ -730,6 +730,31 @@ def test_outputs_are_checked_before_the_work(files, capsys, diagnose, adapt):
     fails(capsys, "adapt source.csv target.csv --label ill --model model.joblib --out .", "is a folder")
     fails(capsys, "predict model.joblib target.csv --out p.txt", "unknown type")
     fails(capsys, "diagnose source.csv target.csv --report r.html --json ./r.html", "r.html is named for two outputs")
+    fails(capsys, "adapt source.csv target.csv --label ill --model model.joblib --out a.csv", "a.csv names no model")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output"),
+    [
+        ("diagnose source.csv target.csv --label ill --json ./source.csv", "./source.csv"),
+        ("diagnose source.csv target.csv --label ill --report target.csv", "target.csv"),
+        ("diagnose source.csv target.csv --estimator model.joblib --json model.joblib", "model.joblib"),
+        ("diagnose folder target.csv --json folder/part-0.csv", "folder/part-0.csv"),
+        ("diagnose folder/part-*.csv target.csv --json folder/part-1.csv", "folder/part-1.csv"),
+        ("adapt source.csv target.csv --label ill --model model.joblib --out model.joblib", "model.joblib"),
+        ("adapt source.csv target.csv --label ill --model model.joblib --out m.pkl --json target.csv", "target.csv"),
+        ("monitor source.csv folder --state source.csv", "source.csv"),
+        ("monitor source.csv folder --state state.npz --plot folder/part-0.csv", "folder/part-0.csv"),
+        ("predict model.joblib source.csv --drop ward,site,ill --out source.csv", "source.csv"),
+    ],
+)
+def test_what_is_read_is_not_overwritten(files, capsys, diagnose, adapt, arguments, output):
+    (files / "folder").mkdir()
+    for k in range(2):
+        table().to_csv(files / f"folder/part-{k}.csv", index=False)
+    before = {path: path.read_bytes() for path in files.rglob("*") if path.is_file()}
+    fails(capsys, arguments, f"{output} is both read and written")
+    assert before == {path: path.read_bytes() for path in files.rglob("*") if path.is_file()}
     fails(capsys, "diagnose source.csv target.csv --report -", "- is no file", "Only --json takes -")
     assert diagnose.arguments is None and adapt.arguments is None
 
