@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from da_toolkit.datasets import SCENES, DomainPair  # pyright: ignore[reportMissingImports]
 from shift_detectors._errors import InputError
 from shift_detectors._text import amounts, measured
+from shift_detectors._warnings import ignored
 
 from .selection import AdaptationResult, adapt
 
@@ -108,8 +108,7 @@ def play(name: str, *, random_state: int = 0, page: Path | None = None) -> Outco
     started = time.perf_counter()
     pair = SCENES[name].load(random_state=random_state)
     model = _model(name, pair)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the report says what they say
+    with ignored(UserWarning):  # the report says what they say
         result = adapt(model, *pair.seen, y_target=_known(name, pair, random_state), random_state=random_state)
     before = _score(model.fit(pair.X_source, pair.y_source), pair)
     after = before if result.adapter == "SourceOnly" else _score(result.estimator, pair)

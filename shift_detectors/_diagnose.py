@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -33,6 +32,7 @@ from ._table import Problem
 from ._text import some
 from ._verdict import labelled_verdict, next_steps, rejected, unlabelled_verdict
 from ._version import __version__
+from ._warnings import ignored, no_filters_left
 
 MIN_EFFECT = {
     "KS distance": 0.05,
@@ -154,7 +154,7 @@ def diagnose(
     }
     exclude = as_tuple(exclude)  # a generator can be asked once
     data = (X_source, y_source, X_target, y_target, groups, groups_target)
-    with _Progress(progress) as step:
+    with no_filters_left(), _Progress(progress) as step:
         step("reading")
         large = _large(data, needs_rows, exclude)
         if large is not None:
@@ -506,8 +506,7 @@ def _beside(alone: tuple[str, ...], verdict: Verdict, related: list[str]) -> Ver
 
 def _impact(estimator, X_source, X_target, problem: Problem, found: dict, report: ShiftReport):
     n_source = problem.table.n_source
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the model's own remarks on column names
+    with ignored(UserWarning):  # the model's own remarks on column names
         impact = measure_impact(
             estimator,
             X_source,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import platform
 import re
-import warnings
 import xml.etree.ElementTree as ET
 from functools import cache, reduce
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from . import _plot as plot
 from . import _text as words
 from ._display import Display
 from ._style import FAINT, INK, SOURCE, TARGET, style
+from ._warnings import ignored
 
 if TYPE_CHECKING:
     from ._report import ShiftReport
@@ -125,8 +125,7 @@ def _row(report: ShiftReport, test: ShiftTestResult) -> dict[str, Any]:
 
 def picture(name: str, display: Display) -> Markup:
     """A display of one panel as inline SVG in the page's own colours; the page says what its title would."""
-    with style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has the fonts for them
+    with style(), ignored(UserWarning, "Glyph .* missing"):  # the browser has the fonts for them
         width, height = display.size
         figure = Figure(figsize=(min(width, WIDTH), height), layout="constrained")
         figure.patch.set_visible(False)

@@ -8,7 +8,6 @@ tests need whichever is right, since their level rests on it.
 
 from __future__ import annotations
 
-import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +22,7 @@ from threadpoolctl import ThreadpoolController
 
 from ._errors import InputError
 from ._table import Table
+from ._warnings import ignored
 
 PRODUCTS_UP_TO = 12  # columns of the design up to which pairwise products join the linear model
 FLOOR = 1e-4  # probabilities are kept this far from 0 and 1
@@ -79,8 +79,7 @@ def make_folds(strata: np.ndarray, n_folds: int, random_state: int, groups: np.n
     else:
         splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=random_state)
         splits = splitter.split(np.zeros(len(strata)), code, groups)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # "least populated class": handled by the shared stratum
+    with ignored(UserWarning):  # "least populated class": handled by the shared stratum
         for k, (_, rows) in enumerate(splits):
             fold[rows] = k
     return fold
@@ -122,8 +121,7 @@ def _linear_classifier(inputs, train, target, weight, rows):
     if not inputs.linear.shape[1]:
         return None
     model = LogisticRegression(C=_C(inputs.linear.shape[1], len(train)), max_iter=200, tol=1e-3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with ignored(ConvergenceWarning):
         model.fit(inputs.linear[train], target[train], sample_weight=None if weight is None else weight[train])
     return model.predict_proba(inputs.linear[rows])
 

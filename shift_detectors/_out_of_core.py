@@ -7,7 +7,6 @@ sees the row sample. When every row is in the sample there is no second pass: it
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from ._domains import ACCEPTED, Domain, Frames, columns_of, is_large, open_domai
 from ._errors import InputError, ShiftWarning
 from ._row_sample import RowSample
 from ._summary_test import SummaryEvidence
+from ._warnings import ignored
 
 COARSE_CELL = 0.01  # a larger share of rows between two edges is worth a note
 
@@ -239,8 +239,7 @@ def _row_numbers(sides: Any, names: _Names) -> tuple[str, ...]:
 
 
 def _plan(source, target, names: _Names, task, exclude, seed) -> SummaryPlan:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ShiftWarning)  # `diagnose` looks at the same rows, and warns
+    with ignored(ShiftWarning):  # `diagnose` looks at the same rows, and warns
         return SummaryPlan.from_rows(
             source, target, label=names.label, groups=names.group, task=task, exclude=exclude, random_state=seed
         )

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
 
 from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._warnings import ignored
 
 from ._base import BaseAligner
 from ._plan import ITERATIONS, NO_MASS, at_mass, coordinates, draw, plan_of, potentials
@@ -272,8 +273,7 @@ class OptimalTransport(BaseAligner):
             priced = np.pad(priced, ((0, 1), (0, 1)))
             priced[-1, -1] = 2 * priced.max() + 1
             a, b = np.append(a, left), np.append(b, left)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # said below, with a remedy
+        with ignored():  # said below, with a remedy
             plan, log = ot.emd(a / a.sum(), b / b.sum(), priced, numItermax=10**7, log=True)
         if log["warning"] is not None:
             warnings.warn(

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
 from shift_detectors._errors import ShiftWarning
+from shift_detectors._warnings import ignored
 
 from ..weighting import ClassifierRatio
 
@@ -59,8 +60,7 @@ def weighted_risk(loss: np.ndarray, features: np.ndarray, on_target: np.ndarray)
     collapsed network can make small: hence the veto on the spread of the predictions.
     """
     ratio = ClassifierRatio(make_pipeline(StandardScaler(), LogisticRegression()), cv=LEAST_JUDGES, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # little overlap before the features are aligned is no news
+    with ignored():  # little overlap before the features are aligned is no news
         ratio.fit(features.astype(float), on_target.astype(float))
     return float(np.average(loss, weights=ratio.weights_))
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from shift_detectors._errors import InputError, MissingDependencyError
+from shift_detectors._warnings import ignored
 
 from .._base import Domains, take_rows
 from .._folds import fit
@@ -60,8 +60,7 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
     test = np.flatnonzero(~source_rows)
     X_test, T_test = take_rows(domains.X, test), take_rows(domains.X_target, np.flatnonzero(~target_rows))
     started = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with ignored() as texts:
         model = fit(adapter, domains, source_rows, target_rows)
         answers: dict[str, Any] = {
             "on_source": model.predict(X_test),
@@ -83,8 +82,7 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
             answers["circular"] = (
                 np.full(len(test), model.predict(T_train)[0]) if reverse is None else reverse.predict(X_test)
             )
-    seen = {str(w.message) for w in caught if issubclass(w.category, UserWarning)}
-    return {"answers": answers, "warnings": seen, "seconds": time.perf_counter() - started}
+    return {"answers": answers, "warnings": set(texts), "seconds": time.perf_counter() - started}
 
 
 def attempt(deadline: float | None, named: bool, adapter: Any, *arguments) -> dict[str, Any]:

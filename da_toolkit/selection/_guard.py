@@ -23,7 +23,6 @@ answers, a model that got worse on the source itself, domains that the adapter d
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -43,6 +42,7 @@ from shift_detectors._prior import PriorFit, estimate_prior, proportion_interval
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
 from shift_detectors._text import amounts
+from shift_detectors._warnings import ignored
 
 from .._base import Domains
 from .._loss import Loss
@@ -180,8 +180,7 @@ def by_labels(case: Case) -> Evidence:
 def by_weights(case: Case, **reading) -> Evidence:
     """Doubly robust paired comparison on source rows, under covariate shift."""
     n, y = len(case.domains.y), case.domains.y
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the diagnosis has said it
+    with ignored(UserWarning):  # the diagnosis has said it
         problem = read_problem(
             case.domains.X,
             None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._warnings import ignored
 
 from .._base import as_rows, check_columns, column_names, take_rows, unpack_target
 from ..weighting._classifier_ratio import ClassifierRatio
@@ -122,8 +122,7 @@ def rows_to_label(
         raise InputError(f"n={n!r}", f"an integer from 1 to {free.sum()}, the unlabelled target rows")
     rng = check_random_state(random_state)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ShiftWarning)  # no overlap: then the rows beyond the source are wanted
+    with ignored(ShiftWarning):  # no overlap: then the rows beyond the source are wanted
         ratio = ClassifierRatio(random_state=rng.randint(2**31 - 1)).fit(X_source, X_target)
     rows = np.flatnonzero(free)
     candidates = take_rows(X_target, rows)

@@ -20,6 +20,7 @@ from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._learners import one_thread
+from shift_detectors._warnings import ignored
 
 from .._base import as_rows, take_rows
 from ._base import BaseRatio, check_clip
@@ -244,8 +245,7 @@ class _Linear(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
         Z = self._design(X)
         self.model_ = LogisticRegression(C=float(np.clip(0.05 * len(y) / Z.shape[1], 0.02, 1.0)), max_iter=200)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # what counts is its out-of-fold skill
+        with ignored(ConvergenceWarning):  # what counts is its out-of-fold skill
             self.model_.fit(Z, y)
         return self
 

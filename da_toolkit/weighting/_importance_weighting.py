@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._warnings import ignored
 
 from .._base import (
     BaseAdapter,
@@ -160,8 +161,7 @@ class ImportanceWeighting(BaseAdapter):
             return EXPONENTS[-1]
         user = np.ones(n) if domains.sample_weight is None else domains.sample_weight
         losses = np.empty((len(EXPONENTS), n))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ShiftWarning)  # "resampled by weight" is told by the final fit
+        with ignored(ShiftWarning):  # "resampled by weight" is told by the final fit
             for fold in range(folds.max() + 1):
                 train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
                 for k, exponent in enumerate(EXPONENTS):
