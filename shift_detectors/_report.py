@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from ._errors import InputError
 from ._results import (
     DomainMap,
     FeatureShift,
@@ -20,6 +23,8 @@ from ._results import (
     Verdict,
     to_plain,
 )
+
+QUANTITIES = ("p(x)", "p(y)", "p(x|y)", "p(y|x)", "label-shift fit")  # what `diagnose` tests, given labels
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,7 +104,16 @@ class ShiftReport:
     data_digest: tuple[str, ...] = ()
 
     def test(self, quantity: str) -> ShiftTestResult | None:
-        """The decisive test of a quantity, None when it was not tested."""
+        """The decisive test of a quantity, None when it was not tested.
+
+        Parameters
+        ----------
+        quantity : {"p(x)", "p(y)", "p(x|y)", "p(y|x)", "label-shift fit"}
+            Or that of a further detector that was passed to `diagnose`.
+        """
+        known = list(dict.fromkeys([*QUANTITIES, *(t.quantity for t in self.tests)]))
+        if quantity not in known:
+            raise InputError(f"quantity={quantity!r}", f"one of {', '.join(map(repr, known))}")
         return next((t for t in self.tests if t.quantity == quantity), None)
 
     def label_budget(self, power: float = 0.8, effect: float = 0.1) -> LabelBudget:
@@ -113,12 +127,14 @@ class ShiftReport:
         Parameters
         ----------
         power : float
-            Probability of seeing the change.
+            Probability of seeing the change, above alpha / 2 and below 1.
         effect : float
-            Change of a class probability, or of the mean of y in standard deviations of y.
+            Change of a class probability (below 1), or of the mean of y in standard deviations of y; above 0.
         """
         from scipy.stats import norm
 
+        _check_between("power", power, self.alpha / 2, 1)
+        _check_between("effect", effect, 0, 1 if self.task == "classification" else math.inf)
         variance = 0.25 if self.label_variance is None else self.label_variance
         if self.task == "classification":
             variance = max(variance, effect * (1 - effect))
@@ -133,7 +149,7 @@ class ShiftReport:
         labels : int
             Labelled target rows, drawn at random.
         power : float
-            Probability of seeing the change.
+            Probability of seeing the change, above alpha / 2 and below 1.
 
         Returns
         -------
@@ -142,6 +158,8 @@ class ShiftReport:
         """
         from scipy.stats import norm
 
+        _check_between("labels", labels, 0, math.inf)
+        _check_between("power", power, self.alpha / 2, 1)
         variance = 0.25 if self.label_variance is None else self.label_variance
         z2 = float(norm.isf(self.alpha / 2) + norm.ppf(power)) ** 2
         change = (z2 * variance / labels) ** 0.5
@@ -189,3 +207,9 @@ class ShiftReport:
         from ._html import report_to_snippet
 
         return report_to_snippet(self)
+
+
+def _check_between(name: str, value: Any, low: float, high: float) -> None:
+    if not (isinstance(value, Real) and low < float(value) < high):
+        above = f"a number above {low:g}"
+        raise InputError(f"{name}={value!r}", above if high == math.inf else f"{above} and below {high:g}")

@@ -228,6 +228,32 @@ def test_budget_and_detectable_change_are_inverse(report):
             assert given.label_budget(effect=effect).labels == pytest.approx(labels, abs=1)
 
 
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda r: r.label_budget(power=2), "power=2; accepted: a number above 0.025 and below 1"),
+        (lambda r: r.label_budget(power=0.01), "power=0.01"),
+        (lambda r: r.label_budget(effect=0), "effect=0; accepted: a number above 0 and below 1"),
+        (lambda r: r.label_budget(effect=-0.1), "effect=-0.1"),
+        (lambda r: r.label_budget(effect=2), "effect=2"),
+        (lambda r: r.label_budget(effect=float("nan")), "effect=nan"),
+        (lambda r: r.detectable_change(0), "labels=0; accepted: a number above 0$"),
+        (lambda r: r.detectable_change(-4), "labels=-4"),
+        (lambda r: r.detectable_change("x"), "labels='x'"),
+        (lambda r: r.detectable_change(20, power=1), "power=1"),
+        (lambda r: r.test("p(y | x)"), r"quantity='p\(y \| x\)'; accepted: one of 'p\(x\)', .*'p\(y\|x\)'"),
+    ],
+)
+def test_questions_that_have_no_answer_are_refused(report, call, words):
+    with pytest.raises(InputError, match=words):
+        call(report)
+
+
+def test_a_budget_may_be_for_more_than_one_standard_deviation(report):
+    given = replace(report, task="regression", label_variance=0.4, alpha=0.9)
+    assert given.label_budget(effect=2).labels == 1 and given.test("label-shift fit") is None
+
+
 @pytest.mark.parametrize(("n_target", "n_labelled"), [(15, 0), (60, 20), (312, 300), (6000, 200), (10**6, 0)])
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_budget_is_drawn_for_few_and_for_many_rows(report, n_target, n_labelled, task):
