@@ -31,13 +31,14 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from shift_detectors._boundary import refuse_swapped
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._random import check_random_state
 
 # pass sample_weight on to all their models, which their signature does not say
 ENSEMBLES = (StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor)
@@ -471,7 +472,7 @@ def fit_weighted(estimator: Any, X: Any, y: np.ndarray, sample_weight: np.ndarra
     X : array, DataFrame or sparse matrix of shape (n_rows, n_features)
     y : ndarray of shape (n_rows,)
     sample_weight : ndarray of shape (n_rows,) or None
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the resampling.
 
     Returns

@@ -20,7 +20,7 @@ class SourceOnly(BaseAdapter):
     ----------
     estimator : estimator or Pipeline
         The user's model.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Only used when ``fit`` gets a `sample_weight` that the model cannot take (see `fit_weighted`).
 
     Attributes

@@ -23,6 +23,7 @@ from ._performance import beyond_support, measure_impact, reads_columns, task_of
 from ._permutation import permuted_domains, pvalue, signed
 from ._portfolio import portfolio
 from ._prior import estimate_prior, observed_prior
+from ._random import generator
 from ._regions import find_regions
 from ._report import ShiftReport
 from ._results import FeatureShift, ShiftTestResult, Verdict
@@ -104,7 +105,7 @@ def diagnose(
     groups, groups_target, sample_weight, sample_weight_target, source_domain, representation, exclude
         See `BaseDetector.test`.
     n_permutations : int
-    random_state : int, optional
+    random_state : int, Generator, RandomState or None
     n_jobs : int, optional
         Workers for the further `detectors`; threads that count rows larger than memory.
     progress : bool
@@ -255,10 +256,8 @@ def _large(data: _Data, needs_rows: dict, exclude: Any) -> _Data | None:
 
 
 def _seed(random_state) -> int:
-    """An int from what scikit-learn accepts as random_state (a generator is advanced by one draw)."""
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    return int(np.random.default_rng(random_state).integers(2**31))
+    """An int from a random_state (a generator is advanced by one draw)."""
+    return int(generator(random_state).integers(2**31))
 
 
 def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evidence=None) -> dict:

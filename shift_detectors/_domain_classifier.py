@@ -17,6 +17,7 @@ from ._learners import (
     make_folds,
 )
 from ._permutation import permuted_domains, pvalue, signed
+from ._random import generator
 from ._results import Effect, ShiftTestResult
 from ._table import Problem
 
@@ -42,7 +43,7 @@ class DomainClassifierTest(BaseDetector):
 
     Parameters
     ----------
-    random_state : int, optional
+    random_state : int, Generator, RandomState or None
 
     References
     ----------
@@ -66,7 +67,7 @@ class DomainClassifierTest(BaseDetector):
     def _test(self, problem: Problem, propensity: np.ndarray | None = None) -> ShiftTestResult:
         table = problem.table
         domain = table.domain.astype(int)
-        rng = np.random.default_rng(self.random_state)
+        rng = generator(self.random_state)
         fold = make_folds(domain, FOLDS, int(rng.integers(2**31)), problem.groups)
         inputs = Inputs.of(table)
         scores = prequential_scores(inputs, domain, fold, problem.weight)

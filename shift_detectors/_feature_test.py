@@ -9,6 +9,7 @@ from scipy import sparse
 
 from ._base import BaseDetector
 from ._permutation import permuted_domains, pvalue, signed, step_down, tail_logp
+from ._random import generator
 from ._results import Effect, FeatureShift, ShiftTestResult
 from ._table import Problem, Table
 
@@ -44,7 +45,7 @@ class FeatureTest(BaseDetector):
     Parameters
     ----------
     n_permutations : int
-    random_state : int, optional
+    random_state : int, Generator, RandomState or None
 
     References
     ----------
@@ -69,7 +70,7 @@ class FeatureTest(BaseDetector):
 
     def _test(self, problem: Problem) -> ShiftTestResult:
         table = problem.table
-        rng = np.random.default_rng(self.random_state)
+        rng = generator(self.random_state)
         members = permuted_domains(table.domain, self.n_permutations, rng, problem.groups)
         logp = feature_logp(table, signed(members, problem.weight))
         smallest = -logp.min(axis=0) if len(logp) else np.zeros(self.n_permutations + 1)

@@ -14,6 +14,7 @@ from sklearn.preprocessing import SplineTransformer
 from ._base import BaseDetector
 from ._domain_classifier import prequential_scores
 from ._learners import Inputs, crossfit_means, crossfit_probabilities, make_folds
+from ._random import generator
 from ._results import Effect, ShiftTestResult
 from ._table import Problem
 
@@ -72,7 +73,7 @@ class LabelShiftFitTest(BaseDetector):
 
     Parameters
     ----------
-    random_state : int, optional
+    random_state : int, Generator, RandomState or None
 
     References
     ----------
@@ -99,7 +100,7 @@ class LabelShiftFitTest(BaseDetector):
         self.random_state = random_state
 
     def _test(self, problem: Problem) -> ShiftTestResult:
-        seed = int(np.random.default_rng(self.random_state).integers(2**31))
+        seed = int(generator(self.random_state).integers(2**31))
         table = problem.table
         domain = table.domain.astype(int)
         fold = make_folds(domain, FOLDS, seed, problem.groups)

@@ -16,6 +16,7 @@ from ._base import BaseDetector
 from ._feature_test import feature_logp, feature_shifts
 from ._permutation import harmonic, permuted_domains, pvalue, signed, step_down, tail_logp
 from ._portfolio import largest_effect, portfolio
+from ._random import generator
 from ._results import FeatureShift, ShiftTestResult
 from ._score_test import class_codes
 from ._table import Problem, Table
@@ -45,7 +46,7 @@ class LabelTest(BaseDetector):
     Parameters
     ----------
     n_permutations : int
-    random_state : int, optional
+    random_state : int, Generator, RandomState or None
 
     Examples
     --------
@@ -67,7 +68,7 @@ class LabelTest(BaseDetector):
     def _test(self, problem: Problem) -> ShiftTestResult:
         part = problem.labelled_part()
         table = label_table(part)
-        rng = np.random.default_rng(self.random_state)
+        rng = generator(self.random_state)
         U = signed(permuted_domains(table.domain, self.n_permutations, rng, part.groups), part.weight)
         if part.task == "classification":  # one indicator per class says all there is
             row = -feature_logp(table, U)[0]
@@ -110,7 +111,7 @@ class StratifiedTest(BaseDetector):
     Parameters
     ----------
     n_permutations : int
-    random_state : int, optional
+    random_state : int, Generator, RandomState or None
 
     References
     ----------
@@ -139,7 +140,7 @@ class StratifiedTest(BaseDetector):
 
     def _test(self, problem: Problem) -> ShiftTestResult:
         part = problem.labelled_part()
-        rng = np.random.default_rng(self.random_state)
+        rng = generator(self.random_state)
         if part.task == "classification":
             strata = class_codes(part)
             table = centred_table(part.table, strata)

@@ -19,6 +19,7 @@ from ._distance_tests import (
 from ._feature_test import feature_shifts
 from ._permutation import harmonic, permuted_domains, pvalue, signed, step_down, tail_logp
 from ._portfolio import largest_effect, portfolio
+from ._random import generator
 from ._results import ShiftTestResult
 from ._table import Problem
 
@@ -37,7 +38,7 @@ class _PermutationTest(BaseDetector):
         self.random_state = random_state
 
     def _test(self, problem: Problem) -> ShiftTestResult:
-        rng = np.random.default_rng(self.random_state)
+        rng = generator(self.random_state)
         table = problem.table
         members = permuted_domains(table.domain, self.n_permutations, rng, problem.groups)
         U = signed(members, problem.weight)
@@ -77,7 +78,7 @@ class EnergyTest(_PermutationTest):
     Parameters
     ----------
     n_permutations : int
-    random_state : int, optional
+    random_state : int, Generator, RandomState or None
 
     References
     ----------
@@ -113,7 +114,7 @@ class MMDTest(_PermutationTest):
     Parameters
     ----------
     n_permutations : int
-    random_state : int, optional
+    random_state : int, Generator, RandomState or None
 
     References
     ----------
@@ -146,7 +147,7 @@ class MomentTest(_PermutationTest):
     Parameters
     ----------
     n_permutations : int
-    random_state : int, optional
+    random_state : int, Generator, RandomState or None
 
     Examples
     --------
@@ -183,7 +184,7 @@ class JointTest(BaseDetector):
     Parameters
     ----------
     n_permutations : int
-    random_state : int, optional
+    random_state : int, Generator, RandomState or None
 
     Examples
     --------
@@ -210,7 +211,7 @@ class JointTest(BaseDetector):
         Out-of-fold scores differ a little between folds, so the level is then exact only approximately.
         """
         table = problem.table
-        rng = np.random.default_rng(self.random_state)
+        rng = generator(self.random_state)
         members = permuted_domains(table.domain, self.n_permutations, rng, problem.groups)
         joint, per_feature, notes = portfolio(table, signed(members, problem.weight), rng, scores=scores)
         features = feature_shifts(table, step_down(per_feature), problem.weight, problem.groups)

@@ -64,8 +64,8 @@ class ShiftReport:
         The verdict when the separators are kept, where there are any.
     seconds : float
     version : str
-    random_state : int or None
-        The seed that was given.
+    random_state : int
+        The seed that was given, or the one that was drawn where None or a generator was.
     regions : tuple of Region
         Parts of the table that are more, or less, frequent in the target, the most telling first; none where p(x) does
         not differ.

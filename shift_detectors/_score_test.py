@@ -12,6 +12,7 @@ from ._distance_tests import second_moments
 from ._learners import Inputs, crossfit_means, crossfit_probabilities, make_folds
 from ._permutation import harmonic, pvalue, tail_logp
 from ._portfolio import portfolio
+from ._random import generator
 from ._results import Effect, ShiftTestResult
 from ._table import Problem, Table
 
@@ -54,7 +55,7 @@ class ConditionalScoreTest(BaseDetector):
     ----------
     n_permutations : int
         Random signs.
-    random_state : int, optional
+    random_state : int, Generator, RandomState or None
 
     References
     ----------
@@ -84,7 +85,7 @@ class ConditionalScoreTest(BaseDetector):
 
     def _test(self, problem: Problem) -> ShiftTestResult:
         part = problem.labelled_part()
-        seed = int(np.random.default_rng(self.random_state).integers(2**31))
+        seed = int(generator(self.random_state).integers(2**31))
         domain = part.table.domain.astype(int)
         fold = make_folds(domain, FOLDS, seed, part.groups)
         e = crossfit_probabilities(Inputs.of(part.table), domain, fold, 2, weight=part.weight)[:, 1]
@@ -92,7 +93,7 @@ class ConditionalScoreTest(BaseDetector):
 
     def test_given(self, part: Problem, e: np.ndarray, fold: np.ndarray) -> ShiftTestResult:
         """Test a fully labelled problem with known cross-fitted propensities e (n,) and their folds (n,)."""
-        rng = np.random.default_rng(self.random_state)
+        rng = generator(self.random_state)
         domain = part.table.domain.astype(int)
         inputs = Inputs.of(part.table)
         classification = part.task == "classification"

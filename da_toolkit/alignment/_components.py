@@ -41,9 +41,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from ._base import BaseAligner, column_units
 from ._subspace import RANK, ROWS_PER_AXIS, check_n_components, n_leading
@@ -73,7 +73,7 @@ class ComponentAligner(BaseAligner):
     standardize : "auto" or bool
         Whether to measure columns in their pooled standard deviations; "auto" does when the largest of these
         exceeds ten times their lower quartile.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
     """
 
     def __init__(

@@ -10,9 +10,9 @@ from scipy import sparse
 from sklearn.base import clone, is_classifier
 from sklearn.decomposition import TruncatedSVD
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from .._base import (
     BaseAdapter,
@@ -91,7 +91,7 @@ class FeatureAlignment(BaseAdapter):
         `MLLS`: estimates them, without the question of "auto".
     n_components : int
         Columns that sparse rows are reduced to.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of folds, subsamples and the reduction, and of the rows drawn when the model takes no `sample_weight`.
 
     Attributes

@@ -57,7 +57,7 @@ class JDA(ComponentAligner):
     standardize : "auto" or bool
         Whether to measure columns in their pooled standard deviations; "auto" does when the largest of these
         exceeds ten times their lower quartile.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Choice of the landmarks, and of rows when the model takes no `sample_weight`.
 
     Attributes

@@ -56,7 +56,7 @@ class JDOT(OTLabelPropagation):
         Step of the Pipeline in front of which rows are compared; the last one by default.
     max_rows : int
         Largest number of rows a side in the plan.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Attributes
     ----------

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import ShiftWarning
+from shift_detectors._random import check_random_state
 
 from .._base import BaseAdapter, Domains, fit_front, refuse_frozen, split_model
 from ._labelling import Labelling, check_counts, check_numbers, read_labelling
@@ -71,7 +71,7 @@ class OTLabelPropagation(BaseAdapter):
         Step of the Pipeline in front of which rows are compared; the last one by default.
     max_rows : int
         Largest number of rows a side in the plan.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Attributes
     ----------

@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from .._base import fit_weighted
 from ._base import BaseAligner, kept
@@ -49,7 +49,7 @@ class LocationScale(BaseAligner):
     ----------
     max_iter : int
         Rounds at most.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the folds, and of rows when the model takes no `sample_weight`.
 
     Attributes

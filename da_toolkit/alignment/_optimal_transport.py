@@ -11,10 +11,10 @@ from scipy.spatial.distance import pdist
 from sklearn.base import is_regressor
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import KNeighborsRegressor
-from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
 
 from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
 
 from ._base import BaseAligner
@@ -100,7 +100,7 @@ class OptimalTransport(BaseAligner):
         would be blown up.
     max_rows : int
         Largest number of rows a side in the plan.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Draws the rows of the plan above `max_rows`; otherwise not used.
 
     Attributes

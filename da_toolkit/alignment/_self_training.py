@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from .._base import BaseAdapter, Domains, fit_front, refuse_frozen, split_model
 from ._labelling import Labelling, check_counts, read_labelling
@@ -54,7 +54,7 @@ class SelfTraining(BaseAdapter):
         Class frequencies of the target, as in `FeatureAlignment`.
     at : str, optional
         Step of the Pipeline behind which the model is fitted anew; the last one by default.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Attributes
     ----------

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
-from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import GradientNormClipping
@@ -23,6 +22,7 @@ from torch.utils.data import Subset
 from da_toolkit._base import BaseAdapter, column_names, read_prior, refuse_new_classes, unpack_target
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
+from shift_detectors._random import check_random_state
 
 from ._description import describe
 from ._early_stopping import LEAST_JUDGES, BestEpoch, Judgement, judge_classes, judge_values
@@ -145,7 +145,7 @@ class DeepAdapter(BaseEstimator):
     callbacks : sequence of skorch callbacks, optional
         Learning rate schedules, logging, stopping on ``"train_loss"``, ``"task_loss"`` or ``"alignment_loss"``. They
         are copied.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of new weights, batches and dropout. The global seeds of torch are left alone.
     progress : bool
         Show a progress bar when the output is a terminal.

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from da_toolkit._base import clone_keeping, column_names, read_prior, unpack_target
 from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._random import check_random_state
 
 from ._adapter import DeepAdapter
 from ._batch import DomainBatch
@@ -96,7 +96,7 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         Of Adam.
     device : str
         ``"auto"``: a CUDA device when there is one, else the CPU.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Attributes
     ----------

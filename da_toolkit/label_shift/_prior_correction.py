@@ -10,13 +10,13 @@ from sklearn.base import clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from shift_detectors._calibration import fit_calibration
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._prior import correct_proba
+from shift_detectors._random import check_random_state
 
 from .._base import (
     BaseAdapter,
@@ -65,7 +65,7 @@ class PriorCorrection(BaseAdapter):
         Calibration of the corrected probabilities (and of the default `MLLS`).
     cv : int
         Folds of the out-of-fold predictions; fewer where a class has less than two rows per fold.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the folds.
 
     Attributes

@@ -10,9 +10,9 @@ from scipy.optimize import nnls
 from sklearn.base import is_classifier
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.preprocessing import SplineTransformer
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._random import check_random_state
 
 from .._base import (
     BaseAdapter,
@@ -65,7 +65,7 @@ class TargetShiftWeighting(BaseAdapter):
         :math:`\lambda`.
     cv : int
         Folds of the cross-fitted predictions.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the folds.
 
     Attributes

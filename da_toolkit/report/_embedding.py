@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors import _text as words
 from shift_detectors._display import Display, draw_points
 from shift_detectors._errors import InputError
 from shift_detectors._plot import draw_centres
+from shift_detectors._random import check_random_state
 from shift_detectors._results import DomainMap
 
 from .._base import BaseAdapter, Target, as_rows, take_rows
@@ -62,7 +62,7 @@ def embed(adapter: Any, X_source: Any, X_target: Any, y_source: Any = None, *, r
         Weights are those of the source rows of `fit`: pass the same ones.
     y_source : array-like of shape (n_source,), optional
         Classes whose centres are named.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Draws the rows when there are more than 600.
 
     Returns

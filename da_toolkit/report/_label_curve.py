@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import clone, is_classifier
-from sklearn.utils import check_random_state
 
 from shift_detectors import _text as words
 from shift_detectors._display import Display, as_number
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 from shift_detectors._style import OTHERS, SOURCE, TARGET
 
 from .._base import as_rows, take_rows
@@ -90,7 +90,7 @@ class LabelCurveDisplay(Display):
             rows of `fit`, of which as many as the size says show their label.
         sizes : sequence of int
         n_draws : int
-        random_state : int, RandomState or None
+        random_state : int, Generator, RandomState or None
         ax : matplotlib Axes, optional
         """
         estimators = estimator if isinstance(estimator, dict) else {type(estimator).__name__: estimator}

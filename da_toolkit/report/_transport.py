@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.utils import check_random_state
 
 from shift_detectors import _text as words
 from shift_detectors._display import Display, draw_points
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 from shift_detectors._style import INK
 
 from .._base import Target
@@ -34,7 +34,7 @@ class TransportPlanDisplay(Display):
         Where the rows lie in the plane.
     explained : float
         Share of variance of the two axes.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Draws the rows and lines where there are many.
 
     Attributes
@@ -74,7 +74,7 @@ class TransportPlanDisplay(Display):
         ----------
         estimator : fitted OptimalTransport or FeatureAlignment
         X_source, X_target : the rows of fit
-        random_state : int, RandomState or None
+        random_state : int, Generator, RandomState or None
         ax : matplotlib Axes, optional
         """
         X_target = X_target.X if isinstance(X_target, Target) else X_target

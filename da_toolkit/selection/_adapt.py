@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.utils import check_random_state
 
 from shift_detectors._data_digest import digest_of, names_digest
 from shift_detectors._errors import InputError, MissingDependencyError, ShiftWarning
 from shift_detectors._performance import beyond_support, reads_columns, task_of
+from shift_detectors._random import check_random_state
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
 from shift_detectors._text import amounts, some
@@ -100,7 +100,7 @@ def adapt(
     time_budget : float, optional
         Seconds, diagnosis included, after which no further fit of a candidate is begun; candidates that are not
         complete by then are dropped, and say so. What has begun is finished, as is the fit of the chosen one.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         The same seed gives the same answer.
     n_jobs : int, optional
         Parallel fits (joblib).
@@ -319,9 +319,8 @@ def _check_data(
 
 
 def _seed(random_state: Any) -> int:
-    if isinstance(random_state, (int, np.integer)):
-        return int(random_state)
-    return int(check_random_state(random_state).randint(2**31 - 1))
+    rng = check_random_state(random_state)
+    return int(random_state) if isinstance(random_state, (int, np.integer)) else int(rng.randint(2**31 - 1))
 
 
 # --- candidates --------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 
 class Episode(NamedTuple):
@@ -59,7 +59,7 @@ def make_episodes(
     across : bool
         Support from one domain, query from another, of classes that both have: what is learnt from such episodes
         has to hold in both.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Yields
     ------

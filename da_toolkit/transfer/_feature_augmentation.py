@@ -38,7 +38,7 @@ class FeatureAugmentation(BaseAdapter):
     estimator : estimator or Pipeline
     at : str, optional
         Step of the Pipeline in front of which the columns are copied; the last one by default.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Only used when ``fit`` gets a `sample_weight` that the model cannot take (see `fit_weighted`).
 
     Notes

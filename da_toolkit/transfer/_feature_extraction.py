@@ -53,7 +53,7 @@ class FeatureExtraction(BaseAdapter):
     cache_mb : float
         Megabytes of features that are remembered, by the content of rows and parameters, and shared by all clones:
         a cross-validation passes every row once. 0: none.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the folds.
 
     Attributes

@@ -11,13 +11,14 @@ from scipy.special import softmax
 from scipy.stats import t as student
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import ClassifierTags, RegressorTags, check_random_state
+from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 from shift_detectors._learners import make_folds
+from shift_detectors._random import check_random_state
 
 from .._base import BaseAdapter, cast_labels, clone_keeping, column_names, unpack_target
 from ._embedding import Embedding
@@ -91,7 +92,7 @@ class FineTuning(BaseEstimator):
     task : {"auto", "classification", "regression"}
     device : str
         ``"auto"``: a CUDA device when there is one, else the CPU.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the folds, batches, new weights and dropout.
 
     Attributes

@@ -105,7 +105,7 @@ class LearnedOptimizer(BaseEstimator):
         Tasks, the first ones, that only judge :math:`\phi`. They are judged twenty times.
     lr : float
         Of Adam, for :math:`\phi`.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the initial :math:`\phi` and the order of tasks. The global seeds of torch are left alone.
     progress : bool
         Show a progress bar when the output is a terminal.

@@ -97,7 +97,7 @@ class MAML(BaseEstimator):
         Regression in `fit`: learn standardised values and scale the predictions back.
     device : str
         ``"auto"``: a CUDA device when there is one, else the CPU.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of new weights, of the rows drawn, of dropout. The global seeds of torch are left alone.
     progress : bool
         Show a progress bar when the output is a terminal.

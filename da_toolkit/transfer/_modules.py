@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from .._base import column_names
 from ..deep._network import MLP

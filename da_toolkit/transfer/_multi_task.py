@@ -113,7 +113,7 @@ class MultiTask(BaseEstimator):
         Of AdamW.
     device : str
         ``"auto"``: a CUDA device when there is one, else the CPU.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of new weights, batches and dropout. The global seeds of torch are left alone.
     progress : bool
         Show a progress bar when the output is a terminal.

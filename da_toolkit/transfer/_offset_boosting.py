@@ -10,11 +10,11 @@ from scipy.special import log_softmax, softmax
 from sklearn import config_context
 from sklearn.base import is_classifier
 from sklearn.tree import DecisionTreeRegressor
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
 from shift_detectors._learners import make_folds
+from shift_detectors._random import check_random_state
 
 from .._base import BaseAdapter, Domains, NumericColumns, take_rows
 from ._prior_centered import PriorCentered, _logits
@@ -63,7 +63,7 @@ class OffsetBoosting(BaseAdapter):
         Labelled rows that a leaf holds at least.
     at : str, optional
         Step of the Pipeline in front of which the features are taken; the last one by default.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the folds.
 
     Attributes

@@ -14,6 +14,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, cross_va
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from .._base import (
     BaseAdapter,
@@ -73,7 +74,7 @@ class PriorCentered(BaseAdapter):
         :math:`\lambda`; ``float("inf")`` predicts as the source model does (its probabilities calibrated).
     at : str, optional
         Step of the Pipeline in front of which the features are taken; the last one by default.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the folds on the source (and of resampling when the model takes no weights).
 
     Attributes
@@ -228,7 +229,7 @@ class PriorCentered(BaseAdapter):
             splitter: Any = GroupKFold(n_splits)
         else:
             kind = StratifiedKFold if is_classifier(head) else KFold
-            splitter = kind(n_splits, shuffle=True, random_state=self.random_state)
+            splitter = kind(n_splits, shuffle=True, random_state=check_random_state(self.random_state))
         return list(splitter.split(np.zeros(len(domains.y)), domains.y, domains.groups))
 
     def _respond(self, method: str, X: Any, domain: str) -> np.ndarray:

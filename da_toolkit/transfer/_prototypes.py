@@ -63,7 +63,7 @@ class Prototypes(ClassifierMixin, BaseEstimator):
         Such as `CORAL`, between the embedding and the metric, fitted on source and target rows.
     strength : "auto" or float
         s and t; 0 are the target's own means, ``float("inf")`` the source's.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the episodes that find the temperature of a new task.
 
     Attributes

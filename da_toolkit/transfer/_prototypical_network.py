@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from ._embedding import Embedding
 from ._episodes import make_episodes
@@ -52,7 +52,7 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
         Of Adam; it falls to zero along half a cosine.
     device : str
         ``"auto"``: a CUDA device when there is one, else the CPU.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Attributes
     ----------

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 from sklearn.base import is_classifier
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
 
 from .._base import as_rows, check_columns, column_names, take_rows, unpack_target
@@ -82,7 +82,7 @@ def rows_to_label(
         Labels wanted, at most the unlabelled target rows.
     y_target : array-like of shape (n_target,), optional
         Labels that are known already; those rows are not drawn.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Returns
     -------

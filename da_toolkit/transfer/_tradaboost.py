@@ -49,7 +49,7 @@ class TrAdaBoost(BaseAdapter):
         T.
     at : str, optional
         Step of the Pipeline in front of which the boosting happens; the last one by default.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Only used when the model takes no weights (see `fit_weighted`).
 
     Attributes

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 from sklearn.base import BaseEstimator, RegressorMixin, is_classifier
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
 from shift_detectors._learners import make_folds
+from shift_detectors._random import check_random_state
 
 from .._base import BaseAdapter, Domains, fit_front, fit_weighted, refuse_frozen, split_model, take_rows
 from ..weighting._encoder import pool
@@ -54,7 +54,7 @@ class TrAdaBoostR2(BaseAdapter):
         Of the cross-validation.
     at : str, optional
         Step of the Pipeline in front of which the boosting happens; the last one by default.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the folds (and of resampling when the model takes no weights).
 
     Attributes

@@ -13,11 +13,12 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._learners import make_folds
+from shift_detectors._random import check_random_state
 
 from .._base import (
     BaseAdapter,
@@ -96,7 +97,7 @@ class TransferStack(BaseAdapter):
         are fitted without them, once, on the user's own columns.
     at : str, optional
         Step of the Pipeline in front of which the members' features are taken; the last one by default.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Attributes
     ----------

@@ -11,9 +11,9 @@ from joblib import Parallel, delayed
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import get_scorer
 from sklearn.metrics._scorer import _BaseScorer
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from .._base import Domains, read_domains, take_rows, unpack_target
 from .._folds import FOLDS, fit, split
@@ -60,7 +60,7 @@ def cross_validate(
         Number of folds; rows of a group share one, classes are balanced.
     sample_weight, groups, source_domain : array-like of shape (n_source,), optional
     groups_target : array-like of shape (n_target,), optional
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the folds, and of scorers and adapters without a seed of their own.
     n_jobs : int, optional
 

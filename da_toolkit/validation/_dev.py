@@ -28,7 +28,7 @@ class DEVScore(TargetScore):
     Parameters
     ----------
     X_target : array, DataFrame, sparse matrix or Target
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the `ClassifierRatio`.
 
     References

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from shift_detectors._boundary import read_problem
 from shift_detectors._learners import Inputs, crossfit_means, make_folds
 from shift_detectors._performance import doubly_robust
+from shift_detectors._random import check_random_state
 from shift_detectors._results import PerformanceEstimate
 
 from ._base import PerformanceScore, metric_of, ratio_weights, values_of
@@ -34,7 +34,7 @@ class DoublyRobustScore(PerformanceScore):
     X_target : array, DataFrame, sparse matrix or Target
     ratio : ratio estimator, optional
         As in `ImportanceWeightedScore`.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the folds and of the default ratio.
 
     References

@@ -29,7 +29,7 @@ class ImportanceWeightedScore(PerformanceScore):
     ratio : ratio estimator, optional
         `ClassifierRatio` by default. One that is fitted already is used as it is (quicker in a grid search);
         otherwise a clone is fitted on the held-out source rows of each call against the target.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the default ratio.
 
     References

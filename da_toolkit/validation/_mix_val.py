@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.base import is_classifier
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from .._base import NumericColumns
 from ._base import TargetScore
@@ -35,7 +35,7 @@ class MixValScore(TargetScore):
     kind : {"both", "intra", "inter"}
     mix : float in (0.5, 1), default 0.55
         :math:`\lambda`.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the pairs.
 
     References

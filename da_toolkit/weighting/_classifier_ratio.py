@@ -16,10 +16,10 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._learners import one_thread
+from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
 
 from .._base import as_rows, take_rows
@@ -60,7 +60,7 @@ class ClassifierRatio(BaseRatio):
         "isotonic" adds a monotone step function on top; None takes the odds of a single `classifier` raw.
     clip : float or None, default None
         Largest weight, as a multiple of the mean; None means ``sqrt(n_source)``, ``numpy.inf`` no clipping.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Folds, and the learners that have a ``random_state``.
 
     Attributes

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from .._base import as_rows, check_columns, column_names
 from ._encoder import NumberEncoder, pool

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from ._base import BaseRatio, check_clip, group_folds
 from ._encoder import NumberEncoder, pool
@@ -43,7 +43,7 @@ class GaussianRatio(BaseRatio):
         Share of the common covariance; None chooses.
     clip : float or None, default None
         Largest weight, as a multiple of the mean; None means ``sqrt(n_source)``, ``numpy.inf`` no clipping.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the reduction of sparse matrices, and of the rows on which the shares are chosen when there are more
         than 10 000 on a side.
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GroupKFold
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
 
 from .._base import (
@@ -62,7 +62,7 @@ class ImportanceWeighting(BaseAdapter):
         the smallest and a classifier the largest. Without visible shift nothing is tried and the exponent is 1.
     at : str, optional
         Step of the Pipeline in front of which to work instead, or "input".
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Attributes
     ----------

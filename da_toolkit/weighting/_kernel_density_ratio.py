@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import pairwise_distances_chunked
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from ._base import BaseRatio, check_clip
 from ._classifier_ratio import stack
@@ -42,7 +42,7 @@ class KernelDensityRatio(BaseRatio):
         Candidates, in units of Scott's rule; .25 to 2 by default.
     clip : float or None, default None
         Largest weight, as a multiple of the mean; None means ``sqrt(n_source)``, ``numpy.inf`` no clipping.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the reduction of sparse matrices, of the rows with bumps, and of the at most 2000 of them per domain on
         which bandwidths and slope are chosen.
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import pairwise_distances
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from ._base import BaseRatio, check_clip, group_folds
 from ._encoder import NumberEncoder, pool
@@ -56,7 +56,7 @@ class KLIEP(BaseRatio):
         Folds; no more than there are groups.
     clip : float or None, default None
         Largest weight, as a multiple of the mean; None means ``sqrt(n_source)``, ``numpy.inf`` no clipping.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Centers, folds, rows for the choice, reduction of sparse matrices.
 
     Attributes

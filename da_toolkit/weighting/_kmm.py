@@ -44,7 +44,7 @@ class KMM(MatchingRatio):
         Candidates, in units of the median distance between rows; .5, 1, 2 and 4 by default.
     penalties : sequence of float, optional
         Candidates; .01 to 1000 by default.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Landmarks, rows for the choice, reduction of sparse matrices.
 
     Attributes

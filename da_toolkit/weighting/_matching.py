@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from sklearn.metrics import pairwise_distances
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from ._base import BaseRatio, check_clip
 from ._encoder import NumberEncoder, pool

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import check_random_state
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from ._base import BaseRatio, check_clip
 from ._classifier_ratio import stack
@@ -48,7 +48,7 @@ class NearestNeighborRatio(BaseRatio):
         k of "neighbors", the least number of rows; None chooses.
     clip : float or None, default None
         Largest weight, as a multiple of the mean; None means ``sqrt(n_source)``, ``numpy.inf`` no clipping.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Of the reduction of sparse matrices, of the rows that may be neighbours, and of the at most 2000 rows per
         domain on which k and the slope are chosen.
 

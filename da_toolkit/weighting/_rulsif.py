@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import pairwise_distances
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from .._base import as_rows, check_columns
 from ._base import BaseRatio, group_folds
@@ -58,7 +58,7 @@ class RuLSIF(BaseRatio):
         Candidates, in units of the median distance between rows; .4 to 2.5 by default.
     penalties : sequence of float, optional
         Candidates for the ridge; 1e-4 to 100 by default.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
         Choice of the centers and of the rows for the selection; the classifier in many columns.
 
     Attributes
