@@ -27,7 +27,7 @@ from ._results import (
 QUANTITIES = ("p(x)", "p(y)", "p(x|y)", "p(y|x)", "label-shift fit")  # what `diagnose` tests, given labels
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ShiftReport:
     """What `diagnose` found.
 

@@ -1,4 +1,7 @@
-"""Results as frozen dataclasses: every number has a name, every object prints, pickles and becomes JSON."""
+"""Results as frozen dataclasses: every number has a name, every object prints, pickles and becomes JSON.
+
+Those that hold arrays, or others that do, are equal to themselves alone; compare what they hold, or their JSON.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +44,13 @@ def to_plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str) else str(value)
 
 
+def _cast_to_floats(result: Any) -> None:
+    """Numbers of numpy in `value` and `ci` as those of Python, which print as what they are."""
+    object.__setattr__(result, "value", float(result.value))
+    if result.ci is not None:
+        object.__setattr__(result, "ci", tuple(map(float, result.ci)))
+
+
 @dataclass(frozen=True)
 class Effect:
     """An effect size: how large a difference is, beside the p-value that says whether it is there.
@@ -57,6 +67,9 @@ class Effect:
     name: str
     value: float
     ci: tuple[float, float] | None = None
+
+    def __post_init__(self):
+        _cast_to_floats(self)
 
     def __str__(self) -> str:
         return effect_text(self)
@@ -154,7 +167,7 @@ class ShiftTestResult:
         return to_plain(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Overlap:
     """How well the source covers the target.
 
@@ -183,7 +196,7 @@ class Overlap:
     propensity_target: np.ndarray = field(repr=False, default_factory=lambda: np.empty(0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PriorEstimate:
     """Class frequencies of the source and (estimated or observed) of the target.
 
@@ -228,6 +241,9 @@ class PerformanceEstimate:
     value: float
     ci: tuple[float, float] | None
     assumption: str
+
+    def __post_init__(self):
+        _cast_to_floats(self)
 
 
 @dataclass(frozen=True)
@@ -306,7 +322,7 @@ class LabelBudget:
     alpha: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FeatureSummary:
     """Binned distributions of one feature, enough to draw it.
 
@@ -332,7 +348,7 @@ class FeatureSummary:
     missing_target: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DomainMap:
     """Two-dimensional picture of both domains (principal components of the encoded table).
 

@@ -538,6 +538,22 @@ def test_no_page_is_wider_than_the_window_and_none_makes_the_browser_complain(wi
         assert "CONSOLE" not in done.stderr, done.stderr
 
 
+def test_results_are_compared_and_hashed_without_an_error():
+    report, again = (examples.example_report() for _ in range(2))
+    for name in ("overlap", "prior", "domain_map"):
+        assert getattr(report, name) != getattr(again, name)
+    assert report == report and report != again and len({report, again}) == 2
+    assert report.verdict == again.verdict and hash(report.tests[0].effect) == hash(again.tests[0].effect)
+    one, other = (examples.example_result(r) for r in (report, again))
+    assert one == one and one != other and len({one, other}) == 2
+
+
+def test_effects_print_plain_numbers():
+    values = np.array([0.5, 0.25, 0.75])
+    assert repr(Effect("gain", values[0], tuple(values[1:]))) == "Effect(name='gain', value=0.5, ci=(0.25, 0.75))"
+    assert "np." not in repr(PerformanceEstimate("labels", "accuracy", values[0], tuple(values[1:]), ""))
+
+
 def test_objects_are_short_at_the_prompt():
     report = examples.example_report("covariate")
     assert repr(report).startswith("ShiftReport('covariate', ") and len(repr(report)) < 200

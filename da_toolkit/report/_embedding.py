@@ -26,7 +26,7 @@ MAX_ROWS = 600  # rows a side
 DOT = 11.0  # area of a row of weight 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MapPair:
     """Rows of both domains in the plane, before and after an adapter.
 

@@ -61,7 +61,7 @@ class Candidate:
     method: str = ""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AdaptationResult:
     """The model to use on the target, what was tried, and how sure we are.
 
