@@ -56,6 +56,7 @@ def environment(*packages: str) -> Environment:
         lstrip_blocks=True,
     )
     filters = (
+        words.change,
         words.clean,
         words.number,
         words.pvalue,
@@ -93,9 +94,10 @@ def report_context(report: ShiftReport) -> dict[str, Any]:
     # what differs stands first: a feature may matter to the classifier that does not differ by itself
     drawable = sorted(plot.drawable_features(report), key=lambda pair: pair[0].pvalue > report.alpha)[:TOP_FEATURES]
     drawn = {shift.feature for shift, _ in drawable}
+    displays = (plot.FeatureDisplay(summary, shift, report.alpha) for shift, summary in drawable)
     cards = [
-        {"shift": shift, "summary": summary, "picture": picture(f"feature{k}", plot.FeatureDisplay(summary, shift))}
-        for k, (shift, summary) in enumerate(drawable)
+        {"shift": display.shift, "summary": display.summary, "picture": picture(f"feature{k}", display)}
+        for k, display in enumerate(displays)
     ]
     return {
         **verdict_context(report),

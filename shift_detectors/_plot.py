@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 MAX_CLASSES = 12  # classes drawn, those that changed most
 MAX_CENTROIDS = 10  # classes whose centre is named on the map
 POWERS = (0.5, 0.8, 0.95)
+NAMED_CHANGE = 0.1  # of p(y|x): the one that a report names
 PROPENSITY_BINS = 30
 
 
@@ -119,6 +120,8 @@ class FeatureDisplay(Display):
     summary : FeatureSummary
     shift : FeatureShift, optional
         What changed, for the line below the title.
+    alpha : float
+        Level at which it counts as a change.
 
     Attributes
     ----------
@@ -133,9 +136,10 @@ class FeatureDisplay(Display):
     ['a', 'b']
     """
 
-    def __init__(self, summary: FeatureSummary, shift: FeatureShift | None = None):
+    def __init__(self, summary: FeatureSummary, shift: FeatureShift | None = None, alpha: float = 0.05):
         self.summary = summary
         self.shift = shift
+        self.alpha = alpha
 
     @classmethod
     def from_report(cls, report: ShiftReport, feature: str | None = None, *, ax: Any = None) -> FeatureDisplay:
@@ -148,7 +152,7 @@ class FeatureDisplay(Display):
             names = ", ".join(repr(shift.feature) for shift, _ in drawable[:5])
             raise InputError(f"feature={feature!r}", f"a feature of the report, such as {names}")
         shift, summary = chosen[0]
-        return cls(summary, shift).plot(ax)
+        return cls(summary, shift, report.alpha).plot(ax)
 
     @property
     def title(self) -> str:  # type: ignore[override]
@@ -158,7 +162,7 @@ class FeatureDisplay(Display):
     def subtitle(self) -> str:  # type: ignore[override]
         if self.shift is None:
             return ""
-        return words.clean(self.shift.direction or words.effect_text(self.shift.effect), 46)
+        return words.clean(words.change(self.shift, self.alpha) or words.effect_text(self.shift.effect), 46)
 
     @property
     def size(self) -> tuple[float, float]:
@@ -167,7 +171,7 @@ class FeatureDisplay(Display):
 
     @property
     def alt(self) -> str:
-        change = "" if self.shift is None else f": {words.feature_line(self.shift)}"
+        change = "" if self.shift is None else f": {words.feature_line(self.shift, self.alpha)}"
         return f"Distribution of {words.clean(self.summary.feature)} in source and target{change}."
 
     def _draw(self, ax: Axes) -> None:
@@ -625,13 +629,13 @@ class LabelBudgetDisplay(Display):
     def _of(cls, report: ShiftReport) -> LabelBudgetDisplay:
         """The display of a report, not drawn yet."""
         task = need(report, "task", "Pass y_source to diagnose.")
-        effects = np.geomspace(0.02, 0.4, 60)
+        effects = np.union1d(np.geomspace(0.02, 0.4, 60), NAMED_CHANGE)
         labels = {p: np.array([report.label_budget(p, e).labels for e in effects]) for p in POWERS}
         return cls(effects, labels, report.n_target, report.n_labelled, task)
 
     @property
     def alt(self) -> str:
-        k = np.abs(self.effects - 0.1).argmin()
+        k = np.abs(self.effects - NAMED_CHANGE).argmin()
         found = [f"{labels[k]:,} with power {words.share(power)}" for power, labels in self.labels.items()]
         return (
             f"Labelled target rows that would reveal a change of p(y|x) by {self.effects[k]:.2g}: {', '.join(found)}."
@@ -777,7 +781,8 @@ def plot_report(report: ShiftReport) -> Figure:
     panels = [Panel(displays["tests"], columns=2), Panel(displays["overlap"])]
     panels += [Panel(displays[name]) for name in ("prior", "impact", "split", "map") if name in displays]
     room = 3 + -len(panels[2:]) % 3  # a row of features, and what is left of the row above
-    panels += [Panel(FeatureDisplay(summary, shift)) for shift, summary in drawable_features(report)[:room]]
+    shown = drawable_features(report)[:room]
+    panels += [Panel(FeatureDisplay(summary, shift, report.alpha)) for shift, summary in shown]
     return assemble(words.headline(report), _subtitle(report), panels)
 
 

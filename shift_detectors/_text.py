@@ -335,9 +335,14 @@ def signed(effect: Effect) -> str:
     return measured(effect.value, effect.ci, sign=True)
 
 
-def feature_line(feature: FeatureShift) -> str:
+def change(feature: FeatureShift, alpha: float) -> str:
+    """How a feature differs, if it does at that level."""
+    return feature.direction if feature.pvalue <= alpha else "no difference found"
+
+
+def feature_line(feature: FeatureShift, alpha: float) -> str:
     """A feature's change: ``"higher in the target (+0.8 sd), KS distance 0.31, p < 0.001"``."""
-    parts = [feature.direction, effect_text(feature.effect), pvalue(feature.pvalue)]
+    parts = [change(feature, alpha), effect_text(feature.effect), pvalue(feature.pvalue)]
     return ", ".join(part for part in parts if part)
 
 
@@ -405,7 +410,7 @@ def report_to_text(report: ShiftReport) -> str:
         names = [clean(f.feature, 28) for f in changed[:TEXT_FEATURES]]
         width = max(map(len, names))
         for name, feature in zip(names, changed, strict=False):
-            lines.append(f"  {name:<{width}}  {feature_line(feature)}")
+            lines.append(f"  {name:<{width}}  {feature_line(feature, report.alpha)}")
         if len(changed) > TEXT_FEATURES:
             lines.append(f"  and {len(changed) - TEXT_FEATURES:,} more")
 

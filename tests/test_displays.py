@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import runpy
 import subprocess
 import sys
@@ -252,6 +253,21 @@ def test_questions_that_have_no_answer_are_refused(report, call, words):
 def test_a_budget_may_be_for_more_than_one_standard_deviation(report):
     given = replace(report, task="regression", label_variance=0.4, alpha=0.9)
     assert given.label_budget(effect=2).labels == 1 and given.test("label-shift fit") is None
+
+
+def test_the_budget_in_words_is_that_of_the_report(report):
+    for task in ("classification", "regression"):
+        given = replace(report, task=task, label_variance=0.173)
+        for power in (0.5, 0.8, 0.95):
+            said = f"by 0.1: .*{given.label_budget(power).labels:,} with power {power:.0%}"
+            assert re.search(said, LabelBudgetDisplay.from_report(given).alt)
+
+
+def test_a_feature_without_a_difference_is_said_to_have_none(report):
+    quiet = replace(report.features[0], pvalue=0.02, direction="other shape")
+    display = FeatureDisplay.from_report(replace(report, features=(quiet,), alpha=0.01))
+    assert display.subtitle == "no difference found" and "no difference found, " in display.alt
+    assert FeatureDisplay.from_report(replace(report, features=(quiet,), alpha=0.05)).subtitle == "other shape"
 
 
 @pytest.mark.parametrize(("n_target", "n_labelled"), [(15, 0), (60, 20), (312, 300), (6000, 200), (10**6, 0)])
