@@ -168,8 +168,9 @@ def draw_rows(ax: Axes, rows: Sequence[Row], xlabel: str, limits: tuple[float, f
 
 
 def set_heading(ax: Axes, title: str, subtitle: str = "") -> None:
-    """A title, and below it a line in plain type."""
-    ax.set_title(title, parse_math=False, pad=18 if subtitle else 6)
+    """A title, and below it lines in plain type."""
+    lines = subtitle.count("\n") + 1 if subtitle else 0
+    ax.set_title(title, parse_math=False, pad=6 + 12 * lines)
     ax.annotate(subtitle, (0, 1), (0, 5), "axes fraction", "offset points", fontsize=8.5, parse_math=False)
 
 

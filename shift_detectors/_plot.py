@@ -156,13 +156,25 @@ class FeatureDisplay(Display):
 
     @property
     def title(self) -> str:  # type: ignore[override]
-        return words.squeeze(self.summary.feature, 34)
+        room = int(0.7 * self._room)  # bold and larger
+        return textwrap.fill(words.squeeze(self.summary.feature, 30), room)
 
     @property
     def subtitle(self) -> str:  # type: ignore[override]
         if self.shift is None:
             return ""
-        return words.clean(words.change(self.shift, self.alpha) or words.effect_text(self.shift.effect), 46)
+        text = words.change(self.shift, self.alpha) or words.effect_text(self.shift.effect)
+        return textwrap.fill(words.squeeze(text, 2 * self._room), self._room)
+
+    @property
+    def _names(self) -> list[str]:
+        """The categories, as they stand beside the picture."""
+        return [words.squeeze(name, 20) for name in self.summary.bins] if self.summary.kind == "categorical" else []
+
+    @property
+    def _room(self) -> int:
+        """Characters of a line above the picture, which begins right of the categories."""
+        return 44 - max(map(len, self._names), default=0)
 
     @property
     def size(self) -> tuple[float, float]:
@@ -177,7 +189,7 @@ class FeatureDisplay(Display):
     def _draw(self, ax: Axes) -> None:
         summary = self.summary
         if summary.kind == "categorical":
-            names = [words.squeeze(name, 20) for name in summary.bins]
+            names = self._names
             rows = np.arange(len(names))
             ax.barh(rows, summary.source, 0.72, color=SOURCE, alpha=0.4, lw=0)
             ax.barh(rows, summary.target, 0.72, fill=False, edgecolor=TARGET, lw=1.7)

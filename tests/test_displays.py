@@ -55,7 +55,7 @@ from shift_detectors._plot import (
     RegionsDisplay,
     WeightsDisplay,
 )
-from shift_detectors._results import Effect, Impact, PerformanceEstimate, PriorEstimate
+from shift_detectors._results import Effect, FeatureShift, FeatureSummary, Impact, PerformanceEstimate, PriorEstimate
 from shift_detectors._style import style
 
 examples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("_example_reports.py"))))
@@ -261,6 +261,17 @@ def test_the_budget_in_words_is_that_of_the_report(report):
         for power in (0.5, 0.8, 0.95):
             said = f"by 0.1: .*{given.label_budget(power).labels:,} with power {power:.0%}"
             assert re.search(said, LabelBudgetDisplay.from_report(given).alt)
+
+
+@pytest.mark.parametrize("feature", ["occupation", "household_type_of_the_main_respondent"])
+def test_ordinary_names_of_categories_leave_room_for_what_stands_above_them(report, feature):
+    bins = "Private-sector employee in construction", "Self-employed without employees", "Civil servant", "Retired"
+    summary = FeatureSummary(feature, "categorical", bins, np.full(4, 0.25), np.array([0.6, 0.2, 0.1, 0.1]))
+    change = f"more {bins[0]!r} (25% to 60%); unseen in the source: {bins[1]!r}"
+    shift = FeatureShift(feature, 0.001, Effect("total variation", 0.35), change)
+    check_inside(FeatureDisplay(summary, shift).plot())
+    figure = replace(report, features=(shift,), summaries=(summary,)).plot()
+    check_inside(SimpleNamespace(figure_=figure))
 
 
 def test_a_feature_without_a_difference_is_said_to_have_none(report):
