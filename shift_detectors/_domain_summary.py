@@ -626,7 +626,7 @@ def series_of(batch: Any, name: str) -> pd.Series:
 def _archive(arrays: dict[str, np.ndarray], about: dict) -> bytes:
     stream = io.BytesIO()
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    np.savez(stream, allow_pickle=False, about=text, **arrays)
+    np.savez(stream, about=text, **arrays)
     return stream.getvalue()
 
 

@@ -26,7 +26,7 @@ def write(path: str | Path, meta: dict[str, Any], arrays: dict[str, np.ndarray])
         raise InputError(f"the folder {path.parent} does not exist", "a file in an existing folder", "Create it first.")
     buffer = io.BytesIO()
     text = json.dumps({"format": FORMAT, **meta})
-    np.savez(buffer, allow_pickle=False, meta=np.frombuffer(text.encode(), np.uint8), **arrays)
+    np.savez(buffer, meta=np.frombuffer(text.encode(), np.uint8), **arrays)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -6,6 +6,7 @@ import pytest
 
 from shift_detectors import FeatureTest, InputError, StratifiedTest
 from shift_detectors._domain_summary import BINS, EDGES, STRATA_BYTES, DomainSummary, SummaryPlan
+from shift_detectors._monitor_state import write
 from shift_detectors._row_sample import RowSample, as_keys, mixed
 from shift_detectors._summary_test import Exchange, Strata, SummaryEvidence, residuals
 
@@ -131,6 +132,14 @@ def test_values_that_the_pilot_had_not(plan):
     counts = counts_of(DomainSummary(plan).update(rows))
     assert counts["ward"][-1] == 49 and counts["ward"][0] == 1
     assert counts["plain"][-1] == 50
+
+
+def test_files_hold_nothing_but_arrays(pair, plan, tmp_path, monkeypatch):
+    kept, saved = np.savez, []
+    monkeypatch.setattr(np, "savez", lambda file, **arrays: saved.extend(arrays.items()) or kept(file, **arrays))
+    DomainSummary(plan).to_bytes()
+    write(tmp_path / "state.npz", {"a": 1}, {"x": np.ones(3)})  # of a monitor
+    assert saved and all(isinstance(array, np.ndarray) for _, array in saved)  # older numpy saves every keyword
 
 
 def test_bytes_come_back(pair, plan):
