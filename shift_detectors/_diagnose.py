@@ -16,6 +16,7 @@ from ._domain_classifier import DomainClassifierTest, prequential_scores, rank_s
 from ._errors import InputError
 from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_scores
 from ._label_tests import LabelTest, StratifiedTest
+from ._labels import MIN_LABELS
 from ._learners import Inputs, crossfit_probabilities, make_folds
 from ._multivariate import JointTest
 from ._overlap import depends_on_y, feature_importance, importance_weights, measure_overlap, separators
@@ -44,7 +45,6 @@ MIN_EFFECT = {
     "root mean square change of P(y = k | x)": 0.05,
     "root mean square change of E[y | x] in sd of y": 0.1,
 }
-MIN_LABELS = 10
 MIN_PERMUTATIONS = 99
 JOINT_SHARE = 0.9  # share of the level of p(x) that goes to the permutation portfolio, the rest to the classifier
 FOLDS = 5
@@ -235,7 +235,8 @@ def diagnose(
             label_variance=found["label_variance"],
             data_digest=() if large is data else (names_digest(data[0]), digest_of(*data[:2]), digest_of(*data[2:4])),
         )
-        budget = None if problem.task is None else report.label_budget().labels
+        # None where no number suffices: then all target rows
+        budget = None if problem.task is None else report.label_budget().labels or report.n_target + 1
         steps = next_steps(report.verdict, budget, problem.task, report.n_target, alone, report.n_labelled)
         report = replace(report, next_steps=steps)
         if estimator is not None and problem.task is not None:

@@ -605,7 +605,7 @@ class LabelBudgetDisplay(Display):
     effects : ndarray of shape (k,)
         Changes of p(y|x): of a class probability, or in standard deviations of y.
     labels : dict of float to ndarray of shape (k,)
-        By power: rows with labels that would reveal them.
+        By power: rows with labels that would reveal them; infinite where no number does.
     n_target, n_labelled : int
         Rows of the target, and how many of them have a label.
     task : str
@@ -642,13 +642,16 @@ class LabelBudgetDisplay(Display):
         """The display of a report, not drawn yet."""
         task = need(report, "task", "Pass y_source to diagnose.")
         effects = np.union1d(np.geomspace(0.02, 0.4, 60), NAMED_CHANGE)
-        labels = {p: np.array([report.label_budget(p, e).labels for e in effects]) for p in POWERS}
+        labels = {p: np.array([report.label_budget(p, e).labels or np.inf for e in effects]) for p in POWERS}
         return cls(effects, labels, report.n_target, report.n_labelled, task)
 
     @property
     def alt(self) -> str:
         k = np.abs(self.effects - NAMED_CHANGE).argmin()
-        found = [f"{labels[k]:,} with power {words.share(power)}" for power, labels in self.labels.items()]
+        found = [
+            f"{f'{labels[k]:,.0f}' if np.isfinite(labels[k]) else 'no number'} with power {words.share(power)}"
+            for power, labels in self.labels.items()
+        ]
         return (
             f"Labelled target rows that would reveal a change of p(y|x) by {self.effects[k]:.2g}: {', '.join(found)}."
         )
@@ -657,13 +660,17 @@ class LabelBudgetDisplay(Display):
         for k, (power, labels) in enumerate(self.labels.items()):
             main = power == 0.8
             ax.plot(labels, self.effects, color=INK if main else FAINT, lw=1.8 if main else 1.2)
-            at = int(np.abs(self.effects - (0.33, 0.3, 0.27)[k % 3] / 0.4 * self.effects[-1]).argmin())
+            away = np.abs(self.effects - (0.33, 0.3, 0.27)[k % 3] / 0.4 * self.effects[-1])
+            at = int(np.where(np.isfinite(labels), away, np.inf).argmin())
+            if not np.isfinite(labels[at]):
+                continue
             ax.text(
                 labels[at], self.effects[at], words.share(power), ha="center", va="center", fontsize=8,
                 bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"},
             )  # fmt: skip
-        few = min(labels[-1] for labels in self.labels.values())
-        many = max(self.n_target, *(int(labels[len(labels) // 3]) for labels in self.labels.values()))
+        few = min(self.n_target, *(labels[-1] for labels in self.labels.values()))
+        reached = [labels[np.isfinite(labels)][: len(labels) // 3 + 1] for labels in self.labels.values()]
+        many = max(self.n_target, *(part[-1] for part in reached if len(part)))
         ax.set_xlim(max(few * 0.8, 0.8), many * (1.3 if many > self.n_target else 2))
         ax.set_ylim(0, self.effects[-1] * 1.05)
         ax.set_xscale("log")

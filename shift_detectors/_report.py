@@ -7,9 +7,11 @@ import math
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 from ._errors import InputError
+from ._labels import MIN_LABELS
 from ._results import (
     DomainMap,
     FeatureShift,
@@ -24,6 +26,8 @@ from ._results import (
     to_plain,
 )
 
+LEVEL_SHARE = 16  # two sides of alpha / 4, and half of that for further directions: see `ShiftReport.detectable_change`
+MOST_LABELS = 10**9
 QUANTITIES = ("p(x)", "p(y)", "p(x|y)", "p(y|x)", "label-shift fit")  # what `diagnose` tests, given labels
 
 
@@ -119,10 +123,8 @@ class ShiftReport:
     def label_budget(self, power: float = 0.8, effect: float = 0.1) -> LabelBudget:
         """How many labelled target rows would reveal a change of p(y|x) of a given size.
 
-        m = (z_{1-alpha/2} + z_power)^2 s^2 / effect^2, with s^2 the cross-fitted residual variance of y
-        given x on the source, for rows drawn at random from the target. For classes s^2 is the largest variance
-        of a class indicator, and at least effect (1 - effect): what it is after a change of that size where y
-        was certain before.
+        The smallest m of at least 10, below which nothing is tested, with a `detectable_change` of `effect` at most;
+        None where the source has too few rows for any.
 
         Parameters
         ----------
@@ -131,23 +133,33 @@ class ShiftReport:
         effect : float
             Change of a class probability (below 1), or of the mean of y in standard deviations of y; above 0.
         """
-        from scipy.stats import norm
-
         _check_between("power", power, self.alpha / 2, 1)
         _check_between("effect", effect, 0, 1 if self.task == "classification" else math.inf)
-        variance = 0.25 if self.label_variance is None else self.label_variance
-        if self.task == "classification":
-            variance = max(variance, effect * (1 - effect))
-        z = norm.isf(self.alpha / 2) + norm.ppf(power)
-        return LabelBudget(max(1, int(-(-(z**2) * variance // effect**2))), effect, power, self.alpha)
+        few = many = MIN_LABELS
+        while self.detectable_change(many, power) > effect:
+            if many > MOST_LABELS:
+                return LabelBudget(None, effect, power, self.alpha)
+            few, many = many, 2 * many
+        while many - few > 1:
+            middle = (few + many) // 2
+            few, many = (few, middle) if self.detectable_change(middle, power) <= effect else (middle, many)
+        return LabelBudget(many, effect, power, self.alpha)
 
     def detectable_change(self, labels: int, power: float = 0.8) -> float:
         """The smallest change of p(y|x) that so many labelled target rows would reveal: `label_budget` turned round.
 
+        effect^2 = (t_{1-alpha/16} + z_power)^2 s^2 (1/m + 1/n_source), with s^2 the cross-fitted residual variance of
+        y given x on the source and the quantile of t with m - 1 degrees of freedom. For classes s^2 is the largest
+        variance of a class indicator, and at least effect (1 - effect): what it is after a change of that size where
+        y was certain before.
+
+        Where p(y|x) alone changed, the verdict asks for a p-value of alpha/4, one in four equalities; the test
+        looks in more directions than that of a moved mean, which costs what half of that level would.
+
         Parameters
         ----------
         labels : int
-            Labelled target rows, drawn at random.
+            Labelled target rows, drawn at random; at least 10, below which nothing is tested.
         power : float
             Probability of seeing the change, above alpha / 2 and below 1.
 
@@ -156,14 +168,14 @@ class ShiftReport:
         float
             Change of a class probability, or of the mean of y in standard deviations of y.
         """
-        from scipy.stats import norm
-
-        _check_between("labels", labels, 0, math.inf)
         _check_between("power", power, self.alpha / 2, 1)
-        variance = 0.25 if self.label_variance is None else self.label_variance
-        z2 = float(norm.isf(self.alpha / 2) + norm.ppf(power)) ** 2
-        change = (z2 * variance / labels) ** 0.5
-        return max(change, z2 / (labels + z2)) if self.task == "classification" else change
+        if not (isinstance(labels, Real) and MIN_LABELS <= float(labels) < math.inf):
+            raise InputError(f"labels={labels!r}", f"a number of at least {MIN_LABELS}: fewer are not tested")
+        z = NormalDist().inv_cdf(1 - self.alpha / LEVEL_SHARE)
+        t = z * (1 + (z**2 + 1) / (4 * (labels - 1)))  # Cornish and Fisher
+        k = (t + NormalDist().inv_cdf(power)) ** 2 * (1 / labels + 1 / self.n_source)
+        change = (k * (0.25 if self.label_variance is None else self.label_variance)) ** 0.5
+        return max(change, k / (1 + k)) if self.task == "classification" else change
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict of everything in the report."""

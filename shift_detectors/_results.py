@@ -308,15 +308,15 @@ class LabelBudget:
 
     Attributes
     ----------
-    labels : int
-        Randomly chosen target rows to label.
+    labels : int or None
+        Randomly chosen target rows to label; None where no number suffices, the source having too few rows.
     effect : float
         The change of p(y|x) (classification: of a class probability; regression: of the mean, in standard
         deviations of y) that they would detect.
     power, alpha : float
     """
 
-    labels: int
+    labels: int | None
     effect: float
     power: float
     alpha: float

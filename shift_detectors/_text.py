@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ._labels import MIN_LABELS
+
 if TYPE_CHECKING:
     from ._report import ShiftReport
     from ._results import Effect, FeatureShift, Impact, PerformanceEstimate, PriorEstimate, Region, ShiftTestResult
@@ -229,16 +231,19 @@ def budget_sentence(report: ShiftReport) -> str:
     """How many target labels would settle whether p(y|x) changed, and what all of them would show if not that."""
     budget = report.label_budget()
     power = f"(power {share(budget.power)})"
-    if budget.labels <= report.n_target:
+    if report.n_target < MIN_LABELS:
+        return f"Labels of {report.n_target} target rows would not tell: fewer than {MIN_LABELS} are not tested."
+    if budget.labels is not None and budget.labels <= report.n_target:
         return (
             f"About {budget.labels:,} randomly chosen target rows with labels would reveal a change of p(y|x) by "
             f"{change_size(report, budget.effect)} {power}."
         )
     least = change_size(report, report.detectable_change(report.n_target, budget.power))
-    return (
-        f"Labels of all {report.n_target:,} target rows would reveal a change of p(y|x) by {least} {power}; "
-        f"{change_size(report, budget.effect)} would take about {budget.labels:,}."
-    )
+    size = change_size(report, budget.effect)
+    more = f"{size} would take about {budget.labels:,}"
+    if budget.labels is None:
+        more = f"with {report.n_source:,} source rows no number of them reveals {size}"
+    return f"Labels of all {report.n_target:,} target rows would reveal a change of p(y|x) by {least} {power}; {more}."
 
 
 def change_size(report: ShiftReport, effect: float) -> str:

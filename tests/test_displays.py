@@ -57,6 +57,7 @@ from shift_detectors._plot import (
 )
 from shift_detectors._results import Effect, FeatureShift, FeatureSummary, Impact, PerformanceEstimate, PriorEstimate
 from shift_detectors._style import style
+from shift_detectors._text import budget_sentence
 
 examples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("_example_reports.py"))))
 OF_REPORT = [
@@ -238,7 +239,7 @@ def test_budget_and_detectable_change_are_inverse(report):
         (lambda r: r.label_budget(effect=-0.1), "effect=-0.1"),
         (lambda r: r.label_budget(effect=2), "effect=2"),
         (lambda r: r.label_budget(effect=float("nan")), "effect=nan"),
-        (lambda r: r.detectable_change(0), "labels=0; accepted: a number above 0$"),
+        (lambda r: r.detectable_change(0), "labels=0; accepted: a number of at least 10: fewer are not tested"),
         (lambda r: r.detectable_change(-4), "labels=-4"),
         (lambda r: r.detectable_change("x"), "labels='x'"),
         (lambda r: r.detectable_change(20, power=1), "power=1"),
@@ -252,7 +253,7 @@ def test_questions_that_have_no_answer_are_refused(report, call, words):
 
 def test_a_budget_may_be_for_more_than_one_standard_deviation(report):
     given = replace(report, task="regression", label_variance=0.4, alpha=0.9)
-    assert given.label_budget(effect=2).labels == 1 and given.test("label-shift fit") is None
+    assert given.label_budget(effect=2).labels == 10 and given.test("label-shift fit") is None
 
 
 def test_the_budget_in_words_is_that_of_the_report(report):
@@ -279,6 +280,15 @@ def test_a_feature_without_a_difference_is_said_to_have_none(report):
     display = FeatureDisplay.from_report(replace(report, features=(quiet,), alpha=0.01))
     assert display.subtitle == "no difference found" and "no difference found, " in display.alt
     assert FeatureDisplay.from_report(replace(report, features=(quiet,), alpha=0.05)).subtitle == "other shape"
+
+
+def test_few_source_rows_reveal_no_small_change(report):
+    given = replace(report, n_source=100, task="regression", label_variance=0.4)
+    assert given.label_budget(effect=0.1).labels is None
+    assert given.label_budget(effect=0.5).labels > 10
+    LabelBudgetDisplay.from_report(given)
+    assert "with 100 source rows no number of them reveals .1" in budget_sentence(given).replace("0.1", ".1")
+    assert "are not tested" in budget_sentence(replace(given, n_target=8))
 
 
 @pytest.mark.parametrize(("n_target", "n_labelled"), [(15, 0), (60, 20), (312, 300), (6000, 200), (10**6, 0)])

@@ -781,8 +781,8 @@ def _gains(gain: float) -> str:
 def _to_label(report: ShiftReport) -> str:
     """How many labels would check a plausible gain, those that there are counted."""
     budget, labelled = report.label_budget().labels, report.n_labelled
-    if not labelled:
+    if budget is not None and not labelled:
         return f"Label {budget} randomly chosen target rows to check it."
-    if budget <= labelled:
+    if budget is None or budget <= labelled:
         return "More randomly chosen target rows with labels would check it."
     return f"Label {budget - labelled} more randomly chosen target rows, {budget} in all, to check it."
