@@ -240,9 +240,10 @@ def budget_sentence(report: ShiftReport) -> str:
         )
     least = change_size(report, report.detectable_change(report.n_target, budget.power))
     size = change_size(report, budget.effect)
-    more = f"{size} would take about {budget.labels:,}"
     if budget.labels is None:
         more = f"with {report.n_source:,} source rows no number of them reveals {size}"
+    else:
+        more = f"{size} would take about {budget.labels:,}"
     return f"Labels of all {report.n_target:,} target rows would reveal a change of p(y|x) by {least} {power}; {more}."
 
 
