@@ -462,7 +462,6 @@ def _no_change(g_source, g_target, labelled, w_source, w_target) -> tuple[float,
     calibration cancel to first order, so that neither they nor the boundary of the simplex disturb the level.
     The covariance is the common one under "no change": of a small target's own, a class that is absent by chance
     would seem certain to be. Labelled rows (their label in place of a prediction) vary as the classes do.
-    The statistic is scaled to have about the mean of a chi-squared with as many degrees of freedom.
     """
     pi = w_source @ g_source / len(g_source)
     mean = w_target @ g_target / len(g_target)
@@ -473,13 +472,26 @@ def _no_change(g_source, g_target, labelled, w_source, w_target) -> tuple[float,
     common = common / max(n, 1) * (w_source @ w_source / len(w_source) ** 2 + free @ free / len(w_target) ** 2)
     known = w_target[labelled]
     common = common + (np.diag(pi) - np.outer(pi, pi)) * (known @ known) / len(w_target) ** 2
-    values, vectors = np.linalg.eigh(common)
+    return hotelling(mean - pi, common, n)
+
+
+def hotelling(move: np.ndarray, covariance: np.ndarray, n: int) -> tuple[float, float]:
+    """Test of "the mean move is zero" whose covariance was estimated from `n` degrees of freedom.
+
+    Returns
+    -------
+    statistic : float
+        Scaled to have about the mean of a chi-squared with as many degrees of freedom.
+    pvalue : float
+        Of Hotelling's test, on the directions that vary at all.
+    """
+    values, vectors = np.linalg.eigh(covariance)
     keep = values > 1e-10 * values.max()
     if not keep.any():
         return 0.0, 1.0
     df = int(keep.sum())
     residual = max(n - df + 1, 1)
-    statistic = float(((vectors[:, keep].T @ (mean - pi)) ** 2 / values[keep]).sum()) * residual / max(n, 1)
+    statistic = float(((vectors[:, keep].T @ move) ** 2 / values[keep]).sum()) * residual / max(n, 1)
     return statistic, float(f_distribution.sf(statistic / df, df, residual))
 
 

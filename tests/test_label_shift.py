@@ -388,6 +388,18 @@ def test_level_of_bbse():
     assert np.mean(rejected) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
 
 
+@pytest.mark.parametrize("method", [BBSE(), BBSE(soft=True), RLLS()], ids=str)
+@pytest.mark.parametrize(("share", "n_target", "labelled"), [(0.05, 40, 0), (0.02, 100, 0), (0.02, 200, 100)])
+def test_level_with_a_rare_class_and_few_target_rows(method, share, n_target, labelled):
+    """A class that is absent by chance is not known to be absent."""
+    source, rejected = (0.5, 0.5 - share, share), 0
+    for seed in range(400):
+        proba, y, proba_target, y_target = three_classes(seed, 1000, source, n_target, source)
+        known = np.where(np.arange(n_target) < labelled, y_target, None)
+        rejected += method.fit(proba, y, proba_target, y_target=known).pvalue_ <= 0.05
+    assert rejected / 400 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+
+
 @pytest.mark.parametrize("prior", [BBSE(), BBSE(soft=True), RLLS(), RLLS(soft=True)])
 def test_every_prior_serves_the_correction(prior):
     X, y = two_classes(0, 1000, 0.5)
