@@ -40,6 +40,7 @@ from ._results import PriorEstimate
 
 BOUND = 0.1  # share of the source prior in the weights of the correction
 RIDGE = 1e-9  # of matrices that are inverted
+ROUNDING = 1e-20  # smaller variances of mean probabilities are rounding errors of rows that are all alike
 ASSUMPTION = "label shift: p(x|y) is the same in source and target"
 
 
@@ -486,7 +487,7 @@ def hotelling(move: np.ndarray, covariance: np.ndarray, n: int) -> tuple[float, 
         Of Hotelling's test, on the directions that vary at all.
     """
     values, vectors = np.linalg.eigh(covariance)
-    keep = values > 1e-10 * values.max()
+    keep = values > max(1e-10 * values.max(), ROUNDING)
     if not keep.any():
         return 0.0, 1.0
     df = int(keep.sum())

@@ -254,6 +254,14 @@ def test_mlls_alone(fitted):
     assert clone(method).get_params() == {"calibration": "bcts", "shrink": False}
 
 
+@pytest.mark.parametrize("prior", [[0.7, 0.3], [0.5, 0.3, 0.2]])
+def test_predictions_that_are_all_alike_are_no_evidence(prior):
+    y = np.random.default_rng(0).choice(len(prior), 500, p=prior)
+    proba = np.tile(prior, (500, 1))
+    fit = MLLS(shrink=True).fit(proba, y, proba[:300])
+    assert fit.pvalue_ == 1 and np.array_equal(fit.prior_, fit.source_prior_)
+
+
 @pytest.mark.parametrize(
     ("estimator", "change", "message"),
     [
