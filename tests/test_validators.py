@@ -289,6 +289,25 @@ def test_scorers_are_plain_objects(score):
         score()(model, X, y)
 
 
+@pytest.mark.parametrize(
+    ("scoring", "value"), [(None, 0.6), ("accuracy", 0.6), ("balanced_accuracy", 0.5), ("roc_auc", 0.5)]
+)
+def test_collapse_is_scored_like_any_other_way_back(scoring, value):
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    y = np.repeat(["no", "yes"], [60, 40])
+    collapsed = DummyClassifier(strategy="most_frequent").fit(X, y)
+    assert CircularScore(X, scoring)(collapsed, X, y) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "neg_brier_score"])
+def test_collapse_loses_under_a_loss(scoring):
+    X, X_target = np.random.default_rng(0).normal(size=(2, 200, 2))
+    y = (X[:, 0] > 0).astype(int)
+    score = CircularScore(X_target, scoring)
+    collapsed = DummyClassifier(strategy="most_frequent").fit(X, y)
+    assert score(collapsed, X, y) < score(LogisticRegression().fit(X, y), X, y) < 0
+
+
 @pytest.mark.parametrize("score", [LabelShiftScore, CBPEScore, ATCScore, DoCScore, *HEURISTICS[:-1]])
 def test_models_without_probabilities_are_refused(score):
     model, X, y, X_target, _ = covariate_shift(0, 100)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.dummy import DummyClassifier
 from sklearn.metrics import check_scoring
 
 from ._base import TargetScore
@@ -58,8 +59,9 @@ class CircularScore(TargetScore):
     def _score(self, estimator, X, y, X_target) -> float:
         reverse = reverse_model(estimator, X_target, X)
         if reverse is None:  # one class for every target row: only that class can come back
+            classes = np.asarray(estimator.classes_)
             only = estimator.predict(X_target)[0]
-            return float(np.mean(y == only))
+            reverse = DummyClassifier(strategy="constant", constant=only).fit(classes[:, None], classes)
         return check_scoring(reverse, scoring=self.scoring)(reverse, X, y)
 
 
