@@ -565,11 +565,11 @@ def _check_weight(weight: Any, name: str, n: int) -> np.ndarray:
 
 
 def _columns(y: Any, classes: np.ndarray, name: str, n: int) -> np.ndarray:
-    """Column of each label in `classes`."""
+    """Column of each label in `classes`; True is 1."""
     y = np.asarray(y)
     if y.shape != (n,):
         raise InputError(f"{name} of shape {y.shape} beside {n} rows of probabilities", f"shape ({n},)")
-    columns = pd.Index(classes).get_indexer(pd.Index(y))
+    columns = pd.Index(classes, dtype=object).get_indexer(pd.Index(y, dtype=object))
     if (columns < 0).any():
         unknown = y[columns < 0].tolist()[0]
         raise InputError(f"{name} has the class {unknown!r}", f"the classes {classes.tolist()}")

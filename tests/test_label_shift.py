@@ -254,6 +254,19 @@ def test_mlls_alone(fitted):
     assert clone(method).get_params() == {"calibration": "bcts", "shrink": False}
 
 
+@pytest.mark.parametrize("method", [MLLS(), BBSE(), RLLS()], ids=lambda m: type(m).__name__)
+def test_labels_of_another_type_than_the_classes(method):
+    proba, y = three_classes(0, 200, [0.5, 0.3, 0.2])[:2]
+    proba, y = np.column_stack([proba[:, 0], 1 - proba[:, 0]]), y > 0
+    labelled = np.arange(200) < 50
+    expected = method.fit(proba, y.astype(int), proba, y_target=np.where(labelled, y, np.nan)).prior_
+    for labels in (y, y.astype(float), pd.array(y, dtype="boolean")):
+        found = clone(method).fit(proba, labels, proba, y_target=np.where(labelled, y, None), classes=[0, 1]).prior_
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(InputError, match="y_source has the class 'yes'"):
+        method.fit(proba, np.where(y, "yes", "no"), proba, classes=["no", "maybe"])
+
+
 @pytest.mark.parametrize("prior", [[0.7, 0.3], [0.5, 0.3, 0.2]])
 def test_predictions_that_are_all_alike_are_no_evidence(prior):
     y = np.random.default_rng(0).choice(len(prior), 500, p=prior)

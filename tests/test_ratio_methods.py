@@ -404,6 +404,12 @@ def test_equal_rows_count_together(counting, tie):
     assert ratio.predict(source).mean() == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("weights", [[], [0, 0], [-1, 2], [np.nan, 1], [np.inf, 1]])
+def test_effective_sample_size_of_what_are_no_weights(weights):
+    with pytest.raises(InputError, match="finite weights >= 0"):
+        effective_sample_size(weights)
+
+
 def test_more_neighbors_where_nothing_differs():
     (source, target, _), (same, other, _) = moved(500, 2, 0, width=0.3), moved(500, 2, 0, by=0.0)
     assert (

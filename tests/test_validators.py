@@ -299,6 +299,14 @@ def test_collapse_is_scored_like_any_other_way_back(scoring, value):
     assert CircularScore(X, scoring)(collapsed, X, y) == pytest.approx(value)
 
 
+def test_labels_of_pandas_dtype_boolean_are_those_of_the_model():
+    model, X, y, X_target, _ = covariate_shift(0, 300)
+    labels = pd.Series(y == 1, dtype="boolean")
+    again = LogisticRegression().fit(X, labels)  # its classes are 0.0 and 1.0
+    expected = LabelShiftScore(X_target)(LogisticRegression().fit(X, y), X, y)
+    assert LabelShiftScore(X_target)(again, X, labels) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("scoring", ["neg_log_loss", "neg_brier_score"])
 def test_collapse_loses_under_a_loss(scoring):
     X, X_target = np.random.default_rng(0).normal(size=(2, 200, 2))

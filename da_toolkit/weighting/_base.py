@@ -26,7 +26,7 @@ def effective_sample_size(weights: np.ndarray) -> float:
     Parameters
     ----------
     weights : array-like of shape (n_rows,)
-        Non-negative.
+        Non-negative, not all zero.
 
     Examples
     --------
@@ -34,6 +34,12 @@ def effective_sample_size(weights: np.ndarray) -> float:
     (4.0, 2.0)
     """
     weights = np.asarray(weights, float)
+    if not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
+        raise InputError(
+            f"weights of shape {weights.shape} with negative, missing, infinite or only zero values",
+            "finite weights >= 0, one above 0",
+            "Check them.",
+        )
     return float(weights.sum() ** 2 / np.sum(weights**2))
 
 
