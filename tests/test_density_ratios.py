@@ -25,6 +25,7 @@ from da_toolkit.weighting import (
     RuLSIF,
     diagnose_weights,
 )
+from da_toolkit.weighting._diagnosis import covered_share
 from shift_detectors._errors import InputError, ShiftWarning
 
 RATIOS = [KLIEP, KMM, EntropyBalancing, NearestNeighborRatio, GaussianRatio, KernelDensityRatio]
@@ -67,6 +68,29 @@ def test_without_shift_weights_are_near_one(kind, d):
         X, X_target, _ = shifted(d=d, shift=0.0, seed=seed)
         shares.append(make(kind).fit(X, X_target).effective_sample_size_ / len(X))
     assert np.mean(shares) > 0.9
+
+
+@pytest.mark.parametrize("d", [2, 40])
+@pytest.mark.parametrize("kind", [*RATIOS, ClassifierRatio, RuLSIF], ids=lambda kind: kind.__name__)
+def test_missing_overlap_is_told_once(kind, d):
+    X, X_target, _ = shifted(n=200, d=d, shift=20.0)
+    with pytest.warns(ShiftWarning, match="of the target lies where the source has rows") as told:
+        make(kind).fit(X, X_target)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("d", [1, 10, 50])
+@pytest.mark.parametrize("copies", [1, 5])
+def test_share_of_the_target_near_the_source(d, copies):
+    """Rows that are nearly the same say nothing about how far away others may be."""
+    rng = np.random.default_rng(0)
+    X, X_target = (np.repeat(rng.normal(size=(100, d)), copies, axis=0) for _ in range(2))
+    X, X_target = (rows + 1e-6 * rng.normal(size=rows.shape) for rows in (X, X_target))
+    assert covered_share(X, X_target) > 0.8 and covered_share(X.round(), X_target) > 0.8
+    assert covered_share(X, X_target + 2 * np.eye(d)[0]) > 0.3
+    assert covered_share(X, X_target + 10) < 0.01
+    many, groups = np.repeat(X, 20, axis=0), np.repeat(np.arange(len(X)), 20)
+    assert covered_share(many + 1e-6 * rng.normal(size=many.shape), X_target, groups // copies) > 0.8
 
 
 @every_ratio

@@ -16,8 +16,10 @@ from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._text import some
 
 from .._base import Target, as_rows, check_columns, column_names
-from ._diagnosis import WeightDiagnosis, diagnose_weights
+from ._diagnosis import WeightDiagnosis, covered_share, diagnose_weights
 from ._encoder import as_frame
+
+MIN_COVERAGE = 0.05
 
 
 def effective_sample_size(weights: np.ndarray) -> float:
@@ -74,7 +76,8 @@ class BaseRatio(BaseEstimator):
 
     A column with one value in the source that no target row has (a site, a year) makes p_target(x) zero at every
     source row. It is left out, with a `ShiftWarning`: the weights are those of the other columns, and right where
-    p(y | x) does not depend on it.
+    p(y | x) does not depend on it. Where (nearly) no target row lies near the source `fit` gives a `ShiftWarning`, too:
+    the effective sample size need not tell, as many rows may be equally far away.
 
     Rows count alike; `ImportanceWeighting` puts right what the user's ``sample_weight`` changes.
 
@@ -128,6 +131,14 @@ class BaseRatio(BaseEstimator):
         self.scale_ = float(1 / raw.mean())
         self.weights_ = raw * self.scale_
         self.effective_sample_size_ = effective_sample_size(self.weights_)
+        covered = self._covered(self._seen(X_source), self._seen(X_target), groups)
+        if covered < MIN_COVERAGE:
+            warnings.warn(
+                f"Only about {covered:.1%} of the target lies where the source has rows: without overlap no weights "
+                "make the source look like the target.",
+                ShiftWarning,
+                stacklevel=2,
+            )
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -149,6 +160,10 @@ class BaseRatio(BaseEstimator):
         if isinstance(X_target, Target):
             X_target = X_target.X
         return diagnose_weights(X_source, X_target, self.weights_)
+
+    def _covered(self, X_source: Any, X_target: Any, groups: np.ndarray | None) -> float:
+        """Estimated share of the target that lies where the source has rows."""
+        return covered_share(X_source, X_target, groups)
 
     def _seen(self, X: Any) -> Any:
         """The columns that the ratio is of."""

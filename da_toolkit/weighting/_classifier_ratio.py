@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._errors import InputError
 from shift_detectors._learners import one_thread
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
@@ -28,7 +28,6 @@ from ._encoder import RowEncoder, pool
 from ._gaussian_ratio import SELECT_ON, TwoGaussians, choose_shares
 
 DENSE_UP_TO = 100  # columns of a sparse matrix
-MIN_COVERAGE = 0.05
 EDGE = 1e-6  # probabilities are kept this far from 0 and 1
 PRODUCTS_UP_TO = 30  # columns of the design up to which all pairwise products are tried
 GAUSSIANS_UP_TO = 100  # columns of the design up to which two Gaussians are tried
@@ -81,7 +80,8 @@ class ClassifierRatio(BaseRatio):
     Notes
     -----
     Assumes that p(y|x) is the same in both domains, and that the source has rows wherever the target has.
-    It fails without overlap: then few rows carry all the weight, which `effective_sample_size_` shows.
+    It fails without overlap, of which `fit` warns: where no row is like the target the weights may be all alike, and
+    `effective_sample_size_` large.
     Truncation at sqrt(n): Ionides (2008), J. Comput. Graph. Stat. 17(2). Classifier ratios: Bickel, Brückner,
     Scheffer (2009), JMLR 10:2137-2155.
 
@@ -127,16 +127,12 @@ class ClassifierRatio(BaseRatio):
         odds = np.exp(self.log_odds_)
         self.auc_ = float(roc_auc_score(domain, odds))
         self.coverage_ = float(min(1.0, odds[:n_source].mean() * n_source / n_target))
-        if self.coverage_ < MIN_COVERAGE:
-            warnings.warn(
-                f"Only about {self.coverage_:.1%} of the target lies where the source has rows: without "
-                "overlap no weights make the source look like the target.",
-                ShiftWarning,
-                stacklevel=3,
-            )
         clip = np.sqrt(n_source) if self.clip is None else self.clip
         self._largest = clip * odds[:n_source].mean()
         return np.minimum(odds[:n_source], self._largest)
+
+    def _covered(self, X_source: Any, X_target: Any, groups: np.ndarray | None) -> float:
+        return self.coverage_
 
     def _predict(self, X: Any) -> np.ndarray:
         return np.minimum(np.exp(self._new_log_odds(X)), self._largest)

@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import as_rows, check_columns, column_names
+from .._base import as_rows, check_columns, column_names, take_rows
 from ._encoder import NumberEncoder, pool
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ BALANCED = 0.1  # |standardised mean difference| up to which a column counts as 
 LARGEST = 10  # rows named
 DRAWN = 20  # columns drawn and printed, those that differed most
 COMPARED = 2000  # rows per domain whose nearest neighbours are looked up
+NEAR = 10  # neighbour whose distance says whether a row lies where the source has rows
+FEWEST = 30  # distinct source rows among which that can be judged
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,28 @@ def diagnose_weights(
         coverage=_coverage(source, target),
         weights=weights,
     )
+
+
+def covered_share(X_source: Any, X_target: Any, groups: np.ndarray | None = None) -> float:
+    """Share of target rows as near to the source as 99 % of its rows, and in each column between them.
+
+    Near is the distance to the tenth distinct source row, one per group: rows that are nearly the same are near to each
+    other wherever they lie. Among many columns one that lies apart hardly counts as a distance, hence the second. Of at
+    most 2000 rows a side; with fewer than 30 distinct source rows nothing is far, and the share is 1.
+    """
+    rng = np.random.RandomState(0)
+    apart = np.arange(X_source.shape[0]) if groups is None else np.unique(groups, return_index=True)[1]
+    X_source = take_rows(X_source, rng.permutation(apart)[:COMPARED])
+    X_target = take_rows(X_target, rng.permutation(X_target.shape[0])[:COMPARED])
+    encode = NumberEncoder(pool(X_source, X_target), rng)
+    source = np.unique(encode(X_source), axis=0)
+    if len(source) < FEWEST:
+        return 1.0
+    index = NearestNeighbors(n_neighbors=NEAR).fit(source)
+    target = encode(X_target)
+    own, distances = index.kneighbors()[0][:, -1], index.kneighbors(target)[0][:, -1]
+    between = (source.min(axis=0) <= target) & (target <= source.max(axis=0))
+    return float(min(np.mean(distances <= np.quantile(own, 0.99)), between.mean(axis=0).min()))
 
 
 def _coverage(source: np.ndarray, target: np.ndarray) -> float:

@@ -162,6 +162,10 @@ class RuLSIF(BaseRatio):
         log_odds = self._classifier.log_odds_[:, None]
         return [log_odds[: len(source)], log_odds[len(source) :]]
 
+    def _covered(self, X_source: Any, X_target: Any, groups: np.ndarray | None) -> float:
+        """As the classifier saw it, which has warned itself."""
+        return 1.0 if self._classifier is not None else super()._covered(X_source, X_target, groups)
+
     def _encode(self, X: Any) -> np.ndarray:
         return self._numbers(X) if self._classifier is None else self._classifier.predict_log_odds(X)[:, None]
 
