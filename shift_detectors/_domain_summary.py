@@ -623,7 +623,7 @@ def series_of(batch: Any, name: str) -> pd.Series:
     return array.to_pandas()
 
 
-def _archive(arrays: dict[str, np.ndarray], about: dict) -> bytes:
+def _archive(arrays: dict[str, Any], about: dict) -> bytes:
     stream = io.BytesIO()
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     np.savez(stream, about=text, **arrays)

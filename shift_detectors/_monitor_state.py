@@ -17,7 +17,7 @@ from ._errors import InputError
 FORMAT = 3  # 2 knew the categories of all reference rows: too many false alarms
 
 
-def write(path: str | Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def write(path: str | Path, meta: dict[str, Any], arrays: dict[str, Any]) -> None:
     """Write atomically: a temporary file beside `path`, flushed to the disk, then renamed over it."""
     path = Path(path)
     if path.is_dir():
