@@ -544,6 +544,7 @@ def read_domains(
         )
     refuse_swapped(y, X_target)
     X, X_target = as_rows(X, "X"), as_rows(X_target, "X_target")
+    check_names(X, "X")
     check_columns(X_target, "X_target", X.shape[1], column_names(X), other="X")
     n = X.shape[0]
     y = _per_row(y, "y", n, adapter)
@@ -591,6 +592,18 @@ def as_rows(X: Any, name: str) -> Any:
     if 0 in X.shape:
         raise InputError(f"{name} has {X.shape[0]} rows and {X.shape[1]} columns", "at least one of each", "Pass data.")
     return X
+
+
+def check_names(X: Any, name: str) -> None:
+    """Raise where only some columns have names that are text, which scikit-learn's models refuse."""
+    names = column_names(X) or []
+    other = [column for column in names if not isinstance(column, str)]
+    if 0 < len(other) < len(names):
+        raise InputError(
+            f"{name} has names of columns that are text, and others such as {other[0]!r}",
+            "names that are all text",
+            f"Make them text in both domains: {name}.columns = {name}.columns.map(str).",
+        )
 
 
 def column_names(X: Any) -> list | None:

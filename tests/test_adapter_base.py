@@ -1,4 +1,5 @@
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from da_toolkit import adapt
 from da_toolkit._base import (
     BaseAdapter,
     NumericColumns,
@@ -31,7 +33,7 @@ from da_toolkit._source_only import SourceOnly
 from da_toolkit.alignment import CORAL, FeatureAlignment
 from da_toolkit.label_shift import BBSE, MLLS, PriorCorrection
 from da_toolkit.validation import ImportanceWeightedScore
-from da_toolkit.weighting import KMM, ImportanceWeighting, RuLSIF
+from da_toolkit.weighting import KMM, ClassifierRatio, ImportanceWeighting, RuLSIF
 from shift_detectors._errors import InputError, ShiftWarning
 
 
@@ -229,6 +231,17 @@ def test_a_score_takes_a_ratio_object(ratio):
     model = LogisticRegression().fit(X, y)
     with pytest.raises(InputError, match=r"ratio=.*RuLSIF\(\), or None"):
         ImportanceWeightedScore(Xt, ratio=ratio)(model, X, y)
+
+
+@pytest.mark.parametrize("use", [SourceOnly(LogisticRegression()).fit, partial(adapt, LogisticRegression())])
+def test_names_of_columns_are_all_text_or_none_of_them(use):
+    rng = np.random.default_rng(0)
+    X, X_target = (pd.DataFrame(rng.normal(size=(20, 3)), columns=[1.5, "a", 0]) for _ in range(2))
+    with pytest.raises(InputError, match="such as 1.5; accepted: names that are all text. Make them text"):
+        use(X, np.arange(20) % 2, X_target)
+    assert ClassifierRatio(random_state=0).fit(X, X_target) is not None  # no model of the user's
+    numbers = X.set_axis([1.5, 2, 0], axis=1), X_target.set_axis([1.5, 2, 0], axis=1)
+    assert use(numbers[0], np.arange(20) % 2, numbers[1]).predict(numbers[1]).shape == (20,)
 
 
 def test_columns_by_name():

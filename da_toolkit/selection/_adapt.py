@@ -24,7 +24,7 @@ from shift_detectors._results import Effect, PerformanceEstimate
 from shift_detectors._text import amounts, some
 
 from .. import _registry
-from .._base import BaseAdapter, Domains, is_frozen, ordered_like, read_domains, unpack_target, untagged
+from .._base import BaseAdapter, Domains, check_names, is_frozen, ordered_like, read_domains, unpack_target, untagged
 from .._folds import FOLDS, fit, split
 from .._loss import loss_of
 from .._source_only import SourceOnly
@@ -142,6 +142,7 @@ def adapt(
     if X_target is None:
         raise InputError("X_target is None", "the target rows", "Without them nothing can be adapted to.")
     X_target = ordered_like(X_source, X_target)
+    check_names(X_source, "X_source")
     wanted = _wanted(candidates)
     seed = _seed(random_state)
     reading = {"representation": representation, "exclude": exclude}
