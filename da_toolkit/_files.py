@@ -17,7 +17,7 @@ HARMLESS = ("numpy.dtype",)  # that skops does not trust by itself; encoders hol
 
 
 def read_table(path: str | Path, separator: str = ",", decimal: str = ".") -> pd.DataFrame:
-    """Read a CSV (also gzipped) or Parquet file into a frame; .txt is CSV where a separator is given.
+    """Read a CSV (in UTF-8, also gzipped) or Parquet file into a frame; .txt is CSV where a separator is given.
 
     Parameters
     ----------
@@ -36,6 +36,12 @@ def read_table(path: str | Path, separator: str = ",", decimal: str = ".") -> pd
             table = pd.read_csv(path, sep=separator, decimal=decimal, low_memory=False)
         else:
             table = pd.read_parquet(path, engine="pyarrow")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not in UTF-8",
+            "text in UTF-8",
+            f"Convert it, for example: iconv -f WINDOWS-1252 -t UTF-8 {path} > utf8-{path.name}",
+        ) from error
     except Exception as error:  # pandas and pyarrow raise many types for a broken file
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path} cannot be read as {kind} ({first})", "a CSV or Parquet table") from error

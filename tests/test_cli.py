@@ -636,6 +636,14 @@ def test_files_that_cannot_be_used(files, capsys, diagnose):
     fails(capsys, "diagnose fake.parquet target.csv", "cannot be read as parquet")
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_other_encodings_are_told(files, capsys, encoding):
+    table().assign(ward="Süd").to_csv("old.csv", index=False, encoding=encoding)
+    for command in ("diagnose old.csv target.csv", "predict model.joblib old.csv"):
+        fails(capsys, command, "old.csv is not in UTF-8", "-t UTF-8 old.csv > utf8-old.csv")
+    fails(capsys, "diagnose ol*.csv target.csv", "UTF-8")
+
+
 def test_parquet_without_pyarrow_names_the_extra(files, capsys, monkeypatch):
     (files / "source.parquet").write_bytes(b"PAR1")
     monkeypatch.setattr(cli.read_table.__globals__["importlib"].util, "find_spec", lambda name: None)
