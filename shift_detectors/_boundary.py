@@ -264,3 +264,9 @@ def _warn_of_dependence(duplicated: float, serial: list[tuple[str, float]]) -> N
             ShiftWarning,
             stacklevel=3,
         )
+
+
+def check_n_jobs(n_jobs: Any) -> None:
+    """Raise unless it is a number of workers as joblib counts them, or None."""
+    if n_jobs is not None and not (isinstance(n_jobs, (int, np.integer)) and n_jobs != 0):
+        raise InputError(f"n_jobs={n_jobs!r}", "a whole number other than 0, or None", "-1 takes all processors.")

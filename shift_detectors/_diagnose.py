@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import logit
 
-from ._boundary import read_problem
+from ._boundary import check_n_jobs, read_problem
 from ._columns import as_tuple, take_rows
 from ._data_digest import digest_of, names_digest
 from ._domain_classifier import DomainClassifierTest, prequential_scores, rank_sum
@@ -107,7 +107,8 @@ def diagnose(
     n_permutations : int
     random_state : int, Generator, RandomState or None
     n_jobs : int, optional
-        Workers for the further `detectors`; threads that count rows larger than memory.
+        Workers for the further `detectors`; threads that count rows larger than memory. -1: one for each processor.
+        Nothing else is done in parallel.
     progress : bool
         Show a progress bar (on standard error).
 
@@ -143,6 +144,7 @@ def diagnose(
         if unknown:
             raise InputError(f"min_effect names {unknown}", f"names among {sorted(MIN_EFFECT)}")
         effects.update(min_effect)
+    check_n_jobs(n_jobs)
     if task == "auto":
         task = task_of(estimator)
     seed = _seed(random_state)

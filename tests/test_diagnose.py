@@ -316,6 +316,13 @@ def test_bad_alpha(alpha):
         diagnose(X, None, X, alpha=alpha)
 
 
+@pytest.mark.parametrize("n_jobs", [0, "x", 1.5])
+def test_n_jobs_is_a_number_of_workers(n_jobs):
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    with pytest.raises(InputError, match=f"n_jobs={n_jobs!r}; accepted: a whole number other than 0"):
+        diagnose(X, None, X, n_jobs=n_jobs)
+
+
 def test_bad_min_effect_and_detectors():
     X = np.random.default_rng(0).normal(size=(20, 1))
     with pytest.raises(InputError, match="min_effect"):

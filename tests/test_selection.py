@@ -753,6 +753,8 @@ def test_bad_candidates_are_refused_before_the_diagnosis(monkeypatch):
         adapt(LogisticRegression(), *pair.seen, candidates=3)
     with pytest.raises(InputError, match="X_target is None"):
         adapt(LogisticRegression(), pair.X_source, pair.y_source, None)
+    with pytest.raises(InputError, match="n_jobs=0"):
+        adapt(LogisticRegression(), *pair.seen, n_jobs=0)
 
 
 def test_a_method_object_is_put_into_its_adapter():

@@ -15,6 +15,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone, is_classifier, is_regressor
 
+from shift_detectors._boundary import check_n_jobs
 from shift_detectors._data_digest import digest_of, names_digest
 from shift_detectors._errors import InputError, MissingDependencyError, ShiftWarning
 from shift_detectors._performance import beyond_support, reads_columns, task_of
@@ -143,6 +144,7 @@ def adapt(
         raise InputError("X_target is None", "the target rows", "Without them nothing can be adapted to.")
     X_target = ordered_like(X_source, X_target)
     check_names(X_source, "X_source")
+    check_n_jobs(n_jobs)
     wanted = _wanted(candidates)
     seed = _seed(random_state)
     reading = {"representation": representation, "exclude": exclude}
