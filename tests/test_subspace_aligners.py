@@ -269,6 +269,20 @@ def test_constant_columns_are_not_stretched():
     assert np.isfinite(LocationScale(random_state=0).fit(X, X_target, y_source=X[:, 0] > 0).scale_).all()
 
 
+@pytest.mark.parametrize("unit", [[1, 100], [1, 1e4], [1e-4, 1]])
+def test_columns_are_stretched_in_any_units(unit):
+    rng = np.random.default_rng(17)
+    y, y_target = rng.integers(2, size=(2, 500))
+    X, X_target = (rng.normal(size=(500, 2)) + 1.5 * np.c_[labels, 0 * labels] for labels in (y, y_target))
+    X_target = X_target * [3, 1] + [2, 0]
+    plain = LocationScale(random_state=0).fit(X, X_target, y_source=y)
+    scaled = LocationScale(random_state=0).fit(X * unit, X_target * unit, y_source=y)
+    np.testing.assert_allclose(plain.scale_[:, 0], 3, atol=0.5)
+    np.testing.assert_allclose(scaled.scale_, plain.scale_, rtol=1e-6)
+    other = LocationScale(random_state=0).fit(X, X_target * 1e3, y_source=y)  # units of the target alone
+    np.testing.assert_allclose(other.scale_, 1e3 * plain.scale_, rtol=0.1)
+
+
 def test_every_class_is_found_where_it_moved():
     rng = np.random.default_rng(15)
     y, y_target = rng.integers(2, size=(2, 600))

@@ -18,7 +18,7 @@ from ._base import BaseAligner, kept
 from ._pseudo_labels import balanced, check_labels, choose_labeller, indicators, memberships
 
 FOLDS = 3
-FLOOR = 0.01  # of the mean variance of the columns: what varies less in a class is not stretched
+MORE = 5.0  # rows of the classes' mean variance that are counted to every class: none varies by nothing
 
 
 class LocationScale(BaseAligner):
@@ -35,11 +35,11 @@ class LocationScale(BaseAligner):
     target's mean and standard deviations. Then, in turn, a model fitted on the moved source guesses the classes of
     the target rows and, out of fold, of the source rows; mean and standard deviation of every guessed class of the
     source are moved to those of the target, until the guesses stay the same. The same guesses on both sides err in
-    the same way, so that overlapping classes are no reason to move anything. What a class does differently from all
-    together is shrunk by the positive part of 1 - noise / signal (James and Stein, 1961). The odds of the guesses are
-    scaled towards the class frequencies of the source under `source_weight`. New source rows, whose class is
-    unknown, are mapped by the mean of the classes' maps under the probabilities that a model of the unmoved source
-    gives; training rows by that of their own class.
+    the same way, so that overlapping classes are no reason to move anything. Every class is counted five more rows with
+    the mean variance of the classes in the domain. Both steps are shrunk by the positive part of 1 - noise / signal
+    (James and Stein, 1961). Units do not matter. The odds of the guesses are scaled towards the class frequencies of
+    the source under `source_weight`. New source rows, whose class is unknown, are mapped by the mean of the classes'
+    maps under the probabilities that a model of the unmoved source gives; training rows by that of their own class.
 
     **Assumption.** Every class changed its location and scale only, and most of the first guesses are right.
 
@@ -155,16 +155,19 @@ def step(X, X_target, seen, guess, mass, target_mass) -> tuple[np.ndarray, np.nd
     """Scale and location, shape (n_classes, n_features), that take the classes of `X` to those of `X_target`."""
     mean_s, variance_s, noise_s = _moments(X, seen, mass)
     mean_t, variance_t, noise_t = _moments(X_target, guess, target_mass)
-    within = (variance_s + variance_t) / 2
-    floor = FLOOR * within.mean(axis=1, keepdims=True)
-    floor[floor == 0] = 1.0
-    stretch = np.log((variance_t + floor) / (variance_s + floor)) / 2
-    move = mean_t - mean_s
+    unit_s, unit_t = mass @ seen @ variance_s, target_mass @ guess @ variance_t
+    variance_s += MORE * np.minimum(noise_s, 1.0)[:, None] * unit_s
+    variance_t += MORE * np.minimum(noise_t, 1.0)[:, None] * unit_t
+    # what is constant in a domain has no scale; what is so in both is moved for certain
+    both, either = (unit_s > 0) & (unit_t > 0), (unit_s > 0) | (unit_t > 0)
+    stretch, move = np.zeros_like(variance_s), mean_t - mean_s
+    stretch[:, both] = np.log(variance_t[:, both] / variance_s[:, both]) / 2
+    distance = move[:, either] ** 2 / ((variance_s + variance_t)[:, either] / 2)
     for c in range(len(move)):
-        noise = (noise_s[c] + noise_t[c]) * X.shape[1]
+        noise = noise_s[c] + noise_t[c]
         # a log standard deviation varies by half the variance of a mean in units of it
-        stretch[c] *= kept((stretch[c] ** 2).sum(), noise / 2)
-        move[c] *= kept((move[c] ** 2 / (within[c] + floor[c])).sum(), noise)
+        stretch[c] *= kept((stretch[c] ** 2).sum(), noise * both.sum() / 2)
+        move[c, either] *= kept(distance[c].sum(), noise * either.sum())
     scale = np.exp(stretch)
     return scale, mean_s + move - scale * mean_s
 
@@ -176,7 +179,8 @@ def _moments(X: np.ndarray, member: np.ndarray, mass: np.ndarray) -> tuple[np.nd
     weight = weight / np.where(total > 0, total, 1.0)
     centre = X.mean(axis=0)
     mean = weight.T @ (X - centre)
-    variance = np.maximum(weight.T @ (X - centre) ** 2 - mean**2, 0.0)
+    variance = weight.T @ (X - centre) ** 2 - mean**2
+    variance[variance <= (100 * np.finfo(float).eps * np.abs(centre)) ** 2] = 0.0
     return mean + centre, variance, np.where(total > 0, (weight**2).sum(axis=0), np.inf)
 
 
