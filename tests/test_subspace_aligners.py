@@ -299,6 +299,24 @@ def test_every_class_is_found_where_it_moved():
     np.testing.assert_allclose(aligner.transform_source(X[shuffled]), aligner.transform_source(X)[shuffled])
 
 
+def test_equal_rows_of_several_classes_are_moved_with_their_own():
+    rng = np.random.default_rng(18)
+    y, y_target = rng.integers(2, size=(2, 600))
+    X, X_target = (np.round(rng.normal(size=(600, 1)) + 2 * labels[:, None]) for labels in (y, y_target))
+    X_target += np.array([[0], [6]])[y_target]
+    apart = X + 1e-9 * rng.normal(size=X.shape)
+
+    def fit(X, y):
+        return FeatureAlignment(logistic(), LocationScale(), class_prior=None, random_state=0).fit(X, y, X_target)
+
+    fitted = fit(X, y)
+    np.testing.assert_allclose(fitted.head_.coef_, fit(apart, y).head_.coef_, rtol=1e-3)
+    aligner = fitted.aligner_
+    own = aligner.scale_[y] * X + aligner.location_[y]
+    np.testing.assert_allclose(aligner._transform_fitted(X), own)
+    np.testing.assert_allclose(aligner.transform_source(X[X == 1][:, None]), own[X == 1].mean())
+
+
 # --- what they are for --------------------------------------------------------------------------------------
 
 

@@ -118,6 +118,10 @@ class BaseAligner(BaseEstimator):
     def _transform_target(self, X: np.ndarray) -> np.ndarray:
         return X
 
+    def _transform_fitted(self, X: np.ndarray) -> np.ndarray:
+        """The source rows of `fit`, in their order, of which more may be known than their values."""
+        return self._transform_source(X)
+
 
 def as_matrix(X: Any, name: str) -> np.ndarray:
     """`X` as a finite float64 matrix, or an `InputError` that says what to do."""

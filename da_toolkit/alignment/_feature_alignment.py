@@ -252,10 +252,10 @@ class FeatureAlignment(BaseAdapter):
 
     def _fit_head(self, head: Any, Z: Any, Z_target: Any, domains: Domains, rng: Any) -> Any:
         """The model on source rows, and on the labelled target rows, where these meet."""
-        Z, y, weight = self._align(Z, "source"), domains.y, self.source_mass_
+        Z, y, weight = self._align(Z, "source", fitted=True), domains.y, self.source_mass_
         if domains.y_target is not None:
             known = np.flatnonzero(domains.labelled)
-            Z = pool(Z, self._align(take_rows(Z_target, known), "target"))
+            Z = pool(Z, take_rows(self._align(Z_target, "target", fitted=True), known))
             y = np.concatenate([y, domains.y_target[known]])
             if weight is not None:
                 weight = np.concatenate([weight, np.full(len(known), weight.mean())])
@@ -267,13 +267,15 @@ class FeatureAlignment(BaseAdapter):
     def _reduce(self, Z: Any) -> Any:
         return Z if self.reduction_ is None else self.reduction_.transform(Z)
 
-    def _align(self, Z: Any, domain: str) -> Any:
-        return _replace(self._columns, Z, self._move(self._columns.extract(Z), domain))
+    def _align(self, Z: Any, domain: str, fitted: bool = False) -> Any:
+        return _replace(self._columns, Z, self._move(self._columns.extract(Z), domain, fitted))
 
-    def _move(self, values: np.ndarray, domain: str) -> np.ndarray:
+    def _move(self, values: np.ndarray, domain: str, fitted: bool = False) -> np.ndarray:
+        """Rows in front of the model; `fitted`: all those of the domain that the aligner was fitted on."""
         # the aligner's own "source" is the domain that is moved
-        moved = "source" if self.direction == "source_to_target" else "target"
-        return (self.aligner_.transform_source if domain == moved else self.aligner_.transform_target)(values)
+        if domain != ("source" if self.direction == "source_to_target" else "target"):
+            return self.aligner_.transform_target(values)
+        return self.aligner_._transform_fitted(values) if fitted else self.aligner_.transform_source(values)
 
     def _before_and_behind(self, X: Any, domain: str) -> tuple[np.ndarray, np.ndarray]:
         """The numbers that the aligner meets, and what it makes of them."""

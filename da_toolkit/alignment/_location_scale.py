@@ -38,8 +38,10 @@ class LocationScale(BaseAligner):
     the same way, so that overlapping classes are no reason to move anything. Every class is counted five more rows with
     the mean variance of the classes in the domain. Both steps are shrunk by the positive part of 1 - noise / signal
     (James and Stein, 1961). Units do not matter. The odds of the guesses are scaled towards the class frequencies of
-    the source under `source_weight`. New source rows, whose class is unknown, are mapped by the mean of the classes'
-    maps under the probabilities that a model of the unmoved source gives; training rows by that of their own class.
+    the source under `source_weight`. `FeatureAlignment` fits its model on training rows under the map of their own
+    class. To `transform_source` the class of a row is unknown: it takes the mean of the classes' maps, by their shares
+    among the training rows at that very place, and where there are none by the probabilities that a model of the
+    unmoved source gives.
 
     **Assumption.** Every class changed its location and scale only, and most of the first guesses are right.
 
@@ -50,7 +52,7 @@ class LocationScale(BaseAligner):
     max_iter : int
         Rounds at most.
     random_state : int, Generator, RandomState or None
-        Of the folds, and of rows when the model takes no `sample_weight`.
+        Of the folds, which depend on the order of the rows, and of rows when the model takes no `sample_weight`.
 
     Attributes
     ----------
@@ -127,15 +129,25 @@ class LocationScale(BaseAligner):
             scale, location = step(base, X_target, seen, guess, source_mass, target_mass)
             self.scale_, self.location_ = scale * together[0], scale * together[1] + location
         self.pseudo_labels_ = self.classes_[guess.argmax(axis=1)]
-        self._class_of = dict(zip(_keys(X_source), codes.tolist(), strict=True))
+        self._codes, self._member_at = codes, memberships_at(X_source, member * source_mass[:, None])
         self._model = fit_weighted(labeller, X_source, y_source, weight, rng)
 
     def _transform_source(self, X: np.ndarray) -> np.ndarray:
         member = memberships(self._model, X, self.classes_)
         for i, row in enumerate(_keys(X)):
-            if row in self._class_of:
-                member[i] = np.arange(len(self.classes_)) == self._class_of[row]
+            member[i] = self._member_at.get(row, member[i])
         return (member @ self.scale_) * X + member @ self.location_
+
+    def _transform_fitted(self, X: np.ndarray) -> np.ndarray:
+        return self.scale_[self._codes] * X + self.location_[self._codes]
+
+
+def memberships_at(X: np.ndarray, mass: np.ndarray) -> dict[bytes, np.ndarray]:
+    """Shares of the classes in `mass`, shape (n_rows, n_classes), at each place where there is any."""
+    places, where = np.unique(X, axis=0, return_inverse=True)
+    total = np.zeros((len(places), mass.shape[1]))
+    np.add.at(total, where.ravel(), mass)
+    return {key: at / at.sum() for key, at in zip(_keys(places), total, strict=True) if at.any()}
 
 
 def split(X: np.ndarray, codes: np.ndarray, classes: np.ndarray, rng: Any) -> list:
