@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import pdist
 from sklearn.base import is_regressor
+from sklearn.cluster import KMeans
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.utils.multiclass import type_of_target
@@ -18,11 +19,14 @@ from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
 
 from ._base import BaseAligner
+from ._mass import _minimise_on_simplex
 from ._plan import ITERATIONS, NO_MASS, at_mass, coordinates, draw, plan_of, potentials
 
 METHODS = ("entropic", "exact", "class-regularised", "unbalanced", "partial")
+RELAXED = ("unbalanced", "partial")  # mass may stay where it is
 PLAN_CELLS = 10**6  # larger plans are not kept
 SCALE_ROWS = 500  # rows a side whose median distance is the unit of cost
+PARTS = 8  # clusters of the source that may be more or less frequent in the target
 OUTER = 10  # majorisations of the class penalty
 BLOCK = 1024  # new rows at a time
 NEIGHBORS = 5  # between whose displacements new rows are interpolated
@@ -44,7 +48,7 @@ class OptimalTransport(BaseAligner):
 
     over plans with marginals :math:`a` and :math:`b`, and :math:`x_i` moves to
     :math:`x_i + (1 - \lambda)(T(x_i) - x_i)`. All costs are relative to the median squared distance within a
-    domain: units, and the distance between the domains, do not change what a parameter means.
+    domain: units do not change what a parameter means.
 
     - ``"entropic"``: :math:`\Omega = 0`. The plan is blurred and so is :math:`T`; the blur :math:`S` of the
       target by transport onto itself is undone by `sharpening` steps :math:`z \leftarrow z + T(x) - S(z)`.
@@ -53,6 +57,12 @@ class OptimalTransport(BaseAligner):
       :math:`\gamma_{cj}` what row j gets from class c: a target row is to be served by one class.
     - ``"unbalanced"``: marginals may differ, at the price of their KL divergence times `marginal_penalty`.
     - ``"partial"``: exact, but only `transported_mass` of the mass has to go.
+
+    **Translations.** Full transport does not depend on where the domains lie. The last two leave behind what lies far
+    away, so their costs are taken after a translation of the source to the target's mean. But the mean moves under
+    label shift and covariate shift, too, and there mass has to stay behind. So it is asked whether the classes, or 8
+    clusters, of the source in other frequencies, translated by what these leave of the difference of the means, come
+    nearer to the target (energy distance) than the whole source does; if so, that is the translation.
 
     **How much.** Two samples of one distribution differ, too, and plain transport carries that noise into the
     rows. :math:`\lambda` is noise / signal: the squared energy distance that two samples of one distribution
@@ -108,7 +118,7 @@ class OptimalTransport(BaseAligner):
     plan_ : ndarray of shape (n_source, n_target) or None
         Kept for at most 10^6 cells and when no rows were drawn.
     cost_ : float
-        Sum of plan times squared distance, in the units of `standardize`.
+        Sum of plan times squared distance, after the translation, in the units of `standardize`.
     regularization_ : float
         :math:`\varepsilon` in the units of `cost_`; 0 for "exact" and "partial".
     shrinkage_ : float
@@ -176,7 +186,12 @@ class OptimalTransport(BaseAligner):
 
         cost = euclidean_distances(X, Z, squared=True)
         noise = (source_mass**2).sum() + (target_mass**2).sum()
-        self.shrinkage_ = _noise_share(X, Z, a, b, cost, noise) if self.shrinkage == "auto" else float(self.shrinkage)
+        self.shrinkage_ = _noise_share(X, Z, a, b, noise) if self.shrinkage == "auto" else float(self.shrinkage)
+        self._translation = np.zeros(X.shape[1])
+        if self.method in RELAXED:
+            self._translation = _translation(X, Z, a, b, classes)
+            X = X + self._translation
+            cost = euclidean_distances(X, Z, squared=True)
         blurs = self.method not in ("exact", "partial")
         scale = _scale(X, Z, a, b, cost) if blurs else float(cost.max()) or 1.0  # of no account without blur
         self.regularization_ = self.regularization * scale if blurs else 0.0
@@ -217,12 +232,13 @@ class OptimalTransport(BaseAligner):
         out = np.empty_like(X)
         for start in range(0, len(X), BLOCK):
             block = slice(start, start + BLOCK)
-            rows = (X[block] - self._origin) / self._unit
+            rows = (X[block] - self._origin) / self._unit + self._translation
             if self._neighbors is not None:
                 moved = self._neighbors.predict(rows)
             else:
                 moved = self._sharpened(self._barycentre(rows, self._weights)) - rows
-            out[block] = X[block] + self._jump + (1 - self.shrinkage_) * moved * self._unit
+            moved = (moved + self._translation) * self._unit
+            out[block] = X[block] + self._jump + (1 - self.shrinkage_) * moved
         return out
 
     def _barycentre(self, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -334,6 +350,28 @@ class OptimalTransport(BaseAligner):
             raise InputError(f"shrinkage={share!r}", '"auto" or a number from 0 to 1')
 
 
+def _translation(X, Z, a, b, classes) -> np.ndarray:
+    """What brings the source to the target's mean, under the masses that then leave the smallest energy distance.
+
+    These are the given ones, or those of the mixture of classes, or of clusters, that lies nearest to the target.
+    """
+    n_clusters = min(PARTS, len(np.unique(X, axis=0)))
+    clusters = KMeans(n_clusters, n_init=1, random_state=0).fit(X, sample_weight=a).labels_
+    options = [a, *(_nearest_mixture(X, Z, a, b, part) for part in (classes, clusters))]
+    moves = [b @ Z - own @ X for own in options]
+    left = [_excess(X + move, Z, own, b)[0] for move, own in zip(moves, options, strict=True)]
+    return moves[int(np.argmin(left))]
+
+
+def _nearest_mixture(X, Z, a, b, part) -> np.ndarray:
+    """Masses of the source rows, in each part in proportion to `a`, with the least energy distance to the target."""
+    member = (part == np.unique(part)[:, None]) * a
+    member /= member.sum(axis=1, keepdims=True)
+    among = member @ euclidean_distances(X) @ member.T
+    among[np.diag_indices_from(among)] /= np.maximum(1 - (member**2).sum(axis=1), np.finfo(float).tiny)
+    return _minimise_on_simplex(-2 * among, -2 * (member @ euclidean_distances(X, Z) @ b)) @ member
+
+
 def _scale(X, Z, a, b, cost) -> float:
     """Median squared distance within a domain, the mean of both."""
     medians = []
@@ -346,18 +384,25 @@ def _scale(X, Z, a, b, cost) -> float:
     return float(np.mean(medians)) if medians else float(cost.mean()) or 1.0
 
 
-def _noise_share(X, Z, a, b, cost, noise) -> float:
+def _noise_share(X, Z, a, b, noise) -> float:
     """Energy distance expected between two samples of one distribution over that observed, at most 1.
 
     `noise` is the sum of squared masses of *all* rows; where X and Z are a part of them, the distance between
     the distributions is estimated on the part.
     """
+    excess, typical = _excess(X, Z, a, b)
+    return float(noise * typical / (noise * typical + excess)) if excess > 0 else 1.0
+
+
+def _excess(X, Z, a, b) -> tuple[float, float]:
+    """Energy distance beyond that of two samples of one distribution, and the mean distance within a domain."""
     within_s, within_t = a @ euclidean_distances(X) @ a, b @ euclidean_distances(Z) @ b
     concentration_s, concentration_t = (a**2).sum(), (b**2).sum()
-    typical = (within_s / (1 - concentration_s) + within_t / (1 - concentration_t)) / 2
-    observed = 2 * a @ np.sqrt(cost) @ b - within_s - within_t
-    excess = observed - (concentration_s + concentration_t) * typical
-    return float(noise * typical / (noise * typical + excess)) if excess > 0 else 1.0
+    # a class of one row may have all the mass
+    apart_s, apart_t = (max(1 - own, np.finfo(float).tiny) for own in (concentration_s, concentration_t))
+    typical = (within_s / apart_s + within_t / apart_t) / 2
+    observed = 2 * a @ euclidean_distances(X, Z) @ b - within_s - within_t
+    return observed - (concentration_s + concentration_t) * typical, typical
 
 
 def _servable(source_mass, target_mass, classes, classes_target) -> tuple[np.ndarray, np.ndarray]:
