@@ -317,6 +317,21 @@ def test_equal_rows_of_several_classes_are_moved_with_their_own():
     np.testing.assert_allclose(aligner.transform_source(X[X == 1][:, None]), own[X == 1].mean())
 
 
+@pytest.mark.parametrize("aligner", CLASS_WISE, ids=repr)
+def test_labelled_target_rows_are_moved_to_the_source(aligner):
+    """Classes that are numbers, too; the model is fitted on them under the map of their own class."""
+    rng = np.random.default_rng(19)
+    y, y_target = rng.integers(2, size=(2, 200))
+    X, X_target = (rng.normal(size=(200, 2)) + 4 * labels[:, None] for labels in (y, y_target))
+    X_target += [3, -3]
+    adapter = FeatureAlignment(logistic(), clone(aligner), "target_to_source", class_prior=None, random_state=0)
+    adapter.fit(X, y, X_target, y_target)
+    assert adapter.score(X_target, y_target) > 0.95
+    own = adapter.aligner_._transform_fitted(X_target)
+    rows = np.r_[adapter.aligner_.transform_target(X), own]
+    np.testing.assert_allclose(adapter.head_.coef_, logistic().fit(rows, np.r_[y, y_target]).coef_, rtol=1e-3)
+
+
 # --- what they are for --------------------------------------------------------------------------------------
 
 

@@ -158,9 +158,9 @@ class FeatureAlignment(BaseAdapter):
         self._columns = NumericColumns(Z)
         numeric = as_matrix(self._columns.extract(Z), "X")
         numeric_target = as_matrix(self._columns.extract(Z_target), "X_target")
-        labels = None
-        if domains.y_target is not None:
-            labels = domains.y_target.astype(object)
+        labels = domains.y_target
+        if labels is not None and not domains.labelled.all():
+            labels = labels.astype(object)
             labels[~domains.labelled] = None
         self.source_mass_ = mass = self._weigh(head, Z, Z_target, domains, labels, rng)
         aligner: Any = LinearOT() if self.aligner is None else clone(self.aligner)
