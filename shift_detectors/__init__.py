@@ -34,7 +34,20 @@ if TYPE_CHECKING:
         WeightsDisplay,
     )
     from ._report import ShiftReport
-    from ._results import Effect, FeatureShift, Region, ShiftTestResult, Verdict
+    from ._results import (
+        DomainMap,
+        Effect,
+        FeatureShift,
+        FeatureSummary,
+        Impact,
+        LabelBudget,
+        Overlap,
+        PerformanceEstimate,
+        PriorEstimate,
+        Region,
+        ShiftTestResult,
+        Verdict,
+    )
     from ._score_test import ConditionalScoreTest
 
 _HOME = {
@@ -50,6 +63,13 @@ _HOME = {
     "Verdict": "_results",
     "ShiftTestResult": "_results",
     "FeatureShift": "_results",
+    "DomainMap": "_results",
+    "FeatureSummary": "_results",
+    "Impact": "_results",
+    "LabelBudget": "_results",
+    "Overlap": "_results",
+    "PerformanceEstimate": "_results",
+    "PriorEstimate": "_results",
     "Effect": "_results",
     "FeatureTest": "_feature_test",
     "EnergyTest": "_multivariate",
@@ -76,6 +96,13 @@ _HOME = {
 }
 
 __all__ = [
+    "DomainMap",
+    "FeatureSummary",
+    "Impact",
+    "LabelBudget",
+    "Overlap",
+    "PerformanceEstimate",
+    "PriorEstimate",
     "ConditionalScoreTest",
     "DomainClassifierTest",
     "DomainMapDisplay",

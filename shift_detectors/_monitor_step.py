@@ -113,8 +113,8 @@ class MonitorStep:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dict, ready for JSON."""
-        return to_plain(self)
+        """Plain dict, ready for JSON; `schema` changes when a key is renamed or removed."""
+        return {"schema": "monitor-step/1", **to_plain(self)}
 
     def to_json(self, path: str | Path | None = None) -> str:
         """JSON, also written to `path` when one is given."""

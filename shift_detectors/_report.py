@@ -178,8 +178,8 @@ class ShiftReport:
         return max(change, k / (1 + k)) if self.task == "classification" else change
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dict of everything in the report."""
-        return to_plain(self)
+        """Plain dict of everything in the report; `schema` changes when a key is renamed or removed."""
+        return {"schema": "shift-report/1", **to_plain(self)}
 
     def to_json(self, path: str | Path | None = None, indent: int | None = 2) -> str:
         """JSON text; also written to `path` when given."""

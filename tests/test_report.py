@@ -104,7 +104,8 @@ def test_every_kind_renders_everywhere(kind):
     assert all(step in words for step in report.next_steps)
     Page(report._repr_html_())
     assert len(report._repr_html_()) < 20_000
-    assert json.loads(report.to_json())["verdict"]["kind"] == kind
+    plain = json.loads(report.to_json())
+    assert plain["schema"] == "shift-report/1" and plain["verdict"]["kind"] == kind
     assert isinstance(report.plot(), Figure)
 
 

@@ -119,8 +119,11 @@ class AdaptationResult:
         return self.estimator.predict_proba(X)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dict of everything but the model (named by its repr)."""
-        plain = {
+        """Plain dict of everything but the model (named by its repr).
+
+        `schema` changes when a key is renamed or removed.
+        """
+        plain: dict[str, Any] = {"schema": "adaptation-result/1"} | {
             name: to_plain(getattr(self, name))
             for name in self.__dataclass_fields__
             if name not in ("estimator", "report", "embedding")
