@@ -50,7 +50,7 @@ def test_verdict_without_target_labels(kind, task):
     assert report.verdict.kind == kind
     assert "p(y|x)" in report.verdict.untestable
     assert report.test("p(y|x)") is None
-    asked = any("target rows drawn at random" in step for step in report.next_steps)
+    asked = any("If a change of p(y|x) would matter, label" in step for step in report.next_steps)
     assert asked == (kind != "support") and ("labels of the target do not tell either" in str(report)) != asked
 
 

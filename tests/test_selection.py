@@ -176,8 +176,9 @@ def test_recommendations_fit_the_model(report_of):
 
 
 def test_concept_without_labels_asks_for_labels(report_of):
-    report = report_of("concept")
-    assert f"{report.label_budget().labels} randomly chosen" in recommend(report)[0].reason
+    report = report_of("concept", n_source=2000)
+    assert f"about {report.label_budget().labels} randomly chosen" in recommend(report)[0].reason
+    assert "as many randomly chosen target rows as you can" in recommend(report_of("concept"))[0].reason
 
 
 # ------------------------------------------------------------------ estimates of the gain
