@@ -70,7 +70,7 @@ def test_partial_plan_solves_the_linear_program():
     rng = np.random.default_rng(2)
     X, Z = rng.normal(size=(12, 2)), rng.normal(size=(15, 2)) + 1
     aligner = OptimalTransport("partial", transported_mass=0.6, **PLAIN).fit(X, Z)
-    cost = cdist(X + aligner._translation, Z, "sqeuclidean")
+    cost = cdist(X, Z, "sqeuclidean")
     rows = np.kron(np.eye(12), np.ones(15))
     columns = np.kron(np.ones(12), np.eye(15))
     best = linprog(
@@ -154,7 +154,6 @@ def test_class_ratio_as_mass_undoes_label_shift():
     assert np.mean(losses["weighted"]) > -0.01 > -0.1 > np.mean(losses["plain"])
 
 
-@pytest.mark.parametrize("method", ["unbalanced", "partial"])
 @pytest.mark.parametrize(
     ("move", "prior", "loss"),
     [
@@ -165,7 +164,7 @@ def test_class_ratio_as_mass_undoes_label_shift():
         ([0, 4, 0], 0.2, 0.1),
     ],
 )
-def test_relaxed_transport_survives_translation_or_label_shift(method, move, prior, loss):
+def test_unbalanced_transport_survives_translation_or_label_shift(move, prior, loss):
     """Full transport loses .15 under this label shift."""
     rng = np.random.default_rng(23)
     both = prior != 0.5 and any(move)  # told apart by the labels only
@@ -175,7 +174,7 @@ def test_relaxed_transport_survives_translation_or_label_shift(method, move, pri
         X, Z = (rng.normal(size=(300, 3)) + np.outer(t, [3, 0, 0]) for t in (y, y_target))
         source_only = LogisticRegression().fit(X, y).score(Z, y_target)  # had nothing moved
         for labels in losses:
-            moved = OptimalTransport(method).fit(X, Z + move, y_source=y if labels else None).transform_source(X)
+            moved = OptimalTransport("unbalanced").fit(X, Z + move, y_source=y if labels else None).transform_source(X)
             losses[labels].append(source_only - LogisticRegression().fit(moved, y).score(Z + move, y_target))
     assert max(map(np.mean, losses.values())) < loss
 
@@ -202,7 +201,9 @@ def test_units_and_translation_change_nothing(method):
     plain = OptimalTransport(method, shrinkage=0.0).fit(X, Z, y_source=y).transform_source(X)
     scaled = OptimalTransport(method, shrinkage=0.0).fit(1e4 * X, 1e4 * Z, y_source=y).transform_source(1e4 * X)
     np.testing.assert_allclose(scaled / 1e4, plain, atol=1e-5)
-    near = 20 if method in ("unbalanced", "partial") else 0  # further than other class frequencies explain
+    if method == "partial":  # the farthest rows stay behind
+        return
+    near = 20 if method == "unbalanced" else 0  # further than other class frequencies explain
     plain = OptimalTransport(method, shrinkage=0.0).fit(X, Z + near, y_source=y).transform_source(X) - near
     far = OptimalTransport(method, shrinkage=0.0).fit(X, Z + 50, y_source=y).transform_source(X)
     np.testing.assert_allclose(far - 50, plain, atol=1e-3)

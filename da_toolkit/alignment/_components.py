@@ -31,7 +31,7 @@ The ridge is on |v|, the norm in feature space, as in JDA's primal form; TCA as 
 coefficients, which ranks components by the squares of their variances. For w -> 0 both are kernel PCA.
 
 **How many.** As many as hold 99 % of the variance that is left, and no more than samples tell: an axis needs five
-rows of the smaller domain, and thirty where it holds no more variance than the axis of its rank does when every
+rows of the smaller domain, and ten where it holds no more variance than the axis of its rank does when every
 column is shuffled by itself (parallel analysis; Horn, Psychometrika 30, 1965). In few columns that unrelated variance
 may well be what the classes differ in; in hundreds it is mostly noise.
 """
@@ -49,7 +49,7 @@ from ._base import BaseAligner, column_units
 from ._subspace import RANK, ROWS_PER_AXIS, check_n_components, n_leading
 
 KERNELS = ("rbf", "linear")
-ROWS_PER_UNSEEN_AXIS = 30.0  # where shuffled columns would have that axis, too
+ROWS_PER_UNSEEN_AXIS = 10.0  # where shuffled columns would have that axis, too
 BLOCK = 4096  # rows whose kernel values are held at once
 
 
@@ -60,7 +60,7 @@ class ComponentAligner(BaseAligner):
     ----------
     n_components : "auto" or int
         "auto": as many as hold 99 % of the variance that is left, at most one for every five rows of the
-        smaller domain, or for every thirty rows where shuffled columns have as large ones.
+        smaller domain, or for every ten rows where shuffled columns have as large ones.
     kernel : {"rbf", "linear"}
     mu : float
         What is left of a mean difference, as a multiple of what sampling alone would show.

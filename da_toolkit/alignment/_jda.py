@@ -41,7 +41,7 @@ class JDA(ComponentAligner):
     ----------
     n_components : "auto" or int
         "auto": as many as hold 99 % of the variance that is left, at most one for every five rows of the
-        smaller domain, or for every thirty rows where shuffled columns have as large ones.
+        smaller domain, or for every ten rows where shuffled columns have as large ones.
     kernel : {"rbf", "linear"}
     mu : float
         What is left of a squared difference of means, as a multiple of what sampling alone would show.
@@ -88,7 +88,7 @@ class JDA(ComponentAligner):
     >>> X_target = centres[y_target] + rng.normal(size=(300, 2)) + np.array([[0, 5], [0, 8]])[y_target]
     >>> aligner = JDA(random_state=0).fit(X_source, X_target, y_source=y)
     >>> float((aligner.pseudo_labels_ == y_target).mean().round(2))
-    0.96
+    0.97
     """
 
     class_wise = True

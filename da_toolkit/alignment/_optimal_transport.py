@@ -23,7 +23,6 @@ from ._mass import _minimise_on_simplex
 from ._plan import ITERATIONS, NO_MASS, at_mass, coordinates, draw, plan_of, potentials
 
 METHODS = ("entropic", "exact", "class-regularised", "unbalanced", "partial")
-RELAXED = ("unbalanced", "partial")  # mass may stay where it is
 PLAN_CELLS = 10**6  # larger plans are not kept
 SCALE_ROWS = 500  # rows a side whose median distance is the unit of cost
 PARTS = 8  # clusters of the source that may be more or less frequent in the target
@@ -58,11 +57,12 @@ class OptimalTransport(BaseAligner):
     - ``"unbalanced"``: marginals may differ, at the price of their KL divergence times `marginal_penalty`.
     - ``"partial"``: exact, but only `transported_mass` of the mass has to go.
 
-    **Translations.** Full transport does not depend on where the domains lie. The last two leave behind what lies far
-    away, so their costs are taken after a translation of the source to the target's mean. But the mean moves under
+    **Translations.** Full transport does not depend on where the domains lie. "unbalanced" leaves behind what lies far
+    away, so its costs are taken after a translation of the source to the target's mean. But the mean moves under
     label shift and covariate shift, too, and there mass has to stay behind. So it is asked whether the classes, or 8
     clusters, of the source in other frequencies, translated by what these leave of the difference of the means, come
-    nearer to the target (energy distance) than the whole source does; if so, that is the translation.
+    nearer to the target (energy distance) than the whole source does; if so, that is the translation. "partial" takes
+    the domains as they lie: the farthest rows stay behind.
 
     **How much.** Two samples of one distribution differ, too, and plain transport carries that noise into the
     rows. :math:`\lambda` is noise / signal: the squared energy distance that two samples of one distribution
@@ -188,7 +188,7 @@ class OptimalTransport(BaseAligner):
         noise = (source_mass**2).sum() + (target_mass**2).sum()
         self.shrinkage_ = _noise_share(X, Z, a, b, noise) if self.shrinkage == "auto" else float(self.shrinkage)
         self._translation = np.zeros(X.shape[1])
-        if self.method in RELAXED:
+        if self.method == "unbalanced":
             self._translation = _translation(X, Z, a, b, classes)
             X = X + self._translation
             cost = euclidean_distances(X, Z, squared=True)

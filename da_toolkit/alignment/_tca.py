@@ -32,7 +32,7 @@ class TCA(ComponentAligner):
     ----------
     n_components : "auto" or int
         "auto": as many as hold 99 % of the variance that is left, at most one for every five rows of the
-        smaller domain, or for every thirty rows where shuffled columns have as large ones.
+        smaller domain, or for every ten rows where shuffled columns have as large ones.
     kernel : {"rbf", "linear"}
         With "rbf" a linear model becomes a curved one.
     mu : float
