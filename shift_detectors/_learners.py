@@ -85,9 +85,9 @@ def make_folds(strata: np.ndarray, n_folds: int, random_state: int, groups: np.n
     return fold
 
 
-def expansion(table: Table) -> np.ndarray:
-    """Design with squares, and pairwise products when there are few columns; standardised float64."""
-    Z = np.clip(table.design, -4, 4).astype(float)
+def expansion(design: np.ndarray) -> np.ndarray:
+    """Standardised columns with squares, and pairwise products when there are few; standardised float64."""
+    Z = np.clip(design, -4, 4).astype(float)
     d = Z.shape[1]
     if d == 0:
         return Z
@@ -113,7 +113,7 @@ class Inputs:
     @classmethod
     def of(cls, table: Table) -> Inputs:
         """Encode a table."""
-        return cls(expansion(table), table.tree_input, table.tree_categorical)
+        return cls(expansion(table.design), table.tree_input, table.tree_categorical)
 
 
 def _linear_classifier(inputs, train, target, weight, rows):

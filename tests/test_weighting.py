@@ -416,6 +416,15 @@ def test_weights_of_a_survey_are_not_corrected_twice():
         assert adapter.estimator_.coef_[0] == pytest.approx(trained.coef_[0], abs=0.25)
 
 
+def test_own_weights_and_few_groups():
+    rng = np.random.default_rng(0)
+    X, y = covariate_shift(300, -0.75, rng)
+    X_target, _ = covariate_shift(300, 1, rng)
+    options = {"sample_weight": rng.uniform(0.5, 2, 300), "groups": np.arange(300) % 3}
+    adapter = ImportanceWeighting(LogisticRegression(), exponent=1, random_state=0).fit(X, y, X_target, **options)
+    assert np.corrcoef(adapter.weights_, adapter.ratio_.weights_)[0, 1] > 0.95
+
+
 def test_some_rows_may_weigh_nothing():
     rng = np.random.default_rng(0)
     X, y = covariate_shift(600, -0.75, rng)

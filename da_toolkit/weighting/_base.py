@@ -120,7 +120,8 @@ class BaseRatio(BaseEstimator):
         self._left_out = _apart(X_source, X_target)
         if self._left_out:
             self._warn_left_out()
-        raw = self._fit(self._seen(X_source), self._seen(X_target), groups)
+        X_source, X_target = self._seen(X_source), self._seen(X_target)
+        raw = self._fit(X_source, X_target, groups)
         raw = self._checked(raw, "_fit", X_source.shape[0])
         if not raw.sum() > 0:
             raise InputError(
@@ -131,7 +132,7 @@ class BaseRatio(BaseEstimator):
         self.scale_ = float(1 / raw.mean())
         self.weights_ = raw * self.scale_
         self.effective_sample_size_ = effective_sample_size(self.weights_)
-        covered = self._covered(self._seen(X_source), self._seen(X_target), groups)
+        covered = self._covered(X_source, X_target, groups)
         if covered < MIN_COVERAGE:
             warnings.warn(
                 f"Only about {covered:.1%} of the target lies where the source has rows: without overlap no weights "

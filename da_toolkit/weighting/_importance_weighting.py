@@ -12,6 +12,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._learners import Inputs, expansion
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
 
@@ -31,7 +32,8 @@ from .._loss import loss_of
 from ._base import effective_sample_size
 from ._classifier_ratio import ClassifierRatio
 from ._diagnosis import WeightDiagnosis, diagnose_weights
-from ._own_weights import expected_weight_at
+from ._encoder import NumberEncoder
+from ._own_weights import expected_weight
 
 EXPONENTS = (0.0, 0.5, 1.0)  # what exponent="auto" tries
 MIN_ESS_SHARE = 0.05
@@ -142,7 +144,9 @@ class ImportanceWeighting(BaseAdapter):
             )
         w = self.ratio_.weights_
         if domains.sample_weight is not None:
-            w = w / expected_weight_at(Z, domains.sample_weight, domains.groups, rng)
+            numbers = NumberEncoder(Z, rng)(Z)
+            inputs = Inputs(expansion(numbers), numbers, None)
+            w = w / expected_weight(inputs, domains.sample_weight, _folds(domains, False, rng))
         self.exponent_ = self._choose(head, Z, w / w.mean(), domains, rng) if automatic else float(self.exponent)
         flattened = w**self.exponent_
         self.weights_ = flattened / flattened.mean()

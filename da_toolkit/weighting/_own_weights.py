@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from shift_detectors._learners import Inputs, crossfit_means, make_folds
-
-from ._encoder import NumberEncoder
+from shift_detectors._learners import Inputs, crossfit_means
 
 
 def expected_weight(inputs: Inputs, weight: np.ndarray, fold: np.ndarray) -> np.ndarray:
@@ -25,13 +21,3 @@ def expected_weight(inputs: Inputs, weight: np.ndarray, fold: np.ndarray) -> np.
     logarithm = np.log(np.where(positive, weight, least))
     rough = np.exp(crossfit_means(inputs, logarithm[:, None], fold, train=positive)[:, 0])
     return np.clip(rough * crossfit_means(inputs, (weight / rough)[:, None], fold)[:, 0], least, most)
-
-
-def expected_weight_at(X: Any, weight: np.ndarray, groups: np.ndarray | None, rng: np.random.RandomState) -> np.ndarray:
-    """The same for rows of any table."""
-    numbers = NumberEncoder(X, rng)(X)
-    squares = numbers**2
-    spread = squares.std(axis=0)
-    squares = (squares - squares.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    fold = make_folds(np.zeros(len(weight)), min(5, len(weight)), int(rng.randint(2**31 - 1)), groups)
-    return expected_weight(Inputs(np.column_stack([numbers, squares]), numbers, None), weight, fold)
