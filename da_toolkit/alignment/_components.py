@@ -108,8 +108,7 @@ class ComponentAligner(BaseAligner):
         varies = variance > (100 * np.finfo(float).eps * np.abs(self._offset)) ** 2
         self._scale = np.where(varies, column_units(variance, varies, self.standardize), np.inf)
         pooled = self._rows(pooled)
-        self._map = self._feature_map(pooled, mass, rng)
-        phi = self._map(pooled)
+        self._map, phi = self._feature_map(pooled, mass, rng)
         self._covariance = _covariance(phi, mass)
         if self.n_components == "auto":
             rows = 1 / max((source_mass**2).sum(), (target_mass**2).sum())
@@ -118,23 +117,26 @@ class ComponentAligner(BaseAligner):
 
     def _most_components(self, pooled: np.ndarray, mass: np.ndarray, n: float, rng: np.random.RandomState) -> int:
         """How many axes samples of `n` rows tell: see the module docstring."""
-        few, many = (max(1, int(n / rows)) for rows in (ROWS_PER_AXIS, ROWS_PER_UNSEEN_AXIS))
+        most, granted = (max(1, int(n / rows)) for rows in (ROWS_PER_AXIS, ROWS_PER_UNSEEN_AXIS))
         variances = np.linalg.eigvalsh(self._covariance)[::-1]
-        if n_leading(variances) <= many:
-            return few
+        if n_leading(variances) <= granted:
+            return most
         apart = np.column_stack([rng.permutation(column) for column in pooled.T])
-        by_chance = np.linalg.eigvalsh(_covariance(self._feature_map(apart, mass, rng)(apart), mass))[::-1]
+        by_chance = np.linalg.eigvalsh(_covariance(self._feature_map(apart, mass, rng)[1], mass))[::-1]
         shared = min(len(variances), len(by_chance))
         beyond = int((variances[:shared] > by_chance[:shared]).sum())
-        return min(few, max(many, beyond))
+        return min(most, max(granted, beyond))
 
     def _rows(self, X: np.ndarray) -> np.ndarray:
         return (X - self._offset) / self._scale
 
-    def _feature_map(self, rows: np.ndarray, mass: np.ndarray, rng: np.random.RandomState) -> FeatureMap:
+    def _feature_map(self, rows: np.ndarray, mass: np.ndarray, rng: np.random.RandomState) -> tuple[Any, np.ndarray]:
+        """A map and the features of the rows."""
         if self.kernel == "linear":
-            return LinearMap(rows)
-        return GaussianMap(rows, mass, self.n_landmarks, self.bandwidth, rng)
+            linear = LinearMap(rows)
+            return linear, linear(rows)
+        gaussian = GaussianMap(rows, self.n_landmarks, self.bandwidth, rng)
+        return gaussian, gaussian.normalise(rows, mass)
 
     def _check_parameters(self) -> None:
         if self.kernel not in KERNELS:
@@ -192,16 +194,9 @@ class LinearMap:
 
 
 class GaussianMap:
-    """Nystroem features of exp(-|x - z|^2 / h^2), of mean zero and with the total variance of the rows."""
+    """Nystroem features of exp(-|x - z|^2 / h^2); once normalised, of mean zero and the total variance of the rows."""
 
-    def __init__(
-        self,
-        rows: np.ndarray,
-        mass: np.ndarray,
-        n_landmarks: int,
-        bandwidth: str | float,
-        rng: np.random.RandomState,
-    ):
+    def __init__(self, rows: np.ndarray, n_landmarks: int, bandwidth: str | float, rng: np.random.RandomState):
         few = len(rows) <= n_landmarks
         self._landmarks = rows if few else rows[np.sort(rng.choice(len(rows), n_landmarks, replace=False))]
         squared = squared_distances(self._landmarks, self._landmarks)
@@ -214,9 +209,15 @@ class GaussianMap:
         values, vectors = np.linalg.eigh(np.exp(-squared / self._squared_bandwidth))
         seen = values > RANK * values[-1]
         self._root, self._mean = vectors[:, seen] / np.sqrt(values[seen]), 0.0
+
+    def normalise(self, rows: np.ndarray, mass: np.ndarray) -> np.ndarray:
+        """Give the features of the rows mean zero and the variance of the rows, and return them."""
         phi = self(rows)
         unit = np.sqrt(_total_variance(rows, mass) / (_total_variance(phi, mass) or 1.0))
         self._root, self._mean = self._root * unit, mass @ phi * unit
+        phi *= unit
+        phi -= self._mean
+        return phi
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         out = np.empty((len(rows), self._root.shape[1]))
@@ -225,9 +226,6 @@ class GaussianMap:
             kernel = np.exp(-squared_distances(rows[part], self._landmarks) / self._squared_bandwidth)
             out[part] = kernel @ self._root - self._mean
         return out
-
-
-FeatureMap = LinearMap | GaussianMap
 
 
 def _total_variance(phi: np.ndarray, mass: np.ndarray) -> float:

@@ -184,14 +184,13 @@ class OptimalTransport(BaseAligner):
         Z = (X_target[rows_target] - frame.origin_target) / self._unit
         classes, classes_target = classes[rows], classes_target[rows_target]
 
-        cost = euclidean_distances(X, Z, squared=True)
         noise = (source_mass**2).sum() + (target_mass**2).sum()
         self.shrinkage_ = _noise_share(X, Z, a, b, noise) if self.shrinkage == "auto" else float(self.shrinkage)
         self._translation = np.zeros(X.shape[1])
         if self.method == "unbalanced":
             self._translation = _translation(X, Z, a, b, classes)
             X = X + self._translation
-            cost = euclidean_distances(X, Z, squared=True)
+        cost = euclidean_distances(X, Z, squared=True)
         blurs = self.method not in ("exact", "partial")
         scale = _scale(X, Z, a, b, cost) if blurs else float(cost.max()) or 1.0  # of no account without blur
         self.regularization_ = self.regularization * scale if blurs else 0.0
