@@ -16,7 +16,6 @@ from ._domain_classifier import DomainClassifierTest, prequential_scores, rank_s
 from ._errors import InputError
 from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_scores
 from ._label_tests import LabelTest, StratifiedTest
-from ._labels import MIN_LABELS
 from ._learners import Inputs, crossfit_probabilities, make_folds
 from ._multivariate import JointTest
 from ._overlap import depends_on_y, feature_importance, importance_weights, measure_overlap, separators
@@ -27,7 +26,7 @@ from ._prior import estimate_prior, observed_prior
 from ._random import generator
 from ._regions import find_regions
 from ._report import ShiftReport
-from ._results import FeatureShift, ShiftTestResult, Verdict
+from ._results import MIN_LABELS, FeatureShift, ShiftTestResult, Verdict
 from ._score_test import ConditionalScoreTest
 from ._summaries import domain_map, summarise
 from ._table import Problem
@@ -237,8 +236,7 @@ def diagnose(
             label_variance=found["label_variance"],
             data_digest=() if large is data else (names_digest(data[0]), digest_of(*data[:2]), digest_of(*data[2:4])),
         )
-        # None where no number suffices: then all target rows
-        budget = None if problem.task is None else report.label_budget().labels or report.n_target + 1
+        budget = None if problem.task is None else report.label_budget().labels
         steps = next_steps(report.verdict, budget, problem.task, report.n_target, alone, report.n_labelled)
         report = replace(report, next_steps=steps)
         if estimator is not None and problem.task is not None:

@@ -15,7 +15,6 @@ from ._table import new_classes_note
 MAX_INTEGER_CLASSES = 20  # more distinct integers than this are taken as quantities
 ROWS_PER_CLASS = 3  # and fewer rows than this per distinct integer, too
 MOST_CODES = 200  # integers 0, 1, 2, ... up to here may be codes of classes
-MIN_LABELS = 10  # labelled target rows from which on what has to do with y is tested
 TASKS = ("auto", "classification", "regression")
 
 

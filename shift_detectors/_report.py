@@ -11,8 +11,8 @@ from statistics import NormalDist
 from typing import Any
 
 from ._errors import InputError
-from ._labels import MIN_LABELS
 from ._results import (
+    MIN_LABELS,
     DomainMap,
     FeatureShift,
     FeatureSummary,

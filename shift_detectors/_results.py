@@ -14,6 +14,8 @@ import numpy as np
 
 from ._text import effect_text
 
+MIN_LABELS = 10  # labelled target rows from which on what has to do with y is tested
+
 
 def to_plain(value: Any) -> Any:
     """Turn a result into dicts, lists, str, float, int, bool and None, ready for ``json.dumps``.

@@ -7,8 +7,6 @@ import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ._labels import MIN_LABELS
-
 if TYPE_CHECKING:
     from ._report import ShiftReport
     from ._results import Effect, FeatureShift, Impact, PerformanceEstimate, PriorEstimate, Region, ShiftTestResult
@@ -229,6 +227,8 @@ def unknowns(report: ShiftReport) -> tuple[str, ...]:
 
 def budget_sentence(report: ShiftReport) -> str:
     """How many target labels would settle whether p(y|x) changed, and what all of them would show if not that."""
+    from ._results import MIN_LABELS  # which imports this module
+
     budget = report.label_budget()
     power = f"(power {share(budget.power)})"
     if report.n_target < MIN_LABELS:

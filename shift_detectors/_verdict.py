@@ -219,7 +219,10 @@ def next_steps(
     separators: tuple[str, ...] = (),
     n_labelled: int = 0,
 ) -> tuple[str, ...]:
-    """What to do, in plain sentences; `n_labels` would settle whether p(y|x) changed, if the target has as many."""
+    """What to do, in plain sentences.
+
+    `n_labels` would settle whether p(y|x) changed, if the target has as many; None: no number does.
+    """
     use = f"Use the {n_labelled} target labels, and more where they can be had:"
     collect = use if n_labelled else "Collect target labels and"
     correct = (
@@ -247,9 +250,9 @@ def next_steps(
             steps = (f"Keep a model that does not read {names}; for one that does, adapt() tries an alignment.",)
         steps = (look, *steps)
     # where the source has no rows, labels do not tell either
-    if "p(y|x)" in verdict.untestable and verdict.kind != "support" and n_labels is not None:
+    if "p(y|x)" in verdict.untestable and verdict.kind != "support" and task is not None:
         label = f"about {n_labels} target rows drawn at random."
-        if n_target is not None and n_labels > n_target:
+        if n_labels is None or (n_target is not None and n_labels > n_target):
             label = f"all {n_target} target rows: only a small one would stay hidden."
         steps += (f"If a change of p(y|x) would matter, label {label}",)
     return steps

@@ -146,11 +146,9 @@ def _nothing(report: ShiftReport, estimator: Any) -> str:
     kind = report.verdict.kind
     if kind in ("concept", "mixed") and report.n_labelled < MIN_LABELS:
         budget = report.label_budget().labels
-        number = "as many" if budget is None else f"about {budget}"
-        return (
-            f"The relation between inputs and label differs, which only target labels can repair: label {number} "
-            f"randomly chosen target rows{' as you can' if budget is None else ''}."
-        )
+        rows = "randomly chosen target rows"
+        rows = f"as many {rows} as you can" if budget is None else f"about {budget} {rows}"
+        return f"The relation between inputs and label differs, which only target labels can repair: label {rows}."
     if report.n_target < MIN_ROWS:
         return f"With {report.n_target} target rows nothing can be learnt about the target."
     if kind == "label":

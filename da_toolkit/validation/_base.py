@@ -85,7 +85,7 @@ class PerformanceScore(TargetScore):
     """
 
     def estimate(self, estimator: Any, X: Any, y: Any) -> PerformanceEstimate:
-        """Estimated accuracy, or mean loss of a regressor (see `loss_of`), on the target, with interval."""
+        """Estimated accuracy, or mean loss that a regressor minimises, on the target, with interval."""
         return self._estimate(estimator, X, check_labels(X, y), self._target())
 
     def _estimate(self, estimator: Any, X: Any, y: np.ndarray, X_target: Any) -> PerformanceEstimate:
