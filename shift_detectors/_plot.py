@@ -657,21 +657,28 @@ class LabelBudgetDisplay(Display):
         )
 
     def _draw(self, ax: Axes) -> None:
+        # every curve is seen from the largest effect down to a third of the way, or as far as a number suffices
+        third = len(self.effects) // 3
+        ends = [labels[max(third, int(np.isfinite(labels).argmax()))] for labels in self.labels.values()]
+        few = min(self.n_labelled or self.n_target, self.n_target, *(labels[-1] for labels in self.labels.values()))
+        many = max(self.n_target, *(end for end in ends if np.isfinite(end)), 1)
+        ax.set_xlim(max(few * 0.8, 0.8), many * (1.3 if many > self.n_target else 2))
         for k, (power, labels) in enumerate(self.labels.items()):
             main = power == 0.8
             ax.plot(labels, self.effects, color=INK if main else FAINT, lw=1.8 if main else 1.2)
             away = np.abs(self.effects - (0.33, 0.3, 0.27)[k % 3] / 0.4 * self.effects[-1])
-            at = int(np.where(np.isfinite(labels), away, np.inf).argmin())
-            if not np.isfinite(labels[at]):
+            at = int(np.where(labels <= many, away, np.inf).argmin())
+            if labels[at] > many:
                 continue
             ax.text(
                 labels[at], self.effects[at], words.share(power), ha="center", va="center", fontsize=8,
                 bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"},
             )  # fmt: skip
-        few = min(self.n_target, *(labels[-1] for labels in self.labels.values()))
-        reached = [labels[np.isfinite(labels)][: len(labels) // 3 + 1] for labels in self.labels.values()]
-        many = max(self.n_target, *(part[-1] for part in reached if len(part)))
-        ax.set_xlim(max(few * 0.8, 0.8), many * (1.3 if many > self.n_target else 2))
+        if not any(np.isfinite(labels).any() for labels in self.labels.values()):
+            ax.text(
+                0.5, 0.5, "no number of labels shows these:\nthe source has too few rows", ha="center", va="center",
+                fontsize=8, transform=ax.transAxes,
+            )  # fmt: skip
         ax.set_ylim(0, self.effects[-1] * 1.05)
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(as_number)
@@ -685,7 +692,7 @@ class LabelBudgetDisplay(Display):
         self._mark(ax, self.n_target, "target rows", seen < 0.6 * self.effects[-1], bool(room))
         if 0 < self.n_labelled < self.n_target:
             ax.axvline(self.n_labelled, color=TARGET, lw=1.6)
-            self._mark(ax, self.n_labelled, "labelled", False, False)
+            self._mark(ax, self.n_labelled, "labelled", False, self.n_labelled**2 < left * self.n_target, line=1)
         if self.task == "classification":
             ax.yaxis.set_major_formatter(as_points)
             ax.set_ylabel("change, in points")
@@ -693,8 +700,8 @@ class LabelBudgetDisplay(Display):
             ax.set_ylabel("change, in sd of y")
         ax.set_xlabel("labelled target rows")
 
-    def _mark(self, ax: Axes, rows: int, name: str, top: bool, after: bool) -> None:
-        at, offset = (rows, float(top)), (3 if after else -3, -3 if top else 3)
+    def _mark(self, ax: Axes, rows: int, name: str, top: bool, after: bool, line: int = 0) -> None:
+        at, offset = (rows, float(top)), (3 if after else -3, -3 if top else 3 + 12 * line)
         ax.annotate(
             f"{rows:,} {name}", at, offset, ("data", "axes fraction"), "offset points", fontsize=8,
             ha="left" if after else "right", va="top" if top else "bottom",

@@ -293,10 +293,18 @@ def test_few_source_rows_reveal_no_small_change(report):
 
 @pytest.mark.parametrize(("n_target", "n_labelled"), [(15, 0), (60, 20), (312, 300), (6000, 200), (10**6, 0)])
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_budget_is_drawn_for_few_and_for_many_rows(report, n_target, n_labelled, task):
-    display = LabelBudgetDisplay.from_report(replace(report, n_target=n_target, n_labelled=n_labelled, task=task))
+@pytest.mark.parametrize("n_source", [20, 100, 100_000])
+def test_budget_is_drawn_for_few_and_for_many_rows(report, n_source, n_target, n_labelled, task):
+    sizes = {"n_source": n_source, "n_target": n_target, "n_labelled": n_labelled}
+    display = LabelBudgetDisplay.from_report(replace(report, task=task, **sizes))
     check_inside(display)
-    assert f"{n_target:,} target rows" in {text.get_text() for text in display.ax_.texts}
+    texts = {text.get_text(): text for text in display.ax_.texts if text.get_text()}
+    assert f"{n_target:,} target rows" in texts
+    axes = display.ax_.get_window_extent()
+    for power, labels in display.labels.items():
+        assert (f"{power:.0%}" in texts) == np.isfinite(labels).any()
+    for text in texts.values():
+        assert axes.contains(*text.get_window_extent().get_points().mean(0)), text
 
 
 def test_prior_of_an_estimator():
