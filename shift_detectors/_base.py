@@ -51,6 +51,8 @@ class BaseDetector(BaseEstimator):
         groups, groups_target : array-like of shape (n_rows,), optional
             Rows that belong together are permuted and folded together.
         sample_weight, sample_weight_target : array-like of shape (n_rows,), optional
+            What a row represents: the weighted samples are compared. Exact levels become approximate where the weights
+            of the two sides differ or depend on x.
         source_domain : array-like of shape (n_source,), optional
             Ids of several sources; checked and kept, the tests compare the pooled source.
         representation : transformer, optional

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from ._base import BaseDetector
-from ._permutation import permuted_domains, pvalue, signed, step_down, tail_logp
+from ._permutation import permuted_domains, pvalue, same_length, signed, step_down, tail_logp
 from ._random import generator
 from ._results import Effect, FeatureShift, ShiftTestResult
 from ._table import Problem, Table
@@ -144,10 +144,14 @@ def _ordered_cells(column, missing, U, renormalise):
     cell[order] = np.repeat(np.arange(len(ends), dtype=np.int32), counts)
     cells = _cell_sums(cell, len(ends), U)
     if renormalise:
-        # U sums to something else than 0 over the present rows: rescale each side to mass one
-        target = _cell_sums(cell, len(ends), np.maximum(U, 0))
+        # U sums to something else than 0 over the present rows: each side is scaled to mass one, as in `difference`
+        part, is_in = np.maximum(U, 0), (~missing).astype(U.dtype)
+        target = _cell_sums(cell, len(ends), part)
         source = target - cells
-        cells = target / np.maximum(target.sum(axis=0), 1e-12) - source / np.maximum(source.sum(axis=0), 1e-12)
+        up, down = (1 / np.maximum(side.sum(axis=0), 1e-12) for side in (target, source))
+        squares_target = np.einsum("i,ij,ij->j", is_in, part, part)
+        squares_source = np.einsum("i,ij,ij->j", is_in, U, U) - squares_target
+        cells = (target * up - source * down) * same_length(squares_target * up**2 + squares_source * down**2)
     return cells, counts
 
 

@@ -14,7 +14,7 @@ from sklearn.preprocessing import SplineTransformer
 
 from ._base import BaseDetector
 from ._feature_test import feature_logp, feature_shifts
-from ._permutation import harmonic, permuted_domains, pvalue, signed, step_down, tail_logp
+from ._permutation import flipped, harmonic, permuted_domains, pvalue, random_signs, signed, step_down, tail_logp
 from ._portfolio import largest_effect, portfolio
 from ._random import generator
 from ._results import FeatureShift, ShiftTestResult
@@ -106,6 +106,8 @@ class StratifiedTest(BaseDetector):
     exchangeable under the null; then the level is exact. Regression - y is cut into up to 20 pooled quantile
     bins (a frequent single value is a bin by itself), and the numeric features are replaced by their residuals
     from a spline regression on y, so that little of x still depends on y within a bin; the level is
+    approximate. Groups with several classes or bins cannot be exchanged without exchanging their y, too: then the
+    deviations of their rows from the mean of the class or bin get a random sign per group, and the level is
     approximate. A class seen on one side only is left out, with a note.
 
     Parameters
@@ -147,22 +149,27 @@ class StratifiedTest(BaseDetector):
         else:
             table, strata = residual_table(part.table, part.y), quantile_bins(part.y, Y_BINS)
         domain = table.domain
-        members = permuted_domains(domain, self.n_permutations, rng, part.groups, strata)
+        exchange = part.groups is None or not _across(part.groups, strata)
+        if exchange:
+            drawn = permuted_domains(domain, self.n_permutations, rng, part.groups, strata)
+        else:
+            drawn = random_signs(len(domain), self.n_permutations, rng, part.groups)
         both = [s for s in np.unique(strata) if 0 < domain[strata == s].sum() < (strata == s).sum()]
         notes = []
         if len(both) < len(np.unique(strata)):
             left = len(np.unique(strata)) - len(both)
             one, many = ("class", "classes") if part.task == "classification" else ("bin of y", "bins of y")
             notes.append(f"left out because seen on one side only: {left} {one if left == 1 else many}")
-        U = np.zeros(members.shape, np.float32)
+        U = np.zeros(drawn.shape, np.float32)
         per_stratum, clearest = [], None  # log p of every feature where it is smallest
         for s in both:
             rows = np.flatnonzero(strata == s)
-            inside = signed(members[rows], None if part.weight is None else part.weight[rows])
+            weight = None if part.weight is None else part.weight[rows]
+            inside = signed(drawn[rows], weight) if exchange else flipped(domain[rows], drawn[rows], weight)
             U[rows] = inside * np.float32(len(rows) / len(strata))
             if part.task == "classification":
                 sub = table.take(rows, 0)
-                inner, by_feature, _ = portfolio(sub, inside, rng, kernels=False)
+                inner, by_feature, _ = portfolio(sub, inside, rng, kernels=False, two_samples=exchange)
                 per_stratum.append(inner)
                 clearest = by_feature if clearest is None else np.minimum(clearest, by_feature)
         if not both:
@@ -176,7 +183,7 @@ class StratifiedTest(BaseDetector):
                 table.n_target,
                 notes=tuple(notes),
             )
-        joint, per_feature, more = portfolio(table, U, rng)
+        joint, per_feature, more = portfolio(table, U, rng, two_samples=exchange)
         families = [joint]
         if part.task == "regression" or len(both) == 2:
             position = np.searchsorted(np.unique(strata), strata) if part.task == "classification" else rankdata(part.y)
@@ -209,6 +216,12 @@ class StratifiedTest(BaseDetector):
             per_feature=features,
             notes=tuple(notes) + more + moved_most(features),
         )
+
+
+def _across(groups: np.ndarray, strata: np.ndarray) -> bool:
+    """Whether any group has rows of several strata."""
+    pairs = np.unique(np.column_stack([groups, strata]), axis=0)
+    return len(pairs) > len(np.unique(groups))
 
 
 def _places(part: Problem, balanced: np.ndarray) -> dict[Any, np.ndarray]:

@@ -5,6 +5,11 @@ column 0 is the observed assignment of rows to domains, the other columns are ra
 +w_i / (sum of target weights), a source row -w_i / (sum of source weights). A difference of means is then
 ``features.T @ U``, a kernel distance the diagonal of ``U.T @ K @ U``, an empirical distribution function a
 cumulative sum of ``U``; all permutations at once, as matrix products.
+
+A mean of unequally weighted rows varies more: by sum w^2 / (sum w)^2 instead of 1 / n. An assignment that takes the
+heavy rows from a small side to a large one would vary less than the observed one, so that with weights every column of
+``U`` is scaled to the length of column 0. Where both sides are weighted alike the p-values stay exact; where only one
+has weights, or they depend on x, they hold their level approximately.
 """
 
 from __future__ import annotations
@@ -113,10 +118,44 @@ def signed(members: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
         return np.where(members, up, down)
     mass = weight.astype(np.float32)[:, None]
     target = mass * members
-    source = mass - target
-    total_target = np.maximum(target.sum(axis=0), 1e-12)
-    total_source = np.maximum(source.sum(axis=0), 1e-12)
-    return target / total_target - source / total_source
+    return difference(target, mass - target)
+
+
+def difference(target: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Target less source (n, B + 1), each of mass one in every column, and all columns as long as the first."""
+    up, down = (1 / np.maximum(side.sum(axis=0), 1e-12) for side in (target, source))
+    U = target * up - source * down
+    return U * same_length(np.einsum("ij,ij->j", U, U))
+
+
+def same_length(squares: np.ndarray) -> np.ndarray:
+    """Factors (B + 1,) that give columns of these squared lengths the length of the first."""
+    return np.sqrt(squares[0] / np.maximum(squares, 1e-30))
+
+
+def random_signs(n: int, n_signs: int, rng: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray:
+    """Random signs (n, n_signs + 1), one for all rows of a group; column 0 is +1."""
+    unit = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    flips = rng.integers(0, 2, (int(unit.max()) + 1, n_signs), dtype=np.int8) * np.int8(2) - np.int8(1)
+    return np.column_stack([np.ones(n, np.float32), flips[unit]])
+
+
+def flipped(domain: np.ndarray, signs: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """The matrix U where groups cannot be exchanged: every row's deviation from the common mean, with a random sign.
+
+    Under the null both domains have one mean, to which each contributes by the worth of its rows. What a row adds to a
+    difference of means, its deviation from that mean, is as likely with the other sign (wild bootstrap, Liu 1988; the
+    level is approximate). A deviation from a mean that contains the row itself is too small and is enlarged by
+    1 / (1 - its share in the mean), as in HC3 (MacKinnon and White 1985), at most to 3 1/3 times its size.
+    """
+    U = signed(domain[:, None].astype(bool), weight).astype(float)
+    squares = np.where(domain, (U[domain == 1] ** 2).sum(), (U[domain == 0] ** 2).sum())[:, None]
+    share = np.abs(U) / squares
+    share /= share.sum()
+    V = U * signs / np.maximum(1 - share, 0.3)
+    V -= share * V.sum(axis=0)
+    V[:, 0] = U[:, 0]
+    return V.astype(np.float32)
 
 
 def tail_logp(statistics: np.ndarray) -> np.ndarray:

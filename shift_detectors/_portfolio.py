@@ -13,7 +13,7 @@ from ._distance_tests import (
     squared_bandwidths,
 )
 from ._feature_test import feature_logp
-from ._permutation import harmonic, tail_logp
+from ._permutation import difference, harmonic, tail_logp
 from ._results import Effect, FeatureShift
 from ._table import Table
 
@@ -70,7 +70,8 @@ def portfolio(
             rows = kernel_subsample(table.n, rng)
             if rows is not None:
                 notes = (f"distances computed on {len(rows)} of {table.n} rows, drawn at random",)
-                Z, V = Z[rows], _recentred(U[rows]) if two_samples else U[rows] - U[rows].mean(axis=0)
+                Z, V = Z[rows], U[rows]
+                V = difference(np.maximum(V, 0), np.maximum(-V, 0)) if two_samples else V - V.mean(axis=0)
             else:
                 V = U
             bandwidths = squared_bandwidths(Z, rng, WIDEST, KERNELS, STEP)
@@ -90,12 +91,6 @@ def combined(families: dict[str, np.ndarray]) -> np.ndarray:
 def _family(rows: np.ndarray) -> np.ndarray:
     """Statistics of one kind as one row of log tail probabilities."""
     return tail_logp(harmonic(tail_logp(rows))[None, :])
-
-
-def _recentred(U: np.ndarray) -> np.ndarray:
-    """A subsample of rows of U with each side's mass scaled back to one."""
-    up, down = np.maximum(U, 0), np.minimum(U, 0)
-    return up / np.maximum(up.sum(axis=0), 1e-12) + down / np.maximum(-down.sum(axis=0), 1e-12)
 
 
 def largest_effect(features: tuple[FeatureShift, ...]) -> Effect | None:

@@ -10,7 +10,7 @@ from scipy.stats import norm, rankdata
 from ._base import BaseDetector
 from ._distance_tests import second_moments
 from ._learners import Inputs, crossfit_means, crossfit_probabilities, make_folds
-from ._permutation import harmonic, pvalue, tail_logp
+from ._permutation import harmonic, pvalue, random_signs, tail_logp
 from ._portfolio import portfolio
 from ._random import generator
 from ._results import Effect, ShiftTestResult
@@ -139,9 +139,7 @@ def signed_row(
 
     `weights` (k,) are those of the means of R, 1 is that of their directions.
     """
-    unit = np.arange(len(R)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    flips = rng.integers(0, 2, (int(unit.max()) + 1, n_signs), dtype=np.int8) * np.int8(2) - np.int8(1)
-    signs = np.column_stack([np.ones(len(R), np.float32), flips[unit]])
+    signs = random_signs(len(R), n_signs, rng, groups)
     rows, notes = [], ()
     for r in R.T:
         U = (signs * r[:, None].astype(np.float32)) / np.float32(len(R))

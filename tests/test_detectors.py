@@ -211,6 +211,42 @@ def test_sample_weight_undoes_a_known_selection():
     assert weighted.statistic < 0.1 * plain.statistic
 
 
+@pytest.mark.parametrize("small", ["source", "target"])
+@pytest.mark.parametrize("detector", [FeatureTest, JointTest, LabelTest, StratifiedTest])
+def test_weights_on_a_small_side_alone_make_no_shift(detector, small):
+    """The null was that of a large, evenly weighted side: half of these draws were rejected."""
+    rejected, repeats = 0, 40
+    for seed in range(repeats):
+        rng = np.random.default_rng([11, seed])
+        X, Z, weight = rng.normal(size=(100, 2)), rng.normal(size=(1000, 2)), rng.lognormal(size=100)
+        y, v = X[:, 0] + rng.normal(size=100), Z[:, 0] + rng.normal(size=1000)
+        few, many = {"X_source": X, "y_source": y, "sample_weight": weight}, {"X_target": Z, "y_target": v}
+        if small == "target":
+            few = {"X_target": X, "y_target": y, "sample_weight_target": weight}
+            many = {"X_source": Z, "y_source": v}
+        rejected += make(detector, seed).test(**few, **many).rejects()
+    assert level_accepts(rejected, repeats)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_groups_whose_rows_differ_in_y_do_not_turn_a_shift_of_y_into_one_of_x_given_y(task):
+    rejected = found = 0
+    repeats = 40
+    for seed in range(repeats):
+        rng = np.random.default_rng([12, seed])
+        ids = np.arange(400) // 4
+        if task == "classification":
+            y, v = rng.random((2, 400)) < np.array([[0.2], [0.8]])
+        else:
+            y, v = rng.normal(size=(2, 400)) + np.array([[0], [1]])
+        X, Z = (np.column_stack([a, a]) + rng.normal(size=(400, 2)) for a in (y, v))
+        kw = {"y_source": y, "y_target": v, "groups": ids, "groups_target": ids + 100}
+        rejected += make(StratifiedTest, seed).test(X, Z, **kw).rejects()
+        found += make(StratifiedTest, seed).test(X, Z + [0.5, 0], **kw).rejects()
+    assert level_accepts(rejected, repeats)
+    assert found > 0.9 * repeats
+
+
 @pytest.mark.parametrize("detector", ALL)
 def test_same_seed_same_answer_and_clone_pickle(detector):
     rng = np.random.default_rng(0)

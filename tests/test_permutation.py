@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from shift_detectors._permutation import (
+    flipped,
     harmonic,
     permuted_domains,
     pvalue,
+    random_signs,
     signed,
     step_down,
     tail_logp,
@@ -64,6 +66,31 @@ def test_signed_columns_are_differences_of_weighted_means(weighted):
     expected = np.average(x[domain], weights=w[domain]) - np.average(x[~domain], weights=w[~domain])
     np.testing.assert_allclose(x @ U[:, 0], expected, rtol=1e-5)
     np.testing.assert_allclose(U.sum(axis=0), 0, atol=1e-6)
+
+
+def test_weighted_means_vary_as_much_under_every_assignment():
+    """Heavy rows that leave a small side for a large one would make the null too narrow."""
+    rng = np.random.default_rng(0)
+    domain, weight = np.arange(400) < 40, np.where(np.arange(400) < 40, rng.lognormal(size=400), 1.0)
+    U = signed(permuted_domains(domain, 99, rng), weight)
+    np.testing.assert_allclose((U**2).sum(axis=0), (U[:, 0] ** 2).sum(), rtol=1e-4)
+    np.testing.assert_allclose(U.sum(axis=0), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_signed_deviations_vary_like_the_difference_of_means(weighted):
+    rng = np.random.default_rng(0)
+    domain, groups = np.arange(300) < 60, np.arange(300) // 3
+    weight = rng.random(300) + 0.5 if weighted else None
+    V = flipped(domain, random_signs(300, 2000, rng, groups), weight)
+    observed = signed(domain[:, None], weight)[:, 0]
+    np.testing.assert_allclose(V[:, 0], observed, rtol=1e-5)
+    np.testing.assert_allclose(V.sum(axis=0), 0, atol=1e-5)
+    for rho in (0.0, 0.8):  # correlation of the rows of a group
+        x = np.sqrt(rho) * rng.normal(size=(100, 50)).repeat(3, axis=0) + np.sqrt(1 - rho) * rng.normal(size=(300, 50))
+        variance = (1 - rho) * (observed**2).sum() + rho * (np.bincount(groups, weights=observed) ** 2).sum()
+        assert ((x.T @ V[:, 1:]) ** 2).mean() == pytest.approx(variance, rel=0.1)
+        assert (x.T @ V[:, 1:]).mean() == pytest.approx(0, abs=0.1 * np.sqrt(variance))
 
 
 def test_tail_logp_orders_like_the_statistic_and_is_near_uniform():
