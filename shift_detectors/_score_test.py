@@ -40,8 +40,10 @@ class ConditionalScoreTest(BaseDetector):
     The bias is the *product* of the two nuisance errors, so that strong shift of p(x) does no harm as long as
     both are learnt reasonably.
 
-    The effect is the average change of E[phi(y) | x], E[R] / E[e(1 - e)]. Where changes of opposite signs cancel in
-    it, it is their root mean square over the same rows, of which any function g of x gives a lower bound,
+    The effect is the average change of E[phi(y) | x], E[R] / E[e(1 - e)], with the class indicator whose change is
+    largest (its interval allows for the choice) or a numeric y itself as phi, in pooled standard deviations. Where
+    changes of opposite signs cancel in it, it is their root mean square over the same rows, of which any function g of
+    x gives a lower bound,
 
         E[R g] / sqrt(E[e(1 - e) g^2] E[e(1 - e)])    (Cauchy and Schwarz),
 
@@ -103,18 +105,19 @@ class ConditionalScoreTest(BaseDetector):
             phi = np.eye(n_classes)[y]
             m = crossfit_probabilities(inputs, y, fold, n_classes, weight=part.weight)
         else:
-            phi = score_functions(y)
+            # the test sees ranks, which no outlier moves; the effect is that of y itself
+            phi = np.column_stack([score_functions(y), (y - y.mean()) / max(y.std(), 1e-12)])
             m = crossfit_means(inputs, phi, fold, weight=part.weight)
         w = np.ones(len(e)) if part.weight is None else part.weight
         R = ((domain - e) * w)[:, None] * (phi - m)
         # of two classes one says it all
-        columns = R[:, :1] if classification and R.shape[1] == 2 else R
+        columns = R if classification and R.shape[1] != 2 else R[:, :-1]
         means = np.ones(columns.shape[1])
         if not classification:
             means[0] = LOCATION
         row, notes = signed_row(part.table, columns, means, part.groups, self.n_permutations, rng)
         overlap = w * e * (1 - e)
-        changes = R if classification else R[:, :1]
+        changes = R if classification else R[:, -1:]
         Z = part.table.design
         along = predicted_change(np.column_stack([Z, second_moments(Z, rng)[0]]), changes, overlap, fold)
         effect, most = _change(changes, along, overlap, classification, part.groups)
@@ -184,9 +187,10 @@ def _total(terms, groups) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _largest(values, sd) -> tuple[tuple[float, tuple[float, float]], int]:
-    """The largest of some values with its 95 % interval, and which it is."""
+    """The largest of some values with its 95 % interval, one for all of them (Bonferroni), and which it is."""
     top = int(np.argmax(np.abs(values)))
-    value, half = float(values[top]), 1.96 * float(sd[top])
+    several = 1 if len(values) == 2 else len(values)  # two classes change alike
+    value, half = float(values[top]), float(norm.isf(0.025 / several) * sd[top])
     return (value, (value - half, value + half)), top
 
 

@@ -247,6 +247,28 @@ def test_groups_whose_rows_differ_in_y_do_not_turn_a_shift_of_y_into_one_of_x_gi
     assert found > 0.9 * repeats
 
 
+def test_the_change_of_a_skewed_y_is_that_of_its_mean():
+    """In ranks it rises: +.2 was told where the mean falls."""
+    rng = np.random.default_rng(0)
+    X, Z = rng.normal(size=(2, 1000, 2))
+    y, v = np.exp(1.5 * rng.normal(size=1000)), np.exp(0.3 + 0.5 * rng.normal(size=1000))
+    effect = make(ConditionalScoreTest, 0).test(X, Z, y_source=y, y_target=v).effect
+    assert effect.name == "average change of E[y | x] in sd of y"
+    assert effect.value == pytest.approx((v.mean() - y.mean()) / np.r_[y, v].std(), abs=0.02)
+    assert effect.ci[1] < 0
+
+
+def test_the_interval_of_the_largest_change_allows_for_the_choice_among_classes():
+    outside = 0
+    for seed in range(15):
+        rng = np.random.default_rng([13, seed])
+        X, Z = rng.normal(size=(2, 300, 2))
+        y, v = rng.integers(0, 8, (2, 300))
+        low, high = make(ConditionalScoreTest, seed).test(X, Z, y_source=y, y_target=v).effect.ci
+        outside += low > 0 or high < 0
+    assert level_accepts(outside, 15)
+
+
 @pytest.mark.parametrize("detector", ALL)
 def test_same_seed_same_answer_and_clone_pickle(detector):
     rng = np.random.default_rng(0)
