@@ -3,7 +3,8 @@
 Two learners of different character, a regularised linear model on a quadratic expansion and gradient-boosted
 trees, are blended with each other and with the constant, by the weights with the smallest out-of-fold loss.
 Smooth truths favour the first, local and mixed-type ones the second, "no relation" the constant; conditional
-tests need whichever is right, since their level rests on it.
+tests need whichever is right, since their level rests on it. Of many columns, such as embeddings, the trees are shown
+those that are most correlated with what they predict: their cost grows with columns times classes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ._table import Table
 from ._warnings import ignored
 
 PRODUCTS_UP_TO = 12  # columns of the design up to which pairwise products join the linear model
+TREE_COLUMNS = 100  # numeric columns that trees are fitted to, at most
 FLOOR = 1e-4  # probabilities are kept this far from 0 and 1
 SMALL = 50_000  # rows up to which trees are fitted by one thread
 # shares of (linear, trees); the rest goes to the constant
@@ -147,7 +149,7 @@ def _trees(n_train: int, n_outputs: int) -> dict:
 
 def _tree_classifier(inputs, train, target, weight, rows):
     n_classes = len(np.unique(target[train]))
-    X, new, categorical = _usable(inputs, train, rows)
+    X, new, categorical = _usable(inputs, train, rows, np.eye(target.max() + 1)[target[train]])
     if not X.shape[1]:
         return np.tile(np.bincount(target[train])[np.unique(target[train])] / len(train), (len(rows), 1))
     model = HistGradientBoostingClassifier(**_trees(len(train), n_classes), categorical_features=categorical)
@@ -155,12 +157,31 @@ def _tree_classifier(inputs, train, target, weight, rows):
         return model.fit(X, target[train], None if weight is None else weight[train]).predict_proba(new)
 
 
-def _usable(inputs, train, rows):
-    """Training and new rows without columns that trees cannot bin."""
-    X, new = inputs.trees[train], inputs.trees[rows]
+def _usable(inputs, train, rows, outputs):
+    """Training and new rows of the columns that trees can bin: categories, and at most `TREE_COLUMNS` numbers."""
+    X = inputs.trees[train]
     keep = binnable(X, inputs.categorical)
+    numbers = np.flatnonzero(keep if inputs.categorical is None else keep & ~inputs.categorical)
+    if len(numbers) > TREE_COLUMNS:
+        keep[numbers] = False
+        keep[numbers[most_correlated(X[:, numbers], outputs, TREE_COLUMNS)]] = True
     categorical = None if inputs.categorical is None else inputs.categorical[keep]
-    return X[:, keep], new[:, keep], categorical
+    return X[:, keep], inputs.trees[rows][:, keep], categorical
+
+
+def most_correlated(X: np.ndarray, outputs: np.ndarray, n_columns: int) -> np.ndarray:
+    """The columns of X (n, d) most correlated with any of the outputs (n, k): their values, squares or gaps."""
+    gap = np.isnan(X)
+    filled = np.where(gap, 0, X - np.nanmean(X, axis=0))
+    squares = filled**2
+    best = np.zeros(X.shape[1])
+    T = outputs - outputs.mean(axis=0)
+    T = T / np.maximum(np.linalg.norm(T, axis=0), 1e-12)
+    for part in (filled, squares, gap.astype(float)):
+        part = part - part.mean(axis=0)
+        length = np.maximum(np.linalg.norm(part, axis=0), 1e-12)
+        best = np.maximum(best, np.abs(part.T @ T).max(axis=1) / length)
+    return np.argsort(-best, kind="stable")[:n_columns]
 
 
 def binnable(X: np.ndarray, categorical: np.ndarray | None) -> np.ndarray:
@@ -254,7 +275,7 @@ def crossfit_means(
             ridge = Ridge(alpha=max(1.0, 0.02 * inputs.linear.shape[1]))
             fitted = ridge.fit(inputs.linear[past], values[past], w).predict(inputs.linear[rows])
             first[rows] = fitted.reshape(len(rows), k)
-        X, new, categorical = _usable(inputs, past, rows)
+        X, new, categorical = _usable(inputs, past, rows, values[past])
         if not X.shape[1]:
             second[rows] = np.average(values[past], axis=0, weights=w)
             continue

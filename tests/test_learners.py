@@ -1,0 +1,37 @@
+"""The nuisance models of the tests: what they are shown of many columns."""
+
+import numpy as np
+import pandas as pd
+
+from shift_detectors._boundary import read_problem
+from shift_detectors._learners import TREE_COLUMNS, Inputs, _usable, crossfit_probabilities, most_correlated
+
+
+def many_columns():
+    """Of 300 columns one speaks of the class by its values, one by its squares, one by its gaps."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(400, 300)), rng.integers(0, 3, 400)
+    X[:, 7] += y == 1
+    X[:, 50] *= 1 + (y == 2)
+    X[(y == 0) & (rng.random(400) < 0.5), 120] = np.nan
+    return X, y, rng.choice(list("abc"), 400)
+
+
+def test_of_many_columns_trees_see_those_that_speak_of_what_they_predict():
+    X, y, site = many_columns()
+    assert set(most_correlated(X, np.eye(3)[y], 3)) == {7, 50, 120}
+    frame = pd.DataFrame(X, columns=[f"v{k}" for k in range(300)]).assign(site=site)
+    inputs = Inputs.of(read_problem(frame[:200], y[:200], frame[200:]).table)
+    train, rows = np.arange(300), np.arange(300, 400)
+    seen, new, categorical = _usable(inputs, train, rows, np.eye(3)[y[train]])
+    assert seen.shape == (300, TREE_COLUMNS + 1) and new.shape == (100, TREE_COLUMNS + 1)
+    assert categorical.tolist() == [False] * TREE_COLUMNS + [True]
+    few = Inputs(inputs.linear, inputs.trees[:, :TREE_COLUMNS], None)
+    assert _usable(few, train, rows, np.eye(3)[y[train]])[0].shape == (300, TREE_COLUMNS)
+
+
+def test_the_class_is_predicted_out_of_many_columns():
+    X, y, _ = many_columns()
+    inputs = Inputs.of(read_problem(X[:200], y[:200], X[200:]).table)
+    proba = crossfit_probabilities(inputs, y, np.arange(400) % 5, 3)
+    assert (proba.argmax(axis=1) == y).mean() > 0.45
