@@ -38,6 +38,7 @@ from ._prior import PriorFit, proportion_interval
 from ._results import Effect, Impact, PerformanceEstimate
 
 Z = float(norm.ppf(0.975))
+ROUNDING = 1e-9  # by which a share of rows may miss a whole number of them
 READ = 200  # rows on which is tried which columns a model reads
 COVERED = ", and the source covers the target"
 COVARIATE = f"covariate shift: p(y|x) is the same in source and target{COVERED}"
@@ -176,6 +177,9 @@ def average_confidence(
 def atc(score_source: Any, correct_source: Any, score_target: Any) -> PerformanceEstimate:
     """Average thresholded confidence: share of target scores above t, where P_s(score < t) = source error.
 
+    Where several source scores equal t, too few of them may lie below and too many with t: of the rows at t, source and
+    target, counts as below the share that makes the source agree, as if ties were broken at random.
+
     Parameters
     ----------
     score_source, score_target : array
@@ -193,28 +197,30 @@ def atc(score_source: Any, correct_source: Any, score_target: Any) -> Performanc
     --------
     >>> atc([0.5, 0.6, 0.8, 0.9], [0, 1, 1, 1], [0.55, 0.65, 0.7, 0.95]).value
     0.75
+    >>> atc([0.8] * 4, [0, 1, 1, 1], [0.8] * 9).value
+    0.75
     """
-    correct, target = _array(correct_source), np.sort(_array(score_target))
-    score = np.sort(_array(score_source))
-    n = len(score)
-    error = 1 - correct.mean()
+    source, target = _array(score_source), _array(score_target)
+    wrong = 1 - _array(correct_source)
+    ordered, error = np.sort(source), float(wrong.mean())
 
-    def share_above(level: float) -> float:
-        if level <= 0:
-            return 1.0
-        threshold = score[min(int(np.ceil(level * n - 1e-9)), n - 1)] if level < 1 else np.inf
-        return 1 - np.searchsorted(target, threshold) / len(target)
+    def below(scores: np.ndarray, level: float) -> np.ndarray:
+        """1 below the source's quantile and 0 above it; at it, the part that makes the source's mean the level."""
+        if not ROUNDING < level < 1 - ROUNDING:
+            return np.full(len(scores), float(level > 0.5))
+        threshold = ordered[int(level * len(ordered) + ROUNDING)]
+        part = (level - (source < threshold).mean()) / (source == threshold).mean()
+        return (scores < threshold) + part * (scores == threshold)
 
-    value = share_above(error)
-    threshold = score[min(int(np.ceil(error * n - 1e-9)), n - 1)]
-    se = np.sqrt(_variance_of_mean((_array(score_source) < threshold) - (1 - correct)))
-    low, high = share_above(error + Z * se), share_above(error - Z * se)
+    value = 1 - float(below(target, error).mean())
+    se = np.sqrt(_variance_of_mean(below(source, error) - wrong))
+    low, high = (1 - below(target, error + move).mean() for move in (Z * se, -Z * se))
     low_t, high_t = proportion_interval(value, 0.0, len(target))
     ci = (
         max(0.0, value - float(np.hypot(value - low, value - low_t))),
         min(1.0, value + float(np.hypot(high - value, high_t - value))),
     )
-    return PerformanceEstimate("average thresholded confidence", "accuracy", float(value), ci, RANKING)
+    return PerformanceEstimate("average thresholded confidence", "accuracy", value, ci, RANKING)
 
 
 def doc(confidence_source: Any, correct_source: Any, confidence_target: Any) -> PerformanceEstimate:

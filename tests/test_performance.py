@@ -186,6 +186,25 @@ def test_atc_is_exact_without_a_shift_and_moves_the_right_way():
     assert mean > true_accuracy(0) + 0.5 * (TRUTH - true_accuracy(0))
 
 
+@pytest.mark.parametrize("levels", [1, 2, 4])
+def test_atc_is_right_without_a_shift_where_scores_are_tied(levels):
+    """A model of few leaves: the share of errors lies within the rows of one score."""
+
+    def estimate(seed):
+        rng = np.random.default_rng(seed)
+        source, target = (0.5 + (rng.integers(levels, size=500) + 0.5) / (2 * levels) for _ in range(2))
+        return atc(source, (rng.random(500) < source).astype(float), target)
+
+    check(estimate, 0.75)
+
+
+def test_atc_of_the_source_itself_is_its_accuracy():
+    rng = np.random.default_rng(0)
+    score, correct = rng.integers(3, size=50) / 3, rng.integers(2, size=50)
+    assert atc(score, correct, score).value == pytest.approx(correct.mean())
+    assert [atc(score, np.full(50, right), score).value for right in (0, 1)] == [0, 1]
+
+
 def test_intervals_stay_in_range_and_keep_a_width():
     for estimate in (
         importance_weighted(np.ones(50), np.ones(50)),

@@ -15,6 +15,8 @@ class ATCScore(PerformanceScore):
 
         P_source(confidence < t) = source error,    estimate = P_target(confidence >= t)
 
+    Of rows that tie at t, as in a leaf of a tree, the part counts that makes the source agree.
+
     Assumes that confidence orders rows alike in both domains: a row above t is right as often there as here.
     Fails for concept shift, and where the target lies outside the source and the model is sure all the same; and
     it exaggerates: where rows became easier and the accuracy rose by .09, it said .13 (probit model, one feature).
