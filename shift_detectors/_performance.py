@@ -77,7 +77,8 @@ def doubly_robust(
 ) -> PerformanceEstimate:
     """Weighted source residuals around a regression of the values on x, plus its mean over the target.
 
-    Right when either the weights or the regression is right, and less variable than weighting alone.
+    Right when either the weights or the regression is right, and less variable than weighting alone. The correction can
+    lead out of the range of the metric, where no performance lies; the value is then the nearest one within.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def doubly_robust(
     w = weights / weights.mean()
     residual = values - fitted_source
     offset = (w * residual).mean()
-    value = float(offset + fitted_target.mean())
+    value = offset + fitted_target.mean()
     variance = ((w * (residual - offset)) ** 2).sum() / len(w) ** 2 + _variance_of_mean(fitted_target)
     n = len(w) ** 2 / (w @ w) + len(fitted_target)
     return _estimate("doubly robust importance weighting", metric, value, variance, n, COVARIATE)
@@ -238,7 +239,7 @@ def doc(confidence_source: Any, correct_source: Any, confidence_target: Any) -> 
     0.9
     """
     source, target = _array(correct_source) - _array(confidence_source), _array(confidence_target)
-    value = float(np.clip(source.mean() + target.mean(), 0, 1))
+    value = source.mean() + target.mean()
     variance = _variance_of_mean(source) + _variance_of_mean(target)
     return _estimate("difference of confidences", "accuracy", value, variance, np.inf, SAME_GAP)
 
@@ -570,14 +571,15 @@ def _observed(values: np.ndarray, metric: str, method: str) -> PerformanceEstima
 
 
 def _estimate(method, metric, value, variance, n, assumption) -> PerformanceEstimate:
-    """With an interval cut to the range of the metric; `n` rows at most stand behind an accuracy."""
+    """Value and interval, both within the range of the metric; `n` rows at most stand behind an accuracy."""
+    value = float(np.clip(value, 0.0, 1.0 if metric == "accuracy" else np.inf))
     half = Z * float(np.sqrt(variance))
-    if metric == "accuracy" and np.isfinite(n) and 0 <= value <= 1:
-        ci = proportion_interval(value, float(variance), float(n))
-    elif metric == "accuracy":
-        ci = (max(0.0, value - half), min(1.0, value + half))
-    else:
+    if metric != "accuracy":
         ci = (max(0.0, value - half), value + half)
+    elif np.isfinite(n):
+        ci = proportion_interval(value, float(variance), float(n))
+    else:
+        ci = (max(0.0, value - half), min(1.0, value + half))
     return PerformanceEstimate(method, metric, value, ci, assumption)
 
 

@@ -96,6 +96,22 @@ def test_doubly_robust_needs_one_of_two():
     assert width[0] < width[1]
 
 
+@pytest.mark.parametrize(
+    ("values", "fitted_source", "fitted_target", "metric", "value"),
+    [
+        ([1, 1, 1, 1], 0.5, 0.9, "accuracy", 1),
+        ([0, 1, 0, 0], 0.9, 0.1, "accuracy", 0),
+        ([0.1, 0.2, 0.1, 0.2], 1.0, 0.5, "mean squared error", 0),
+    ],
+)
+def test_doubly_robust_stays_in_range(values, fitted_source, fitted_target, metric, value):
+    """A correction of more than the regression expects on the target."""
+    found = doubly_robust(values, np.ones(4), np.full(4, fitted_source), np.full(50, fitted_target), metric)
+    low, high = found.ci
+    assert found.value == value and 0 <= low <= value <= high and low < high
+    assert metric != "accuracy" or high <= 1
+
+
 def test_squared_error_under_covariate_shift():
     def estimate(seed):
         rng = np.random.default_rng(seed)

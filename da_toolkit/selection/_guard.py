@@ -209,10 +209,7 @@ def by_weights(case: Case, **reading) -> Evidence:
 
     def performance(values: np.ndarray, fitted: np.ndarray) -> PerformanceEstimate:
         positive, fitted = case.positive(values), case.positive(fitted)
-        found = doubly_robust(positive, weights, fitted[:n], fitted[n:], case.metric)
-        if case.classes is not None and not 0 <= found.value <= 1:  # the correction may leave the range
-            return importance_weighted(positive, weights, case.metric)
-        return found
+        return doubly_robust(positive, weights, fitted[:n], fitted[n:], case.metric)
 
     gains, after = {}, {}
     for j, trial in enumerate(case.trials, 1):
