@@ -506,6 +506,11 @@ def _beside(alone: tuple[str, ...], verdict: Verdict, related: list[str]) -> Ver
 
 def _impact(estimator, X_source, X_target, problem: Problem, found: dict, report: ShiftReport):
     n_source = problem.table.n_source
+
+    def sides(values):
+        return (None, None) if values is None else (values[:n_source], values[n_source:])
+
+    weights = sides(problem.weight)
     with ignored(UserWarning):  # the model's own remarks on column names
         impact = measure_impact(
             estimator,
@@ -519,6 +524,8 @@ def _impact(estimator, X_source, X_target, problem: Problem, found: dict, report
             problem.task,
             verdict_kind=found["verdict"].kind,
             propensity=found["propensity"],
+            sample_weight=weights[0],
+            sample_weight_target=weights[1],
         )
         unsupported = report.overlap.unsupported_share if report.verdict.kind == "support" else 0.0
         apart = report.verdict_with_separators

@@ -2,8 +2,10 @@
 
 Each estimator names the assumption under which it is right; none is right without one (identifying the
 accuracy on an unlabelled target is as hard as identifying the best predictor, Garg et al. 2022). All work on
-arrays. Intervals are 95 % and come from influence functions: the estimate minus the truth is about a mean of
+arrays. Intervals are 95 % and come from influence functions: the estimate minus the truth is about a sum of
 independent terms, one per source and one per target row. Accuracies get an interval that stays in [0, 1].
+Rows with weights (`sample_weight`, `sample_weight_target`) count for as much as they represent; the terms of
+rows that belong together (`groups`, `groups_target`; equal values do, also across the sides) are summed first.
 
 ============================ ============================================= ===============================
 function                     formula                                       right when
@@ -28,16 +30,16 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from scipy.stats import norm
+from scipy.stats import t as student
 from sklearn.base import is_classifier, is_regressor
 
 from ._calibration import fit_calibration
 from ._columns import read_rows, take_rows
 from ._errors import InputError
+from ._influence import Part, degrees_of, design_effect, effective_rows, share_of, variance_of, weighted_mean
 from ._prior import PriorFit, proportion_interval
 from ._results import Effect, Impact, PerformanceEstimate
 
-Z = float(norm.ppf(0.975))
 ROUNDING = 1e-9  # by which a share of rows may miss a whole number of them
 READ = 200  # rows on which is tried which columns a model reads
 COVERED = ", and the source covers the target"
@@ -48,7 +50,9 @@ RANKING = "scores above the source threshold are right as often on the target as
 SAME_GAP = "confidence and accuracy differ by the same amount on source and target"
 
 
-def importance_weighted(values: Any, weights: Any, metric: str = "accuracy") -> PerformanceEstimate:
+def importance_weighted(
+    values: Any, weights: Any, metric: str = "accuracy", *, groups: Any = None
+) -> PerformanceEstimate:
     """Self-normalised importance-weighted mean of source values, sum w v / sum w.
 
     Parameters
@@ -56,24 +60,30 @@ def importance_weighted(values: Any, weights: Any, metric: str = "accuracy") -> 
     values : array of shape (n_source,)
         Correct (0/1) or squared error of held-out source rows.
     weights : array of shape (n_source,)
-        p_t(x) / p_s(x), any constant factor. The weights count as known: their own error is not in the
-        interval.
+        p_t(x) / p_s(x), any constant factor; times the row's own weight, if there are such. They count as known:
+        their own error is not in the interval.
     metric : {"accuracy", "mean squared error"}
+    groups : array-like of shape (n_source,), optional
 
     Examples
     --------
     >>> importance_weighted([1, 1, 0, 0], [3, 3, 1, 1]).value
     0.75
     """
-    values, weights = _array(values), _array(weights)
-    w = weights / weights.mean()
-    value = float((w * values).mean())
-    variance = ((w * (values - value)) ** 2).sum() / len(w) ** 2
-    return _estimate("importance weighting", metric, value, variance, len(w) ** 2 / (w @ w), COVARIATE)
+    value, part = _mean(values, weights, groups)
+    return _estimate("importance weighting", metric, value, [part], COVARIATE)
 
 
 def doubly_robust(
-    values: Any, weights: Any, fitted_source: Any, fitted_target: Any, metric: str = "accuracy"
+    values: Any,
+    weights: Any,
+    fitted_source: Any,
+    fitted_target: Any,
+    metric: str = "accuracy",
+    *,
+    sample_weight_target: Any = None,
+    groups: Any = None,
+    groups_target: Any = None,
 ) -> PerformanceEstimate:
     """Weighted source residuals around a regression of the values on x, plus its mean over the target.
 
@@ -87,24 +97,22 @@ def doubly_robust(
     fitted_source, fitted_target : array of shape (n_source,) and (n_target,)
         Cross-fitted regression of the values on x, at the source and at the target rows.
     metric : {"accuracy", "mean squared error"}
+    sample_weight_target, groups, groups_target : array-like, optional
 
     Examples
     --------
     >>> doubly_robust([1, 0, 1, 0], [1, 1, 1, 1], [0.5] * 4, [0.75, 0.75]).value
     0.75
     """
-    values, weights = _array(values), _array(weights)
-    fitted_source, fitted_target = _array(fitted_source), _array(fitted_target)
-    w = weights / weights.mean()
-    residual = values - fitted_source
-    offset = (w * residual).mean()
-    value = offset + fitted_target.mean()
-    variance = ((w * (residual - offset)) ** 2).sum() / len(w) ** 2 + _variance_of_mean(fitted_target)
-    n = len(w) ** 2 / (w @ w) + len(fitted_target)
-    return _estimate("doubly robust importance weighting", metric, value, variance, n, COVARIATE)
+    offset, on_source = _mean(_array(values) - _array(fitted_source), weights, groups)
+    expected, on_target = _mean(fitted_target, sample_weight_target, groups_target)
+    method = "doubly robust importance weighting"
+    return _estimate(method, metric, offset + expected, [on_source, on_target], COVARIATE)
 
 
-def label_shift_risk(values: Any, y: Any, prior: PriorFit, metric: str = "accuracy") -> PerformanceEstimate:
+def label_shift_risk(
+    values: Any, y: Any, prior: PriorFit, metric: str = "accuracy", *, sample_weight: Any = None, groups: Any = None
+) -> PerformanceEstimate:
     """Class-wise source performance under the target prior, sum_y q_y mean(values | y).
 
     The interval includes the covariance of q.
@@ -118,23 +126,34 @@ def label_shift_risk(values: Any, y: Any, prior: PriorFit, metric: str = "accura
     prior : PriorFit
         From `estimate_prior`.
     metric : str
+    sample_weight, groups : array-like of shape (n_source,), optional
     """
     values, y = _array(values), np.asarray(y)
-    rows = [values[y == c] for c in prior.classes.tolist()]
-    if any(len(r) == 0 for r in rows):
+    own = np.ones(len(y)) if sample_weight is None else _array(sample_weight)
+    weights = np.array([own * (y == c) for c in prior.classes.tolist()])  # a row for every class
+    mass = weights.sum(axis=1)
+    if (mass == 0).any():
         raise InputError("a class of the prior without a source row", "labelled source rows of every class")
-    means, sizes = np.array([r.mean() for r in rows]), np.array([len(r) for r in rows])
-    # one pseudo-row of each outcome: a class without an error so far is not free of errors
-    spread = np.array([(r.sum() + 0.5) / (len(r) + 1) for r in rows])
-    within = (spread * (1 - spread) if metric == "accuracy" else np.array([r.var() for r in rows])) / sizes
-    value = float(prior.prior @ means)
-    variance = prior.prior**2 @ within + means @ prior.covariance @ means
-    n = 1 / (prior.prior**2 @ (1 / sizes))
-    return _estimate("label-shift risk", metric, value, variance, n, LABEL)
+    means, sizes = weights @ values / mass, mass**2 / (weights**2).sum(axis=1)
+    w = prior.prior / mass @ weights
+    part = Part(w * values - (prior.prior * means / mass) @ weights, w, groups)
+    known = means @ prior.covariance @ means
+    if metric == "accuracy":
+        # one pseudo-row of each outcome: a class without an error so far is not free of errors
+        spread = (means * sizes + 0.5) / (sizes + 1)
+        known += prior.prior**2 @ ((spread * (1 - spread) - means * (1 - means)) / sizes)
+    return _estimate("label-shift risk", metric, prior.prior @ means, [part], LABEL, known=known)
 
 
 def average_confidence(
-    confidence_target: Any, confidence_source: Any = None, correct_source: Any = None, weight_source: Any = None
+    confidence_target: Any,
+    confidence_source: Any = None,
+    correct_source: Any = None,
+    weight_source: Any = None,
+    *,
+    sample_weight_target: Any = None,
+    groups: Any = None,
+    groups_target: Any = None,
 ) -> PerformanceEstimate:
     """Mean calibrated probability of the predicted class over the target (confidence-based estimate, CBPE).
 
@@ -149,7 +168,8 @@ def average_confidence(
         The same and correct (0/1) on the rows of the calibration, whose sampling error enters the interval.
         Without them the confidences are taken as they are.
     weight_source : array of shape (n_source,), optional
-        Of the rows in the calibration, p_t(x) / p_s(x) up to a factor.
+        Of the rows in the calibration: what they represent, times p_t(x) / p_s(x) up to a factor.
+    sample_weight_target, groups, groups_target : array-like, optional
 
     Examples
     --------
@@ -158,24 +178,33 @@ def average_confidence(
     >>> round(average_confidence([0.9] * 10, [0.9] * 100, [1, 0] * 50).value, 2)
     0.5
     """
-    confidence = _array(confidence_target)
-    variance = 0.0
+    confidence, parts = _array(confidence_target), []
+    by_row = _share(confidence, sample_weight_target)
     if correct_source is not None:
         target, source = (np.column_stack([1 - c, c]) for c in (confidence, _array(confidence_source)))
-        w = np.ones(len(source)) if weight_source is None else _array(weight_source)
-        correct, w = _array(correct_source).astype(int), w / w.mean()
+        correct = _array(correct_source).astype(int)
+        w = _share(correct, weight_source)
         calibrate = fit_calibration(source, correct, weight=w)
         g = calibrate(target)
         confidence = g[:, 1]
         by_bias = confidence[:, None] * ([0, 1] - g)
-        gradient = np.hstack([by_bias * calibrate.log(target), by_bias]).mean(axis=0)  # by scales and biases
-        moved = calibrate.influence(source, correct, w) @ gradient
-        variance = moved @ moved / len(moved) ** 2
-    variance += _variance_of_mean(confidence)
-    return _estimate("average confidence", "accuracy", float(confidence.mean()), variance, np.inf, CALIBRATED)
+        gradient = by_row @ np.hstack([by_bias * calibrate.log(target), by_bias])  # by scales and biases
+        moved = calibrate.influence(source, correct, w * len(w)) @ gradient
+        parts = [Part(moved / len(moved), w, groups)]
+    value, on_target = _mean(confidence, sample_weight_target, groups_target)
+    return _estimate("average confidence", "accuracy", value, [*parts, on_target], CALIBRATED, counted=False)
 
 
-def atc(score_source: Any, correct_source: Any, score_target: Any) -> PerformanceEstimate:
+def atc(
+    score_source: Any,
+    correct_source: Any,
+    score_target: Any,
+    *,
+    sample_weight: Any = None,
+    sample_weight_target: Any = None,
+    groups: Any = None,
+    groups_target: Any = None,
+) -> PerformanceEstimate:
     """Average thresholded confidence: share of target scores above t, where P_s(score < t) = source error.
 
     Where several source scores equal t, too few of them may lie below and too many with t: of the rows at t, source and
@@ -187,6 +216,7 @@ def atc(score_source: Any, correct_source: Any, score_target: Any) -> Performanc
         Any score that grows with confidence (largest probability, negative entropy).
     correct_source : array of shape (n_source,)
         Correct (0/1) on held-out source rows.
+    sample_weight, sample_weight_target, groups, groups_target : array-like, optional
 
     Notes
     -----
@@ -202,21 +232,27 @@ def atc(score_source: Any, correct_source: Any, score_target: Any) -> Performanc
     0.75
     """
     source, target = _array(score_source), _array(score_target)
-    wrong = 1 - _array(correct_source)
-    ordered, error = np.sort(source), float(wrong.mean())
+    wrong, weight = 1 - _array(correct_source), _share(source, sample_weight)
+    order = np.argsort(source)
+    reached = np.cumsum(weight[order])[:-1]
+    error = float(weight @ wrong)
 
     def below(scores: np.ndarray, level: float) -> np.ndarray:
         """1 below the source's quantile and 0 above it; at it, the part that makes the source's mean the level."""
         if not ROUNDING < level < 1 - ROUNDING:
             return np.full(len(scores), float(level > 0.5))
-        threshold = ordered[int(level * len(ordered) + ROUNDING)]
-        part = (level - (source < threshold).mean()) / (source == threshold).mean()
+        threshold = source[order[np.searchsorted(reached, level + ROUNDING, side="right")]]
+        part = (level - weight @ (source < threshold)) / (weight @ (source == threshold))
         return (scores < threshold) + part * (scores == threshold)
 
-    value = 1 - float(below(target, error).mean())
-    se = np.sqrt(_variance_of_mean(below(source, error) - wrong))
-    low, high = (1 - below(target, error + move).mean() for move in (Z * se, -Z * se))
-    low_t, high_t = proportion_interval(value, 0.0, len(target))
+    def share_above(level: float) -> tuple[float, Part]:
+        return _mean(1 - below(target, level), sample_weight_target, groups_target)
+
+    value, on_target = share_above(error)
+    _, on_source = _mean(below(source, error) - wrong, sample_weight, groups)
+    move = _quantile(degrees_of(on_source)) * variance_of(on_source) ** 0.5
+    low, high = share_above(error + move)[0], share_above(error - move)[0]
+    low_t, high_t = _interval("accuracy", value, [on_target])
     ci = (
         max(0.0, value - float(np.hypot(value - low, value - low_t))),
         min(1.0, value + float(np.hypot(high - value, high_t - value))),
@@ -224,7 +260,16 @@ def atc(score_source: Any, correct_source: Any, score_target: Any) -> Performanc
     return PerformanceEstimate("average thresholded confidence", "accuracy", value, ci, RANKING)
 
 
-def doc(confidence_source: Any, correct_source: Any, confidence_target: Any) -> PerformanceEstimate:
+def doc(
+    confidence_source: Any,
+    correct_source: Any,
+    confidence_target: Any,
+    *,
+    sample_weight: Any = None,
+    sample_weight_target: Any = None,
+    groups: Any = None,
+    groups_target: Any = None,
+) -> PerformanceEstimate:
     """Difference of confidences: source accuracy plus the change of the mean confidence.
 
     Parameters
@@ -232,16 +277,17 @@ def doc(confidence_source: Any, correct_source: Any, confidence_target: Any) -> 
     confidence_source, correct_source : array of shape (n_source,)
         Confidence and correct (0/1) on held-out source rows.
     confidence_target : array of shape (n_target,)
+    sample_weight, sample_weight_target, groups, groups_target : array-like, optional
 
     Examples
     --------
     >>> doc([0.9, 0.9], [1, 1], [0.8, 0.8]).value
     0.9
     """
-    source, target = _array(correct_source) - _array(confidence_source), _array(confidence_target)
-    value = source.mean() + target.mean()
-    variance = _variance_of_mean(source) + _variance_of_mean(target)
-    return _estimate("difference of confidences", "accuracy", value, variance, np.inf, SAME_GAP)
+    gap, on_source = _mean(_array(correct_source) - _array(confidence_source), sample_weight, groups)
+    mean, on_target = _mean(confidence_target, sample_weight_target, groups_target)
+    parts = [on_source, on_target]
+    return _estimate("difference of confidences", "accuracy", gap + mean, parts, SAME_GAP, counted=False)
 
 
 def measure_impact(
@@ -257,6 +303,10 @@ def measure_impact(
     *,
     verdict_kind: str = "none",
     propensity: Any = None,
+    sample_weight: Any = None,
+    sample_weight_target: Any = None,
+    groups: Any = None,
+    groups_target: Any = None,
 ) -> Impact:
     """What the shift does to a given fitted model.
 
@@ -271,7 +321,8 @@ def measure_impact(
     labelled : array of bool, shape (n_target,), optional
         Which target rows have a label; all when `y_target` is given alone.
     weights : array of shape (n_source,), optional
-        Importance weights of the source rows.
+        Importance weights, p_t(x) / p_s(x) with what the rows represent in both; they are multiplied by the
+        `sample_weight`.
     prior : PriorFit, optional
         Estimated target prior, classification.
     task : {"classification", "regression"}
@@ -279,7 +330,10 @@ def measure_impact(
         Decides which estimate stands first: ``"covariate"`` importance weighting, ``"label"`` label-shift
         risk, otherwise average confidence.
     propensity : array of shape (n_source + n_target,), optional
-        Cross-fitted P(target | x), source rows first; needed to split the loss change.
+        Cross-fitted P(target | x) of the rows with their weights, source rows first; needed to split the loss
+        change.
+    sample_weight, groups : array-like of shape (n_source,), optional
+    sample_weight_target, groups_target : array-like of shape (n_target,), optional
 
     Returns
     -------
@@ -302,13 +356,17 @@ def measure_impact(
     values = _values(predicted_source, y_source, classification)
     notes = ["The source score is that of the given source rows; it flatters a model trained on them."]
 
+    on_source = {"sample_weight": sample_weight, "groups": groups}
+    on_target = {"sample_weight_target": sample_weight_target, "groups_target": groups_target}
     estimates = []
     if classification:
-        estimates += _confidence_estimates(estimator, X_source, y_source, X_target, values, notes)
+        rows = on_source | on_target
+        estimates += _confidence_estimates(estimator, X_source, y_source, X_target, values, notes, rows)
     if weights is not None:
-        estimates.append(importance_weighted(values, weights, metric))
+        combined = _array(weights) if sample_weight is None else _array(weights) * _array(sample_weight)
+        estimates.append(importance_weighted(values, combined, metric, groups=groups))
     if prior is not None and classification:
-        estimates.append(label_shift_risk(values, y_source, prior))
+        estimates.append(label_shift_risk(values, y_source, prior, **on_source))
     first = {"covariate": "importance weighting", "label": "label-shift risk"}.get(verdict_kind)
     estimates.sort(key=lambda e: e.method != first)  # stable: the others keep their order
 
@@ -316,17 +374,22 @@ def measure_impact(
     if y_target is not None:
         mask = np.ones(len(y_target), bool) if labelled is None else np.asarray(labelled, bool)
         if mask.any():
+            on_labelled = {
+                name: None if given is None else np.asarray(given)[mask] for name, given in on_target.items()
+            }
             predicted = np.asarray(estimator.predict(X_target))[mask]
             values_target = _values(predicted, np.asarray(y_target)[mask], classification)
-            target = _observed(values_target, metric, "observed labels")
+            target = observed_performance(values_target, metric, "observed labels", "", *on_labelled.values())
             if propensity is not None:
                 loss = (1 - values, 1 - values_target) if classification else (values, values_target)
-                on_source, on_target = np.split(_array(propensity), [len(values)])
-                share = len(on_target) / (len(on_source) + len(on_target))
-                p_x, p_y_given_x = split_loss_change(*loss, on_source, on_target[mask], share)
+                pi_source, pi_target = np.split(_array(propensity), [len(values)])
+                share = len(pi_target) / (len(pi_source) + len(pi_target))
+                p_x, p_y_given_x = split_loss_change(
+                    *loss, pi_source, pi_target[mask], share, **on_source, **on_labelled
+                )
     return Impact(
         metric,
-        _observed(values, metric, "source rows"),
+        observed_performance(values, metric, "source rows", "", sample_weight, groups),
         target,
         tuple(estimates),
         p_x,
@@ -440,7 +503,16 @@ def _with_column(X: Any, j: int, values: Any, k: int) -> Any:
 
 
 def split_loss_change(
-    loss_source: Any, loss_target: Any, propensity_source: Any, propensity_target: Any, target_share: float
+    loss_source: Any,
+    loss_target: Any,
+    propensity_source: Any,
+    propensity_target: Any,
+    target_share: float,
+    *,
+    sample_weight: Any = None,
+    sample_weight_target: Any = None,
+    groups: Any = None,
+    groups_target: Any = None,
 ) -> tuple[Effect, Effect]:
     """Split the change of the mean loss into a p(x) part and a p(y|x) part.
 
@@ -457,7 +529,8 @@ def split_loss_change(
     propensity_source, propensity_target : array
         Cross-fitted P(target | x) of the same rows. They count as known.
     target_share : float
-        Share a of target rows in the sample behind the propensities.
+        Share a of target rows in the sample behind the propensities, by weight where there are weights.
+    sample_weight, sample_weight_target, groups, groups_target : array-like, optional
 
     Returns
     -------
@@ -478,24 +551,29 @@ def split_loss_change(
             "source and target rows that overlap",
             "Where they do not overlap the loss change cannot be split.",
         )
-    w_source, w_target = w_source / w_source.mean(), w_target / w_target.mean()
-    shared_source, shared_target = (w_source * loss_source).mean(), (w_target * loss_target).mean()
-    mean_source, mean_target = loss_source.mean(), loss_target.mean()
-    # influence of every row on the shared and on the plain mean of its own domain
-    on_shared_source = w_source * (loss_source - shared_source)
-    on_shared_target = w_target * (loss_target - shared_target)
+    own_source, own_target = _share(loss_source, sample_weight), _share(loss_target, sample_weight_target)
+    mean_source, plain_source = _mean(loss_source, own_source, groups)
+    mean_target, plain_target = _mean(loss_target, own_target, groups_target)
+    shared_source, on_shared_source = _mean(loss_source, own_source * w_source, groups)
+    shared_target, on_shared_target = _mean(loss_target, own_target * w_target, groups_target)
 
     def effect(name: str, value: float, source: np.ndarray, target: np.ndarray) -> Effect:
-        half = Z * float(np.sqrt(source @ source / len(source) ** 2 + target @ target / len(target) ** 2))
-        return Effect(name, float(value), (float(value - half), float(value + half)))
+        parts = replace(on_shared_source, terms=source), replace(on_shared_target, terms=target)
+        half = _quantile(degrees_of(*parts)) * variance_of(*parts) ** 0.5
+        return Effect(name, value, (value - half, value + half))
 
     p_x = effect(
         "loss change due to p(x)",
         (shared_source - mean_source) + (mean_target - shared_target),
-        on_shared_source - (loss_source - mean_source),
-        (loss_target - mean_target) - on_shared_target,
+        on_shared_source.terms - plain_source.terms,
+        plain_target.terms - on_shared_target.terms,
     )
-    p_y_given_x = effect("loss change due to p(y|x)", shared_target - shared_source, on_shared_source, on_shared_target)
+    p_y_given_x = effect(
+        "loss change due to p(y|x)",
+        shared_target - shared_source,
+        -on_shared_source.terms,
+        on_shared_target.terms,
+    )
     return p_x, p_y_given_x
 
 
@@ -532,9 +610,15 @@ def calibrated_confidence(
 
 
 def _confidence_estimates(
-    estimator: Any, X_source: Any, y_source: np.ndarray, X_target: Any, correct: np.ndarray, notes: list[str]
+    estimator: Any,
+    X_source: Any,
+    y_source: np.ndarray,
+    X_target: Any,
+    correct: np.ndarray,
+    notes: list[str],
+    rows: dict[str, Any],
 ) -> list[PerformanceEstimate]:
-    """Average confidence, ATC and DoC of a classifier, calibrated on the source rows."""
+    """Average confidence, ATC and DoC of a classifier, calibrated on the source rows; `rows`: weights and groups."""
     if not hasattr(estimator, "predict_proba"):
         notes.append("The model has no predict_proba: no estimate from its confidence.")
         return []
@@ -550,11 +634,13 @@ def _confidence_estimates(
         y_source,
         estimator.predict_proba(X_target),
         estimator.predict(X_target),
+        rows["sample_weight"],
     )
+    others = {name: given for name, given in rows.items() if name != "sample_weight"}
     return [
-        average_confidence(target, source, correct),
-        atc(source, correct, target),
-        doc(source, correct, target),
+        average_confidence(target, source, correct, rows["sample_weight"], **others),
+        atc(source, correct, target, **rows),
+        doc(source, correct, target, **rows),
     ]
 
 
@@ -566,25 +652,51 @@ def _values(predicted: Any, y: np.ndarray, classification: bool) -> np.ndarray:
     return (predicted.astype(float).ravel() - y.astype(float)) ** 2
 
 
-def _observed(values: np.ndarray, metric: str, method: str) -> PerformanceEstimate:
-    return _estimate(method, metric, float(values.mean()), _variance_of_mean(values), len(values), "")
+def observed_performance(
+    values: np.ndarray,
+    metric: str,
+    method: str,
+    assumption: str = "",
+    sample_weight: Any = None,
+    groups: Any = None,
+) -> PerformanceEstimate:
+    """Mean of correct (0/1) or of losses of labelled rows."""
+    value, part = _mean(values, sample_weight, groups)
+    return _estimate(method, metric, value, [part], assumption)
 
 
-def _estimate(method, metric, value, variance, n, assumption) -> PerformanceEstimate:
-    """Value and interval, both within the range of the metric; `n` rows at most stand behind an accuracy."""
+def _mean(values: Any, weight: Any = None, groups: Any = None) -> tuple[float, Part]:
+    """Weighted mean, and what every row adds to its error."""
+    return weighted_mean(_array(values), None if weight is None else _array(weight), groups)
+
+
+def _share(rows: np.ndarray, weight: Any) -> np.ndarray:
+    """Share of every row in a mean; equal ones without weights."""
+    return share_of(np.ones(len(rows)) if weight is None else _array(weight))
+
+
+def _estimate(method, metric, value, parts, assumption, *, known=0.0, counted=True) -> PerformanceEstimate:
+    """Value and interval, both within the range of the metric; other arguments as in `_interval`."""
     value = float(np.clip(value, 0.0, 1.0 if metric == "accuracy" else np.inf))
-    half = Z * float(np.sqrt(variance))
-    if metric != "accuracy":
-        ci = (max(0.0, value - half), value + half)
-    elif np.isfinite(n):
-        ci = proportion_interval(value, float(variance), float(n))
-    else:
-        ci = (max(0.0, value - half), min(1.0, value + half))
-    return PerformanceEstimate(method, metric, value, ci, assumption)
+    return PerformanceEstimate(method, metric, value, _interval(metric, value, parts, known, counted), assumption)
 
 
-def _variance_of_mean(values: np.ndarray) -> float:
-    return float(values.var() / len(values))
+def _interval(metric, value, parts, known=0.0, counted=True) -> tuple[float, float]:
+    """Interval around a value in the range of the metric.
+
+    `known` is variance that is not in the parts. `counted`: an accuracy is a share of right rows, and those of the
+    parts at most stand behind it.
+    """
+    variance, degrees = variance_of(*parts) + float(known), degrees_of(*parts, known=float(known))
+    if metric == "accuracy" and counted:
+        n = sum(effective_rows(part.weight) for part in parts) / design_effect(*parts)
+        return proportion_interval(value, variance, n, degrees=degrees)
+    half = _quantile(degrees) * variance**0.5
+    return max(0.0, value - half), min(1.0, value + half) if metric == "accuracy" else value + half
+
+
+def _quantile(degrees: float) -> float:
+    return float(student.isf(0.025, degrees))
 
 
 def _array(values: Any) -> np.ndarray:

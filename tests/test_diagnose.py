@@ -248,6 +248,23 @@ def test_without_source_labels_only_p_x_is_compared():
     assert report.task is None
 
 
+def test_impact_takes_the_weights_of_both_sides():
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(2, 300, 2))
+    y, y_target = (
+        np.where(rng.random(300) < 0.8, rows[:, 0] > 0, rows[:, 1] > 0).astype(int) for rows in (X, X_target)
+    )
+    model = LogisticRegression().fit(rng.normal(size=(100, 2)), np.arange(100) % 2)
+    weight, weight_target = np.where(y == 1, 3.0, 1.0), np.where(y_target == 1, 1.0, 2.0)
+    given = {"sample_weight": weight, "sample_weight_target": weight_target, "estimator": model}
+    impact = diagnose(X, y, X_target, y_target, **given, random_state=0, n_permutations=99).impact
+    assert impact.source.value == pytest.approx(np.average(model.predict(X) == y, weights=weight))
+    assert impact.target.value == pytest.approx(np.average(model.predict(X_target) == y_target, weights=weight_target))
+    assert impact.p_x_part.value + impact.p_y_given_x_part.value == pytest.approx(
+        impact.source.value - impact.target.value
+    )
+
+
 def test_impact_of_a_covariate_shift_on_a_model():
     pair = datasets.make_misspecified(1500, 1500, random_state=0)
     model = LogisticRegression().fit(pair.X_source, pair.y_source)

@@ -221,6 +221,76 @@ def test_atc_of_the_source_itself_is_its_accuracy():
     assert [atc(score, np.full(50, right), score).value for right in (0, 1)] == [0, 1]
 
 
+def impact_of(X, y, X_target, y_target, prior, **rows):
+    """Impact on `Rule` of a shift with known odds."""
+    odds = np.exp(X[:, 0] / 4)
+    propensity = expit(np.r_[X[:, 0], X_target[:, 0]] / 4)
+    return measure_impact(Rule(), X, y, X_target, y_target, None, odds, prior, propensity=propensity, **rows)
+
+
+def parts_of(impact):
+    return [impact.source, impact.target, *impact.estimates, impact.p_x_part, impact.p_y_given_x_part]
+
+
+def test_a_row_of_weight_two_counts_as_two_rows_that_belong_together():
+    """In every estimate, its interval included."""
+    rng = np.random.default_rng(0)
+    n = 300
+    x, target = rng.normal(size=(n, 1)), rng.normal(0.5, 1, (n, 1))
+    y, y_target = ((rng.random(n) < expit(2 * rows[:, 0])).astype(int) for rows in (x, target))
+    weight, weight_target = np.tile([1, 2], n // 2), np.tile([2, 1], n // 2)
+    once, again = np.arange(n), np.repeat(np.arange(n), weight)
+    again_target = np.repeat(np.arange(n), weight_target)
+    prior = estimate_prior(Rule().predict_proba(x), y, Rule().predict_proba(target), [0, 1])
+    weighted = impact_of(
+        x,
+        y,
+        target,
+        y_target,
+        prior,
+        sample_weight=weight,
+        sample_weight_target=weight_target,
+        groups=once,
+        groups_target=n + once,
+    )
+    repeated = impact_of(
+        x[again],
+        y[again],
+        target[again_target],
+        y_target[again_target],
+        prior,
+        groups=again,
+        groups_target=n + again_target,
+    )
+    for one, other in zip(parts_of(weighted), parts_of(repeated), strict=True):
+        assert one.value == pytest.approx(other.value, abs=0.002), one
+        assert one.ci == pytest.approx(other.ci, abs=0.006), one
+    assert weighted.source.value == pytest.approx(np.average(Rule().predict(x) == y, weights=weight))
+
+
+def test_impact_of_a_source_that_oversamples_the_difficult_rows():
+    """Half of the source rows are difficult, a tenth of the target: the weights say so, and nothing shifted."""
+    rng = np.random.default_rng(0)
+
+    def draw(n, share):
+        difficult = rng.random(n) < share
+        x = rng.normal(size=(n, 1))
+        right = rng.random(n) < np.where(difficult, 0.55, 0.95)
+        return x, np.where(right, x[:, 0] > 0, x[:, 0] <= 0).astype(int), difficult
+
+    X, y, difficult = draw(4000, 0.5)
+    X_target, y_target, _ = draw(4000, 0.1)
+    weight = np.where(difficult, 0.2, 1.8)
+    rule = Rule()
+    prior = estimate_prior(rule.predict_proba(X), y, rule.predict_proba(X_target), [0, 1], weight_source=weight)
+    rest = {"propensity": np.full(8000, 0.5), "sample_weight": weight}
+    impact = measure_impact(rule, X, y, X_target, y_target, None, np.ones(4000), prior, **rest)
+    for estimate in parts_of(impact)[:-2]:
+        assert estimate.value == pytest.approx(0.91, abs=0.02), estimate
+    for part in (impact.p_x_part, impact.p_y_given_x_part):
+        assert part.value == pytest.approx(0, abs=0.02)
+
+
 def test_intervals_stay_in_range_and_keep_a_width():
     for estimate in (
         importance_weighted(np.ones(50), np.ones(50)),
