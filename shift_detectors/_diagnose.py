@@ -510,7 +510,7 @@ def _impact(estimator, X_source, X_target, problem: Problem, found: dict, report
     def sides(values):
         return (None, None) if values is None else (values[:n_source], values[n_source:])
 
-    weights = sides(problem.weight)
+    weights, groups = sides(problem.weight), sides(problem.groups)
     with ignored(UserWarning):  # the model's own remarks on column names
         impact = measure_impact(
             estimator,
@@ -526,6 +526,8 @@ def _impact(estimator, X_source, X_target, problem: Problem, found: dict, report
             propensity=found["propensity"],
             sample_weight=weights[0],
             sample_weight_target=weights[1],
+            groups=groups[0],
+            groups_target=groups[1],
         )
         unsupported = report.overlap.unsupported_share if report.verdict.kind == "support" else 0.0
         apart = report.verdict_with_separators

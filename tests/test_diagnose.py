@@ -265,6 +265,22 @@ def test_impact_takes_the_weights_of_both_sides():
     )
 
 
+def test_groups_widen_the_intervals_of_the_impact():
+    rng = np.random.default_rng(0)
+    rows, rows_target = rng.normal(size=(2, 50, 2))
+    X, X_target = np.repeat(rows, 8, axis=0), np.repeat(rows_target, 8, axis=0)
+    y, y_target = (X[:, 1] > 0).astype(int), (X_target[:, 1] > 0).astype(int)
+    model = LogisticRegression().fit(X[:, :2] * [1, 0], X[:, 0] > 0)
+    options = {"estimator": model, "random_state": 0, "n_permutations": 99}
+    alone, together = (
+        diagnose(X, y, X_target, y_target, groups=groups[:400], groups_target=groups[400:], **options).impact
+        for groups in (np.arange(800), np.repeat(np.arange(100), 8))
+    )
+    for name in ("source", "target", "p_y_given_x_part"):
+        narrow, wide = (np.diff(getattr(impact, name).ci) for impact in (alone, together))
+        assert wide > 2 * narrow, name
+
+
 def test_impact_of_a_covariate_shift_on_a_model():
     pair = datasets.make_misspecified(1500, 1500, random_state=0)
     model = LogisticRegression().fit(pair.X_source, pair.y_source)

@@ -1,5 +1,7 @@
 """Performance estimates without labels against simulated truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -266,6 +268,42 @@ def test_a_row_of_weight_two_counts_as_two_rows_that_belong_together():
         assert one.value == pytest.approx(other.value, abs=0.002), one
         assert one.ci == pytest.approx(other.ci, abs=0.006), one
     assert weighted.source.value == pytest.approx(np.average(Rule().predict(x) == y, weights=weight))
+
+
+def test_intervals_cover_where_the_rows_of_a_group_resemble_each_other():
+    """20 groups of 20 rows a side, in each of which the model is right as often as it happens: .75 on average."""
+    repeats, inside = 200, []
+    groups = np.repeat(np.arange(20), 20)
+
+    def draw(rng):
+        x, right = rng.normal(size=(400, 1)), rng.random(400) < rng.beta(3, 1, 20)[groups]
+        return x, np.where(right, x[:, 0] > 0, x[:, 0] <= 0).astype(int)
+
+    prior = estimate_prior(np.full((400, 2), 0.5), np.arange(400) % 2, np.full((9, 2), 0.5), [0, 1])
+    prior = replace(prior, prior=np.full(2, 0.5), covariance=np.zeros((2, 2)))
+    for seed in range(repeats):
+        rng = np.random.default_rng(seed)
+        rest = {"propensity": np.full(800, 0.5), "groups": groups, "groups_target": 100 + groups}
+        impact = measure_impact(Rule(), *draw(rng), *draw(rng), None, np.ones(400), prior, **rest)
+        shares = [impact.source, impact.target, *impact.estimates]
+        low, high = np.array([e.ci for e in [*shares, impact.p_y_given_x_part]]).T
+        truth = np.r_[np.full(len(shares), 0.75), 0]
+        inside.append((low <= truth) & (truth <= high))
+    covered = np.mean(inside, axis=0)
+    assert (covered > 0.95 - 3.5 * np.sqrt(0.05 * 0.95 / repeats)).all(), covered
+
+
+def test_groups_on_both_sides_are_one_group():
+    """The same rows before and after: what they have in common is no change, and no error of it."""
+    rng = np.random.default_rng(0)
+    loss, groups = rng.random(200), np.arange(200)
+    half = np.full(200, 0.5)
+    same, others = (
+        split_loss_change(loss, loss + 0.1, half, half, 0.5, groups=groups, groups_target=groups + shift)[1]
+        for shift in (0, 200)
+    )
+    assert same.value == others.value == pytest.approx(0.1)
+    assert same.ci == pytest.approx((0.1, 0.1)) and np.diff(others.ci) > 0.1
 
 
 def test_impact_of_a_source_that_oversamples_the_difficult_rows():

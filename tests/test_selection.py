@@ -45,11 +45,13 @@ from da_toolkit import (
     adapt,
     recommend,
 )
-from da_toolkit._base import BaseAdapter
+from da_toolkit._base import BaseAdapter, Domains
+from da_toolkit._loss import Loss
 from da_toolkit.alignment import BaseAligner
 from da_toolkit.selection import _adapt
+from da_toolkit.selection._crossfit import Answers, Trial
 from da_toolkit.selection._gain import on_labels, under_covariate, under_label_shift
-from da_toolkit.selection._guard import domain_distance
+from da_toolkit.selection._guard import Case, by_labels, domain_distance, fallback, without_shift
 from da_toolkit.weighting import BaseRatio
 from shift_detectors import InputError, ShiftWarning, diagnose
 from shift_detectors._prior import estimate_prior
@@ -247,6 +249,40 @@ def test_groups_widen_the_interval():
     d, groups = np.repeat(rng.choice([-1, 0, 1], 50), 8).astype(float), np.repeat(np.arange(50), 8)
     alone, together = on_labels(d, classes=True), on_labels(d, classes=True, groups=groups)
     assert together.se > 2 * alone.se and together.value == alone.value and together.rows == 50
+
+
+def test_groups_of_the_target_widen_the_interval():
+    """Where the target rows enter by what is expected of them."""
+    rng = np.random.default_rng(0)
+    n, groups = 400, np.repeat(np.arange(50), 8)
+    y, expected = np.arange(n) % 2, rng.normal(size=50)[groups]
+    prior = estimate_prior(np.eye(2)[y] * 0.8 + 0.1, y, np.eye(2)[y] * 0.8 + 0.1, [0, 1])
+    for alone, together in (
+        [
+            under_covariate(np.zeros(n), np.ones(n), np.zeros(n), expected, classes=True, groups_target=g)
+            for g in (None, groups)
+        ],
+        [under_label_shift(np.zeros(n), y, prior, np.zeros(n), expected, groups_target=g) for g in (None, groups)],
+    ):
+        assert together.se > 2 * alone.se and together.value == alone.value
+
+
+@pytest.mark.parametrize("estimate", [lambda case: by_labels(case).before, without_shift, fallback])
+def test_groups_widen_the_interval_of_the_performance(estimate):
+    """All rows of a group are answered rightly or all are wrong."""
+    rng = np.random.default_rng(0)
+    n, groups = 400, np.repeat(np.arange(50), 8)
+    y, right = rng.integers(2, size=n), rng.random(50)[groups] < 0.8
+    sure = np.where(right, 0.9, 0.6)
+    predicted = np.where(right, y, 1 - y)
+    proba = np.where(predicted[:, None] == [0, 1], sure[:, None], 1 - sure[:, None])
+    answers = Answers(predicted, predicted, predicted, proba, proba, None)
+    width = []
+    for given, given_target in ((None, None), (groups, groups + 50)):
+        domains = Domains(np.zeros((n, 1)), y, np.zeros((n, 1)), y, np.ones(n, bool), groups=given)
+        case = Case(None, domains, Trial("SourceOnly", None, answers), (), np.array([0, 1]), given_target, 0, Loss())
+        width.append(np.diff(estimate(case).ci))
+    assert width[1] > 2 * width[0]
 
 
 def test_domain_distance_has_no_scale():

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
+from shift_detectors._influence import Part, effective_rows, variance_of, weighted_mean
 from shift_detectors._prior import PriorFit
 from shift_detectors._results import Effect
 
@@ -62,16 +63,15 @@ def under_covariate(
     *,
     classes: bool,
     groups: np.ndarray | None = None,
+    groups_target: np.ndarray | None = None,
 ) -> Gain:
     """Doubly robust mean of d over the target, from source rows with density-ratio weights."""
-    w = weights / weights.mean()
-    residual = d - m_source
-    offset = float((w * residual).mean())
-    on_source, on_target = w * (residual - offset) / len(w), (m_target - m_target.mean()) / len(m_target)
-    variance = _variance(on_source, groups) + _variance(on_target, None)
+    offset, on_source = weighted_mean(d - m_source, weights, groups)
+    expected, on_target = weighted_mean(m_target, groups=groups_target)
+    variance = variance_of(on_source, on_target)
     if classes:
-        variance += 2 * float((w**2).mean()) / len(w) ** 2
-    return Gain(offset + float(m_target.mean()), float(np.sqrt(variance)), _rows(w, groups))
+        variance += 2 * float((on_source.weight**2).mean())
+    return Gain(offset + expected, float(np.sqrt(variance)), effective_rows(weights, groups))
 
 
 def under_label_shift(
@@ -83,6 +83,7 @@ def under_label_shift(
     *,
     weight: np.ndarray | None = None,
     groups: np.ndarray | None = None,
+    groups_target: np.ndarray | None = None,
 ) -> Gain:
     """Mean of d over the target, from source rows weighted by q_y / p_y."""
     own = np.ones(len(y)) if weight is None else weight
@@ -91,31 +92,18 @@ def under_label_shift(
     w = own * (prior.prior / mass)[codes]  # sums to 1
     residual = d - m_source
     means = np.bincount(codes, weights=own * residual, minlength=len(mass)) / mass
-    value = float(prior.prior @ means + m_target.mean())
-    on_source, on_target = w * (residual - means[codes]), (m_target - m_target.mean()) / len(m_target)
-    variance = _variance(on_source, groups) + _variance(on_target, None) + float(means @ prior.covariance @ means)
+    expected, on_target = weighted_mean(m_target, groups=groups_target)
+    on_source = Part(w * (residual - means[codes]), w, groups)
+    variance = variance_of(on_source, on_target) + float(means @ prior.covariance @ means)
     variance += 2 * float((w**2).mean())
-    return Gain(value, float(np.sqrt(variance)), _rows(w, groups))
+    return Gain(float(prior.prior @ means) + expected, float(np.sqrt(variance)), effective_rows(w, groups))
 
 
 def on_labels(d: np.ndarray, *, classes: bool, groups: np.ndarray | None = None) -> Gain:
     """Mean of d over labelled target rows."""
     n = len(d)
-    variance = _variance((d - d.mean()) / n, groups) * n / max(n - 1, 1)
+    value, part = weighted_mean(d, groups=groups)
+    variance = variance_of(part) * n / max(n - 1, 1)
     if classes:
         variance += 2 / n**2
-    return Gain(float(d.mean()), float(np.sqrt(variance)), _rows(np.ones(n), groups))
-
-
-def _variance(influence: np.ndarray, groups: np.ndarray | None) -> float:
-    """Sum of squares, over groups where rows belong together."""
-    if groups is not None:
-        influence = np.bincount(np.unique(groups, return_inverse=True)[1], weights=influence)
-    return float(influence @ influence)
-
-
-def _rows(w: np.ndarray, groups: np.ndarray | None) -> float:
-    """Kish's effective number of rows, or of groups."""
-    if groups is not None:
-        w = np.bincount(np.unique(groups, return_inverse=True)[1], weights=w)
-    return float(w.sum() ** 2 / (w @ w))
+    return Gain(value, float(np.sqrt(variance)), effective_rows(np.ones(n), groups))

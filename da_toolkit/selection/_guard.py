@@ -29,6 +29,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from shift_detectors._boundary import read_problem
+from shift_detectors._influence import variance_of, weighted_mean
 from shift_detectors._learners import Inputs, crossfit_means, make_folds
 from shift_detectors._performance import (
     COVARIATE,
@@ -37,6 +38,7 @@ from shift_detectors._performance import (
     average_confidence,
     doubly_robust,
     importance_weighted,
+    observed_performance,
 )
 from shift_detectors._prior import PriorFit, estimate_prior, proportion_interval
 from shift_detectors._report import ShiftReport
@@ -160,13 +162,7 @@ def by_labels(case: Case) -> Evidence:
     method = "cross-fitting on the labelled target rows"
 
     def performance(values: np.ndarray) -> PerformanceEstimate:
-        positive = case.positive(values)
-        value, variance = float(positive.mean()), float(positive.var() / len(positive))
-        if case.classes is not None:
-            ci = proportion_interval(value, variance, len(positive))
-        else:
-            ci = (max(0.0, value - 1.96 * variance**0.5), value + 1.96 * variance**0.5)
-        return PerformanceEstimate(method, case.metric, value, ci, LABELLED)
+        return observed_performance(case.positive(values), case.metric, method, LABELLED, groups=groups)
 
     gains, after = {}, {}
     for trial in case.trials:
@@ -207,9 +203,11 @@ def by_weights(case: Case, **reading) -> Evidence:
         rows = Inputs(inputs.linear[:n], inputs.trees[:n], inputs.categorical)
         weights = weights * own / expected_weight(rows, own, fold[:n])
 
+    groups = {"groups": case.domains.groups, "groups_target": case.groups_target}
+
     def performance(values: np.ndarray, fitted: np.ndarray) -> PerformanceEstimate:
         positive, fitted = case.positive(values), case.positive(fitted)
-        return doubly_robust(positive, weights, fitted[:n], fitted[n:], case.metric)
+        return doubly_robust(positive, weights, fitted[:n], fitted[n:], case.metric, **groups)
 
     gains, after = {}, {}
     for j, trial in enumerate(case.trials, 1):
@@ -219,7 +217,7 @@ def by_weights(case: Case, **reading) -> Evidence:
             expected[:n, j],
             expected[n:, j],
             classes=case.classes is not None,
-            groups=case.domains.groups,
+            **groups,
         )
         after[trial.name] = performance(values[j - 1], expected[:, 0] + expected[:, j])
     before = performance(base, expected[:, 0])
@@ -243,7 +241,7 @@ def by_prior(case: Case) -> Evidence:
         return Evidence(method, LABEL, None, {trial.name: nothing for trial in case.trials})
     assert answers.source_proba is not None and answers.target_proba is not None
     right = prior.correct(answers.source_proba), prior.correct(answers.target_proba)
-    keywords = {"weight": weight, "groups": case.domains.groups}
+    keywords = {"weight": weight, "groups": case.domains.groups, "groups_target": case.groups_target}
 
     def sure(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
         """Probability that the answers are right in the target, at source and at target rows."""
@@ -253,7 +251,8 @@ def by_prior(case: Case) -> Evidence:
     def performance(values: np.ndarray, source: np.ndarray, target: np.ndarray) -> PerformanceEstimate:
         found = under_label_shift(values, y, prior, source, target, **keywords)
         value = float(np.clip(found.value, 0, 1))
-        ci = proportion_interval(value, found.se**2, len(y) + len(target))
+        degrees = max(found.rows - 1, 1)
+        ci = proportion_interval(value, found.se**2, len(y) + len(target), degrees=degrees)
         return PerformanceEstimate(method, case.metric, value, ci, LABEL)
 
     base_sure = sure(case.baseline)
@@ -324,7 +323,7 @@ def beside_rival(evidence: Evidence, rival: Evidence) -> Evidence:
 
 
 def _weighted(case: Case, values: np.ndarray, weights: np.ndarray) -> PerformanceEstimate:
-    found = importance_weighted(case.positive(values), weights, case.metric)
+    found = importance_weighted(case.positive(values), weights, case.metric, groups=case.domains.groups)
     return replace(found, method="weighting by the distribution of y", assumption=LABEL)
 
 
@@ -436,8 +435,7 @@ def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) 
         missing = "In regression" if case.classes is None else "For a model without probabilities"
         reason = f"{missing} nothing can be said about this without target labels."
         return Evidence(method, ALIGNED, None, {t.name: Finding("", reason, silent=True) for t in case.trials})
-    y = case.domains.y
-    before, base = _confidence_estimate(baseline, y), _heuristics(baseline, y, case.classes)
+    before, base = _confidence_estimate(baseline, case), _heuristics(baseline, case)
     found = {}
     for trial in case.trials:
         answers = _answers(trial)
@@ -446,13 +444,13 @@ def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) 
             reason = f"It {lacks}: without target labels nothing can be said about it here."
             found[trial.name] = Finding("", reason, silent=True)
             continue
-        scores = _heuristics(answers, y, case.classes)
+        scores = _heuristics(answers, case)
         improved = [name for name in scores if name in base and _improves(scores[name], base[name])]
-        after = _confidence_estimate(answers, y)
+        after = _confidence_estimate(answers, case)
         gain = Effect("gain", after.value - before.value)
         vetoes = list(_vetoes(case, answers, distances.get(trial.name)))
         said = f"{len(improved)} of {len(scores)} scores improve" + (f" ({', '.join(improved)})" if improved else "")
-        back = _way_back(baseline, answers, y)
+        back = _way_back(baseline, answers, case)
         sure = {CONFIDENCE, INFORMATION} <= set(improved)
         passed = sure if back is None else back[0] > CLEARLY * back[1] or (sure and back[0] > -CLEARLY * back[1])
         if back is not None:
@@ -495,36 +493,38 @@ def averaged_heuristics(case: Case, evidence: Evidence) -> Finding:
     that for errors.
     """
     assert evidence.before is not None
-    after = _confidence_estimate(_answers(case.trials[0]), case.domains.y)
+    after = _confidence_estimate(_answers(case.trials[0]), case)
     if after.value <= evidence.before.value:
         reason = "Where the two disagree, the average is less sure, so that confidence no longer tells a gain."
         return Finding("", reason)
     return Finding("", "", Effect("gain", after.value - evidence.before.value), after)
 
 
-def _heuristics(answers: Answers, y: np.ndarray, classes: np.ndarray) -> dict[str, tuple[float, float]]:
+def _heuristics(answers: Answers, case: Case) -> dict[str, tuple[float, float]]:
     """Score and standard error of each heuristic; larger is better."""
-    source, target = answers.source_proba, answers.target_proba
-    correct = (answers.own_source == y).astype(float)
-    estimate = atc(source.max(axis=1), correct, target.max(axis=1))  # type: ignore[union-attr]
+    target = answers.target_proba
+    estimate = _confidence_estimate(answers, case)
     low, high = estimate.ci  # type: ignore[misc]
     scores = {CONFIDENCE: (estimate.value, (high - low) / 3.92)}
     entropy = -(target * np.log(np.maximum(target, 1e-12))).sum(axis=1)  # type: ignore[operator]
     mean = target.mean(axis=0)  # type: ignore[union-attr]
     diversity = -(mean * np.log(np.maximum(mean, 1e-12))).sum()
-    scores[INFORMATION] = (float(diversity - entropy.mean()), float(entropy.std() / np.sqrt(len(entropy))))
+    unsure, part = weighted_mean(entropy, groups=case.groups_target)
+    scores[INFORMATION] = (float(diversity - unsure), variance_of(part) ** 0.5)
     if answers.circular is not None:
-        back = (answers.circular == y).astype(float)
-        scores[CIRCULAR] = (float(back.mean()), float(back.std() / np.sqrt(len(back))))
+        back = (answers.circular == case.domains.y).astype(float)
+        value, part = weighted_mean(back, case.domains.sample_weight, case.domains.groups)
+        scores[CIRCULAR] = (value, variance_of(part) ** 0.5)
     return scores
 
 
-def _way_back(baseline: Answers, answers: Answers, y: np.ndarray) -> tuple[float, float] | None:
+def _way_back(baseline: Answers, answers: Answers, case: Case) -> tuple[float, float] | None:
     """Change of the accuracy of circular validation, and its standard error on the same rows; None without it."""
     if baseline.circular is None or answers.circular is None:
         return None
-    d = (answers.circular == y).astype(float) - (baseline.circular == y)
-    return float(d.mean()), float(np.sqrt((d.var() + 2 / len(d)) / len(d)))
+    d = (answers.circular == case.domains.y).astype(float) - (baseline.circular == case.domains.y)
+    value, part = weighted_mean(d, case.domains.sample_weight, case.domains.groups)
+    return value, float(np.sqrt(variance_of(part) + 2 * (part.weight**2).mean()))
 
 
 def _improves(new: tuple[float, float], old: tuple[float, float]) -> bool:
@@ -565,18 +565,25 @@ def domain_distance(source: np.ndarray, target: np.ndarray, seed: int) -> float:
     return max(0.0, 1 - sum(within) / (2 * across)) if across > 0 else 0.0
 
 
-def _confidence_estimate(answers: Answers, y: np.ndarray) -> PerformanceEstimate:
+def _confidence_estimate(answers: Answers, case: Case) -> PerformanceEstimate:
     """Target accuracy by average thresholded confidence."""
-    correct = (answers.own_source == y).astype(float)
+    correct = (answers.own_source == case.domains.y).astype(float)
     assert answers.source_proba is not None and answers.target_proba is not None
-    return atc(answers.source_proba.max(axis=1), correct, answers.target_proba.max(axis=1))
+    return atc(
+        answers.source_proba.max(axis=1),
+        correct,
+        answers.target_proba.max(axis=1),
+        sample_weight=case.domains.sample_weight,
+        groups=case.domains.groups,
+        groups_target=case.groups_target,
+    )
 
 
 def without_shift(case: Case) -> PerformanceEstimate:
     """Performance on the source out of fold, which is that on the target when nothing shifted."""
     values = case.positive(case.values(_answers(case.baseline).own_source, case.domains.y))
     weights = np.ones(len(values)) if case.domains.sample_weight is None else case.domains.sample_weight
-    found = importance_weighted(values, weights, case.metric)
+    found = importance_weighted(values, weights, case.metric, groups=case.domains.groups)
     return PerformanceEstimate("cross-validation on the source", case.metric, found.value, found.ci, "no shift")
 
 
@@ -586,7 +593,14 @@ def fallback(case: Case) -> PerformanceEstimate | None:
     if case.classes is None or answers.source_proba is None or answers.target_proba is None:
         return None
     correct = (answers.own_source == case.domains.y).astype(float)
-    return average_confidence(answers.target_proba.max(axis=1), answers.source_proba.max(axis=1), correct)
+    return average_confidence(
+        answers.target_proba.max(axis=1),
+        answers.source_proba.max(axis=1),
+        correct,
+        case.domains.sample_weight,
+        groups=case.domains.groups,
+        groups_target=case.groups_target,
+    )
 
 
 def _chosen(proba: np.ndarray, predicted: np.ndarray, prior: PriorFit) -> np.ndarray:
