@@ -84,13 +84,14 @@ def design_effect(*parts: Part) -> float:
     return max(1.0, variance_of(*parts) / alone) if alone > 0 else 1.0
 
 
-def degrees_of(*parts: Part, known: float = 0.0) -> float:
-    """Degrees of freedom of the variance over groups (Satterthwaite), besides a part of it that is `known`.
+def degrees_of(*parts: Part, known: float = 0.0, shares: bool = True) -> float:
+    """Degrees of freedom of the variance (Satterthwaite), besides a part of it that is `known`.
 
-    Infinite without groups: the variance of many rows is known well.
+    Those of the effective number of groups, or of rows. Of `shares` of rows they are infinite without groups: the
+    variance of a share follows from the share.
     """
-    pieces = [
-        (variance_of(part), effective_rows(part.weight, part.groups)) for part in parts if part.groups is not None
-    ]
-    squares = sum(variance**2 / max(rows - 1, 1) for variance, rows in pieces)
+    squares = 0.0
+    for part in parts:
+        if part.groups is not None or not shares:
+            squares += variance_of(part) ** 2 / max(effective_rows(part.weight, part.groups) - 1, 1)
     return max((variance_of(*parts) + known) ** 2 / squares, 1.0) if squares > 0 else np.inf

@@ -559,7 +559,7 @@ def split_loss_change(
 
     def effect(name: str, value: float, source: np.ndarray, target: np.ndarray) -> Effect:
         parts = replace(on_shared_source, terms=source), replace(on_shared_target, terms=target)
-        half = _quantile(degrees_of(*parts)) * variance_of(*parts) ** 0.5
+        half = _quantile(degrees_of(*parts, shares=False)) * variance_of(*parts) ** 0.5
         return Effect(name, value, (value - half, value + half))
 
     p_x = effect(
@@ -687,7 +687,8 @@ def _interval(metric, value, parts, known=0.0, counted=True) -> tuple[float, flo
     `known` is variance that is not in the parts. `counted`: an accuracy is a share of right rows, and those of the
     parts at most stand behind it.
     """
-    variance, degrees = variance_of(*parts) + float(known), degrees_of(*parts, known=float(known))
+    variance = variance_of(*parts) + float(known)
+    degrees = degrees_of(*parts, known=float(known), shares=metric == "accuracy")
     if metric == "accuracy" and counted:
         n = sum(effective_rows(part.weight) for part in parts) / design_effect(*parts)
         return proportion_interval(value, variance, n, degrees=degrees)

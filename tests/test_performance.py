@@ -125,6 +125,23 @@ def test_squared_error_under_covariate_shift():
     assert mean == pytest.approx(1.5, abs=0.03) and covered > 0.89  # heavy-tailed losses
 
 
+@pytest.mark.parametrize(
+    "interval",
+    [
+        lambda loss: importance_weighted(loss, np.ones(6), "mean squared error"),
+        lambda loss: split_loss_change(np.full(6, 9.0), loss, np.full(6, 0.5), np.full(6, 0.5), 0.5)[1],
+    ],
+)
+def test_few_losses_leave_the_interval_wide(interval):
+    """Whose spread is estimated from them, too."""
+    truth = {"loss change due to p(y|x)": 1.0}
+    inside = []
+    for seed in range(1000):
+        found = interval(10 + np.random.default_rng(seed).normal(size=6))
+        inside.append(found.ci[0] <= truth.get(getattr(found, "name", ""), 10.0) <= found.ci[1])
+    assert 0.91 < np.mean(inside) < 0.97  # with the normal quantile .87
+
+
 def test_label_shift_risk_covers_with_an_estimated_prior():
     def parts(seed, n=400):
         rng = np.random.default_rng([seed, 1])
