@@ -426,6 +426,8 @@ def _prior(problem: Problem, proba: np.ndarray, notes: list[str]):
         y_target=known,
         weight_source=None if weight is None else weight[:n_source],
         weight_target=None if weight is None else weight[n_source:],
+        groups_source=None if problem.groups is None else problem.groups[:n_source],
+        groups_target=None if problem.groups is None else problem.groups[n_source:],
     )
 
 
@@ -434,8 +436,9 @@ def _shown_prior(problem: Problem, found: dict):
     enough = problem.n_labelled >= MIN_LABELS and found["verdict"].kind not in ("none", "label")
     if problem.task == "classification" and (enough or (problem.n_labelled and problem.new_classes)):
         known, n_source, weight = problem.labelled, problem.table.n_source, problem.weight
-        weights = () if weight is None else (weight[:n_source], weight[n_source:][known])
-        return observed_prior(problem.y_source, problem.y_target[known], *weights)
+        weights = (None, None) if weight is None else (weight[:n_source], weight[n_source:][known])
+        groups = None if problem.groups is None else problem.groups[n_source:][known]
+        return observed_prior(problem.y_source, problem.y_target[known], *weights, groups)
     if found["prior"] is None:
         return None
     prior = found["prior"].estimate()

@@ -47,6 +47,22 @@ def weighted_mean(
     return value, Part(share * (values - value), share, groups)
 
 
+def sum_within(rows: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Sums of the rows (n,) or (n, k) of every group; without groups the rows themselves.
+
+    Examples
+    --------
+    >>> sum_within(np.array([1.0, 2.0, 4.0]), np.array(["a", "b", "a"])).tolist()
+    [5.0, 2.0]
+    """
+    if groups is None:
+        return rows
+    names, code = np.unique(groups, return_inverse=True)
+    total = np.zeros((len(names), *rows.shape[1:]))
+    np.add.at(total, code, rows)
+    return total
+
+
 def variance_of(*parts: Part) -> float:
     """Variance of the sum of all terms, which are independent between groups.
 
@@ -60,8 +76,7 @@ def variance_of(*parts: Part) -> float:
     together = [part for part in parts if part.groups is not None]
     if together:
         labels = np.concatenate([np.asarray(part.groups) for part in together])
-        terms = np.concatenate([part.terms for part in together])
-        apart.append(np.bincount(np.unique(labels, return_inverse=True)[1], weights=terms))
+        apart.append(sum_within(np.concatenate([part.terms for part in together]), labels))
     return float(sum(terms @ terms for terms in apart))
 
 
@@ -73,8 +88,7 @@ def effective_rows(weight: np.ndarray, groups: np.ndarray | None = None) -> floa
     >>> effective_rows(np.ones(4)), effective_rows(np.ones(4), np.array([0, 0, 1, 1]))
     (4.0, 2.0)
     """
-    if groups is not None:
-        weight = np.bincount(np.unique(groups, return_inverse=True)[1], weights=weight)
+    weight = sum_within(weight, groups)
     return float(weight.sum() ** 2 / (weight @ weight))
 
 

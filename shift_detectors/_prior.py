@@ -36,6 +36,7 @@ from scipy.stats import t as student
 
 from ._calibration import Calibration, fit_calibration
 from ._errors import InputError
+from ._influence import Part, degrees_of, design_effect, effective_rows, sum_within, variance_of, weighted_mean
 from ._results import PriorEstimate
 
 BOUND = 0.1  # share of the source prior in the weights of the correction
@@ -118,6 +119,8 @@ def estimate_prior(
     shrink: bool = False,
     weight_source: Any = None,
     weight_target: Any = None,
+    groups_source: Any = None,
+    groups_target: Any = None,
 ) -> PriorFit:
     """Estimate the class prior of the target from the predictions of a source classifier.
 
@@ -142,6 +145,8 @@ def estimate_prior(
         nothing happens.
     weight_source, weight_target : array-like, optional
         Row weights.
+    groups_source, groups_target : array-like, optional
+        Rows of equal value belong together, in the covariance and the interval.
 
     Returns
     -------
@@ -181,10 +186,11 @@ def estimate_prior(
     corrected, step, instead = 0.0, np.zeros(len(q)), on_source
     if calibration is not None:
         step, instead = _correction(q, pi, g_source, y, w_source, ratio, labelled, w_target)
-        corrected = _signal(step, instead - on_source)
+        corrected = _signal(step, instead - on_source, groups_source)
         q = np.maximum(q + corrected * step, 0)
         q /= q.sum()
-    covariance, degrees = sandwich(on_target, [(1 - corrected, on_source), (corrected, instead)], y)
+    mixture = [(1 - corrected, on_source), (corrected, instead)]
+    covariance, degrees = sandwich(on_target, mixture, y, groups_source, groups_target)
     covariance = covariance + corrected * (1 - corrected) * np.outer(step, step) + blind
     n_effective = float(len(w_target) ** 2 / (w_target @ w_target))
     ci = np.array(
@@ -217,7 +223,11 @@ def estimate_prior(
 
 
 def observed_prior(
-    y_source: np.ndarray, y_target: np.ndarray, weight_source: Any = None, weight_target: Any = None
+    y_source: np.ndarray,
+    y_target: np.ndarray,
+    weight_source: Any = None,
+    weight_target: Any = None,
+    groups_target: Any = None,
 ) -> PriorEstimate:
     """Class frequencies of labelled rows of both sides, with Wilson's intervals; classes of either side count.
 
@@ -228,12 +238,15 @@ def observed_prior(
     ((0, 1, 2), [0.25, 0.75, 0.0], [0.5, 0.0, 0.5])
     """
     classes = np.union1d(y_source, y_target)
-    sides = ((y_source, weight_source), (y_target, weight_target))
-    source, target = (np.array([np.average(y == c, weights=w) for c in classes]) for y, w in sides)
-    w = np.ones(len(y_target)) if weight_target is None else weight_target
-    n = w.sum() ** 2 / (w**2).sum()
-    ci = np.array([proportion_interval(q, q * (1 - q) / n, n) for q in target])
+    source = np.array([np.average(y_source == c, weights=weight_source) for c in classes])
+    found = [weighted_mean((y_target == c).astype(float), weight_target, groups_target) for c in classes]
+    target, ci = np.array([q for q, _ in found]), np.array([_frequency_interval(q, part) for q, part in found])
     return PriorEstimate(tuple(classes.tolist()), source, target, ci, "observed labels")
+
+
+def _frequency_interval(value: float, part: Part) -> tuple[float, float]:
+    n = effective_rows(part.weight) / design_effect(part)
+    return proportion_interval(value, variance_of(part), n, degrees=degrees_of(part))
 
 
 def correct_proba(proba: np.ndarray, source_prior: np.ndarray, target_prior: np.ndarray) -> np.ndarray:
@@ -422,13 +435,15 @@ def centred_by_class(values: np.ndarray, y: np.ndarray, weight: np.ndarray) -> n
     return (values - means[y]) * (counts / np.maximum(counts - 1, 1))[y, None]
 
 
-def _signal(step: np.ndarray, influence: np.ndarray) -> float:
+def _signal(step: np.ndarray, influence: np.ndarray, groups: Any = None) -> float:
     """Share of the squared length of a step that is no noise, max(0, 1 - tr V / |step|^2), from its influences."""
-    length, noise = step @ step, (influence**2).sum() / len(influence) ** 2
+    length, noise = step @ step, (sum_within(influence, groups) ** 2).sum() / len(influence) ** 2
     return float(1 - noise / length) if length > noise else 0.0
 
 
-def sandwich(on_target: np.ndarray, on_source: list, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sandwich(
+    on_target: np.ndarray, on_source: list, y: np.ndarray, groups: Any = None, groups_target: Any = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Covariance of an estimate from influences, and the degrees of freedom of its diagonal (Satterthwaite).
 
     Parameters
@@ -437,22 +452,25 @@ def sandwich(on_target: np.ndarray, on_source: list, y: np.ndarray) -> tuple[np.
     on_source : list of (float, ndarray of shape (n_source, n_classes))
         Shares and influences: the source's part of the covariance is the mixture of theirs.
     y : ndarray of int, shape (n_source,)
+    groups, groups_target : array-like of shape (n_source,) and (n_target,), optional
+        Groups, and not the rows of each class, give the degrees of freedom.
 
     Returns
     -------
     covariance : ndarray of shape (n_classes, n_classes)
     degrees : ndarray of shape (n_classes,)
     """
-    counts = np.bincount(y, minlength=on_target.shape[1])
-    total = on_target.T @ on_target / len(on_target) ** 2
-    squares = np.diag(total) ** 2 / max(len(on_target) - 1, 1)
-    per_row = np.zeros((len(y), total.shape[1]))
+    moved = sum_within(on_target / len(on_target), groups_target)
+    total = moved.T @ moved
+    squares = np.diag(total) ** 2 / max(len(moved) - 1, 1)
+    kind = y if groups is None else np.zeros(len(np.unique(groups)), int)
+    pieces = np.zeros((len(kind), total.shape[1]))
     for share, influence in on_source:
-        scaled = influence / len(y)
+        scaled = sum_within(influence / len(y), groups)
         total = total + share * scaled.T @ scaled
-        per_row += share * scaled**2
-    for k, n in enumerate(counts):
-        squares = squares + per_row[y == k].sum(axis=0) ** 2 / max(n - 1, 1)
+        pieces += share * scaled**2
+    for k, n in enumerate(np.bincount(kind)):
+        squares = squares + pieces[kind == k].sum(axis=0) ** 2 / max(n - 1, 1)
     return total, np.maximum(np.diag(total) ** 2 / np.maximum(squares, 1e-300), 1.0)
 
 

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from shift_detectors._calibration import RIDGE, Calibration, fit_calibration
 from shift_detectors._errors import InputError
-from shift_detectors._prior import _signal, correct_proba, estimate_prior, proportion_interval
+from shift_detectors._prior import _signal, correct_proba, estimate_prior, observed_prior, proportion_interval
 
 CENTRES = {
     2: np.array([[1.0, 0.0], [-1.0, 0.0]]),
@@ -352,3 +352,29 @@ def test_input_unchanged_and_result_pickles():
     assert all(np.array_equal(a, b) for a, b in zip(before, (proba, y, proba_target), strict=True))
     assert pickle.loads(pickle.dumps(fit)).prior == pytest.approx(fit.prior)
     assert fit.correct(proba_target).sum(axis=1) == pytest.approx(1)
+
+
+def test_interval_covers_where_the_rows_of_a_group_share_their_class():
+    """30 groups of 15 rows a side, each with its own frequency of the classes."""
+    repeats, inside = 150, {False: 0, True: 0}
+    groups = np.repeat(np.arange(30), 15)
+    for seed in range(repeats):
+        rng = np.random.default_rng(seed)
+        y, y_target = (
+            (rng.random(450) < rng.beta(*shape, 30)[groups]).astype(int) for shape in ((0.5, 0.5), (0.7, 0.3))
+        )
+        proba, proba_target = (posterior(CENTRES[2][labels] + rng.normal(size=(450, 2)), 2) for labels in (y, y_target))
+        for known in inside:
+            given = {"groups_source": groups, "groups_target": groups} if known else {}
+            low, high = estimate_prior(proba, y, proba_target, [0, 1], **given).ci[1]
+            inside[known] += low <= 0.7 <= high
+    assert inside[True] / repeats > 0.95 - 3.5 * np.sqrt(0.05 * 0.95 / repeats)
+    assert inside[False] / repeats < 0.85
+
+
+def test_observed_frequencies_are_known_no_better_than_by_their_groups():
+    y, groups = np.repeat([0, 1], [120, 280]), np.repeat(np.arange(50), 8)
+    rows, whole = (observed_prior(y, y, groups_target=g).ci[1] for g in (None, groups))
+    of_groups = observed_prior(y, y[::8]).ci[1]
+    assert rows == pytest.approx(proportion_interval(0.7, 0.7 * 0.3 / 400, 400))
+    assert whole == pytest.approx(of_groups, abs=0.01) and np.diff(whole) > 2 * np.diff(rows)

@@ -384,6 +384,8 @@ def target_prior(case: Case) -> PriorFit | None:
         case.classes,
         y_target=known,
         weight_source=case.domains.sample_weight,
+        groups_source=case.domains.groups,
+        groups_target=case.groups_target,
     )
 
 
