@@ -799,6 +799,12 @@ class NumericColumns:
             return X[self.names].to_numpy(dtype=float, na_value=np.nan)
         return X.select(self.names).to_numpy().astype(float)
 
+    def floating_type(self, X: Any) -> np.dtype:
+        """The floating type in which a model meets the numeric columns."""
+        if self.names is not None:
+            X = (X[self.names].iloc[:0] if hasattr(X, "iloc") else X.select(self.names).head(0)).to_numpy()
+        return floating_type(X)
+
     def replace(self, X: Any, values: np.ndarray) -> Any:
         """A new table like `X` with the numeric columns replaced by `values`."""
         if self.names is None:
@@ -810,6 +816,11 @@ class NumericColumns:
         for name, column in columns.items():
             out[name] = column
         return out
+
+
+def floating_type(X: Any) -> np.dtype:
+    """The floating type of an array or sparse matrix, float64 where it holds something else."""
+    return X.dtype if X.dtype.kind == "f" else np.dtype(float)
 
 
 def _is_number(dtype: Any) -> bool:

@@ -544,6 +544,30 @@ def test_frames_of_numbers_alone_may_become_fewer_or_more_columns(aligner, in_fr
     assert np.array_equal(*answers)
 
 
+class OfOneType(LogisticRegression):
+    """Refuses what a network refuses: rows of another floating type than its weights."""
+
+    def fit(self, X, y, sample_weight=None):
+        assert np.asarray(X).dtype == np.float32
+        return super().fit(X, y, sample_weight)
+
+    def decision_function(self, X):
+        assert np.asarray(X).dtype == np.float32
+        return super().decision_function(X)
+
+
+@pytest.mark.parametrize("form", [np.asarray, pd.DataFrame, pl.DataFrame, sparse.csr_array], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("aligner", [CORAL(), LinearOT(), TCA(), LocationScale()], ids=repr)
+@pytest.mark.parametrize("direction", ["source_to_target", "target_to_source"])
+def test_a_model_meets_the_floating_type_of_the_rows(form, aligner, direction):
+    rng = np.random.default_rng(0)
+    (X, y), (X_target, y_target) = two_classes(60, 0.5, rng), two_classes(50, 0.5, rng, move=1.0)
+    rows, rows_target = (form(part.astype(np.float32)) for part in (X, X_target))
+    labels = y_target if direction == "target_to_source" else None
+    model = FeatureAlignment(OfOneType(), aligner, direction, n_components=2).fit(rows, y, rows_target, labels)
+    assert model.predict(rows_target).shape == (50,)
+
+
 def test_a_frozen_model_keeps_its_space():
     X, y, X_target, _ = moved_pair()
     model = FrozenEstimator(logistic().fit(X, y))

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 from sklearn.base import clone, is_classifier
 from sklearn.decomposition import TruncatedSVD
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from shift_detectors._errors import InputError
@@ -22,6 +23,7 @@ from .._base import (
     column_names,
     fit_front,
     fit_weighted,
+    floating_type,
     is_frozen,
     split_model,
     take_rows,
@@ -48,9 +50,10 @@ class FeatureAlignment(BaseAdapter):
     **Where.** Of a Pipeline, everything but the last step is fitted on the source and applied to both
     domains; the alignment happens in front of the last step, or of the step named by `at`. Of a frame the
     numeric columns are aligned and the others passed through; an aligner that changes the number of columns puts
-    ``z0, z1, ...`` in their place. Sparse rows with more than `n_components` columns are reduced to their leading
-    singular vectors (`TruncatedSVD`, both domains with equal mass, rows as long as they are: put a
-    ``TfidfTransformer`` or ``Normalizer`` in front of raw counts), fewer are made dense.
+    ``z0, z1, ...`` in their place. The floating type of the columns is kept: float32 comes out as float32. Sparse
+    rows with more than `n_components` columns are reduced to their leading singular vectors (`TruncatedSVD`, both
+    domains with equal mass, rows as long as they are: put a ``TfidfTransformer`` or ``Normalizer`` in front of raw
+    counts), fewer are made dense.
 
     **Class frequencies** are part of what is aligned: where they differ, aligned rows change their class. With
     ``class_prior="auto"`` it is asked first whether other frequencies q of the source's own classes explain the
@@ -172,13 +175,14 @@ class FeatureAlignment(BaseAdapter):
                 "target rows that all have labels",
                 'Use direction="source_to_target", or an aligner that needs no classes, such as LinearOT or CORAL.',
             )
+        labeller = _taking(self._columns.floating_type(Z), head)
         if self.direction == "source_to_target":
             self.aligner_ = aligner.fit(
-                numeric, numeric_target, y_source=domains.y, y_target=labels, source_weight=mass, estimator=head
+                numeric, numeric_target, y_source=domains.y, y_target=labels, source_weight=mass, estimator=labeller
             )
         else:
             self.aligner_ = aligner.fit(
-                numeric_target, numeric, y_source=labels, y_target=domains.y, target_weight=mass, estimator=head
+                numeric_target, numeric, y_source=labels, y_target=domains.y, target_weight=mass, estimator=labeller
             )
         if is_frozen(self.estimator):
             self._check_source_stays(numeric)
@@ -265,10 +269,11 @@ class FeatureAlignment(BaseAdapter):
         return self._align(self._reduce(Z), domain)
 
     def _reduce(self, Z: Any) -> Any:
-        return Z if self.reduction_ is None else self.reduction_.transform(Z)
+        return Z if self.reduction_ is None else self.reduction_.transform(Z).astype(floating_type(Z), copy=False)
 
     def _align(self, Z: Any, domain: str, fitted: bool = False) -> Any:
-        return _replace(self._columns, Z, self._move(self._columns.extract(Z), domain, fitted))
+        values = self._move(self._columns.extract(Z), domain, fitted)
+        return _replace(self._columns, Z, values.astype(self._columns.floating_type(Z), copy=False))
 
     def _move(self, values: np.ndarray, domain: str, fitted: bool = False) -> np.ndarray:
         """Rows in front of the model; `fitted`: all those of the domain that the aligner was fitted on."""
@@ -286,6 +291,17 @@ class FeatureAlignment(BaseAdapter):
 def _times(mass: np.ndarray | None, factor: np.ndarray | None) -> np.ndarray | None:
     """Product of two weights of which either may be absent."""
     return mass if factor is None else factor if mass is None else mass * factor
+
+
+def _taking(dtype: np.dtype, head: Any) -> Any:
+    """The model for an aligner, which computes in float64, where it is served rows of another floating type."""
+    if dtype == np.float64 or is_frozen(head):
+        return head
+    return make_pipeline(FunctionTransformer(_cast, kw_args={"dtype": dtype}), head)
+
+
+def _cast(Z: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return Z.astype(dtype)
 
 
 def _dense(Z: Any) -> np.ndarray:
