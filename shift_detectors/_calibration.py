@@ -53,6 +53,12 @@ class Calibration:
         """Calibrated probabilities, shape (n, n_classes)."""
         return softmax(self.scale * self.log(np.asarray(proba, float)) + self.bias, axis=1)
 
+    def widened(self, columns: np.ndarray, n_classes: int) -> Calibration:
+        """The same for more classes, of which it was fitted on those in `columns`; the others keep their odds."""
+        scale, bias = np.ones(n_classes), np.zeros(n_classes)
+        scale[columns], bias[columns] = self.scale, self.bias
+        return Calibration(self.kind, scale, bias, self.floor)
+
     def influence(self, proba: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """How each held-out row moved (scale, bias): estimate - truth is about the mean of these rows.
 

@@ -22,7 +22,7 @@ from ._overlap import depends_on_y, feature_importance, importance_weights, meas
 from ._performance import beyond_support, measure_impact, reads_columns, task_of
 from ._permutation import permuted_domains, pvalue, signed
 from ._portfolio import portfolio
-from ._prior import estimate_prior, observed_prior
+from ._prior import among, counted, estimate_prior, observed_prior
 from ._random import generator
 from ._regions import find_regions
 from ._report import ShiftReport
@@ -47,6 +47,7 @@ MIN_EFFECT = {
 MIN_PERMUTATIONS = 99
 JOINT_SHARE = 0.9  # share of the level of p(x) that goes to the permutation portfolio, the rest to the classifier
 FOLDS = 5
+MIN_CLASS_ROWS = 3  # source rows of a class from which on its frequency in the target is estimated
 
 _Data = tuple[Any, Any, Any, Any, Any, Any]  # X, y of the source, X, y of the target, groups of both
 
@@ -406,29 +407,39 @@ def _ranked(features, importance) -> tuple[FeatureShift, ...]:
 
 
 def _prior(problem: Problem, proba: np.ndarray, notes: list[str]):
-    """Class prior of the target, from labels where there are any."""
-    n_source = problem.table.n_source
-    weight = problem.weight
+    """Class prior of the target, from labels where there are any; too rare classes keep their share."""
+    n_source, classes = problem.table.n_source, problem.classes
+    weight, weight_target = problem.sides(problem.weight)
+    groups, groups_target = problem.sides(problem.groups)
+    codes = np.searchsorted(classes, problem.y_source)
+    counts = np.bincount(codes)
+    enough = counts >= MIN_CLASS_ROWS
+    if not enough.all():
+        few = f"Too few source rows of {counted(classes[~enough].tolist(), counts[~enough].tolist())}"
+        if enough.sum() < 2:
+            notes.append(f"{few}: the class frequencies of the target were not estimated.")
+            return None
+        notes.append(f"{few}: taken to be as frequent in the target as in the source.")
+    rows, rows_target = enough[codes], np.ones(problem.table.n_target, bool)
     known = None
     if problem.n_labelled:
-        usable = problem.labelled & np.isin(problem.y_target, problem.classes)
         known = np.full(problem.table.n_target, None, object)
+        usable = problem.labelled & np.isin(problem.y_target, classes[enough])
         known[usable] = problem.y_target[usable]
-    counts = np.unique(problem.y_source, return_counts=True)[1]
-    if counts.min() < 3:
-        notes.append("a class with fewer than 3 source rows: the target prior was not estimated")
-        return None
-    return estimate_prior(
-        proba[:n_source],
-        problem.y_source,
-        proba[n_source:],
-        problem.classes,
-        y_target=known,
-        weight_source=None if weight is None else weight[:n_source],
-        weight_target=None if weight is None else weight[n_source:],
-        groups_source=None if problem.groups is None else problem.groups[:n_source],
-        groups_target=None if problem.groups is None else problem.groups[n_source:],
+        rows_target = ~(problem.labelled & np.isin(problem.y_target, classes[~enough]))
+    columns = np.flatnonzero(enough)
+    fit = estimate_prior(
+        among(proba[:n_source][rows], columns),
+        problem.y_source[rows],
+        among(proba[n_source:][rows_target], columns),
+        classes[columns],
+        y_target=None if known is None else known[rows_target],
+        weight_source=None if weight is None else weight[rows],
+        weight_target=None if weight_target is None else weight_target[rows_target],
+        groups_source=None if groups is None else groups[rows],
+        groups_target=None if groups_target is None else groups_target[rows_target],
     )
+    return fit.widened(classes, columns, np.bincount(codes, weights=weight) / len(codes))
 
 
 def _shown_prior(problem: Problem, found: dict):
@@ -509,11 +520,7 @@ def _beside(alone: tuple[str, ...], verdict: Verdict, related: list[str]) -> Ver
 
 def _impact(estimator, X_source, X_target, problem: Problem, found: dict, report: ShiftReport):
     n_source = problem.table.n_source
-
-    def sides(values):
-        return (None, None) if values is None else (values[:n_source], values[n_source:])
-
-    weights, groups = sides(problem.weight), sides(problem.groups)
+    weights, groups = problem.sides(problem.weight), problem.sides(problem.groups)
     with ignored(UserWarning):  # the model's own remarks on column names
         impact = measure_impact(
             estimator,

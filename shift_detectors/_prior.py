@@ -25,7 +25,7 @@ the weight of the correction after Green, Strawderman (Journal of the American S
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,20 @@ class PriorFit:
             method, assumption = "MLLS", ASSUMPTION
         classes = tuple(self.classes.tolist())
         return PriorEstimate(classes, self.source_prior, self.prior, self.ci, method, assumption)
+
+    def widened(self, classes: np.ndarray, columns: np.ndarray, source: np.ndarray) -> PriorFit:
+        """The same for more classes, of which those outside of `columns` keep their frequency in `source`."""
+        covariance = np.zeros((len(classes), len(classes)))
+        covariance[np.ix_(columns, columns)] = self.covariance * source[columns].sum() ** 2
+        return replace(
+            self,
+            classes=classes,
+            prior=widen(self.prior, columns, source),
+            source_prior=widen(self.source_prior, columns, source),
+            ci=widen_interval(self.ci, columns, source),
+            covariance=covariance,
+            calibration=self.calibration.widened(columns, len(classes)),
+        )
 
     def correct(self, proba: np.ndarray) -> np.ndarray:
         """Calibrate a source model's probabilities of target rows and move them to the target prior."""
@@ -247,6 +261,46 @@ def observed_prior(
 def _frequency_interval(value: float, part: Part) -> tuple[float, float]:
     n = effective_rows(part.weight) / design_effect(part)
     return proportion_interval(value, variance_of(part), n, degrees=degrees_of(part))
+
+
+def among(proba: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Probabilities of some classes, given that it is one of them; what none of them explains counts for all alike.
+
+    Examples
+    --------
+    >>> among(np.array([[0.5, 0.4, 0.1], [1.0, 0.0, 0.0]]), np.array([1, 2]))
+    array([[0.8, 0.2],
+           [0.5, 0.5]])
+    """
+    part = proba[:, columns]
+    total = part.sum(axis=1, keepdims=True)
+    return np.where(total > 0, part / np.where(total > 0, total, 1), 1 / len(columns))
+
+
+def widen(prior: np.ndarray, columns: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Frequencies among the classes in `columns`, beside the others, which keep their frequency in `source`.
+
+    Examples
+    --------
+    >>> widen(np.array([0.75, 0.25]), np.array([0, 2]), np.array([0.4, 0.2, 0.4]))
+    array([0.6, 0.2, 0.2])
+    """
+    wide = np.array(source, dtype=float)
+    wide[columns] = prior * wide[columns].sum()
+    return wide
+
+
+def widen_interval(ci: np.ndarray, columns: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Intervals that go with `widen`; NaN for the frequencies that are kept, of which nothing was estimated."""
+    wide = np.full((len(source), 2), np.nan)
+    wide[columns] = ci * source[columns].sum()
+    return wide
+
+
+def counted(classes: Any, counts: Any) -> str:
+    """Classes with their numbers of rows, of many the first: ``"'a' (1 row), 'b' (2 rows)"``."""
+    first = [f"{c!r} ({n} row{'s' * (n != 1)})" for c, n in zip(list(classes)[:5], counts, strict=False)]
+    return ", ".join(first) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
 
 
 def correct_proba(proba: np.ndarray, source_prior: np.ndarray, target_prior: np.ndarray) -> np.ndarray:

@@ -202,6 +202,10 @@ class Problem:
         """Labelled target rows."""
         return int(self.labelled.sum())
 
+    def sides(self, values: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """What is known of all rows, such as `groups`, for the source and for the target."""
+        return (None, None) if values is None else (values[: self.table.n_source], values[self.table.n_source :])
+
     def labelled_part(self) -> Problem:
         """The problem restricted to rows with a label: all of the source, the labelled target rows."""
         n_source = self.table.n_source

@@ -324,6 +324,16 @@ def test_many_levels_and_rare_classes_do_not_break_it():
     assert str(report)
 
 
+def test_a_rare_class_is_named_and_the_others_are_estimated():
+    pair = datasets.make_label_shift(n_source=300, n_target=300, random_state=0)
+    y = pair.y_source.copy()
+    y[np.flatnonzero(y == 0)[:2]] = 2
+    report = diagnose(pair.X_source, y, pair.X_target, random_state=0)
+    assert "Too few source rows of 2 (2 rows): taken to be as frequent in the target as in the source." in report.notes
+    assert report.prior.target[2] == report.prior.source[2] == pytest.approx(2 / 300)
+    assert np.abs(report.prior.target[:2] - np.bincount(pair.y_target) / 300).max() < 0.08
+
+
 @pytest.mark.slow
 def test_groups_enter_every_part():
     """Patients with eight rows each and no shift: "none" with groups, an alarm nearly always without."""

@@ -267,6 +267,31 @@ def test_labels_of_another_type_than_the_classes(method):
         method.fit(proba, np.where(y, "yes", "no"), proba, classes=["no", "maybe"])
 
 
+@pytest.mark.parametrize("n_rare", [1, 2, 3])
+@pytest.mark.parametrize("prior", [None, BBSE()])
+def test_rare_classes_keep_their_share_and_the_others_are_corrected(n_rare, prior):
+    X, y = two_classes(0, 600, 0.5)
+    X_target, y_target = two_classes(1, 600, 0.9)
+    rare = np.random.default_rng(0).normal(8.0, 0.1, (n_rare, X.shape[1]))
+    X, y = np.r_[X, rare], np.r_[y, np.full(n_rare, 2)]
+    model = PriorCorrection(LogisticRegression(), prior, random_state=0)
+    with pytest.warns(ShiftWarning, match=rf"Too few source rows of 2 \({n_rare} row"):
+        model.fit(X, y, X_target)
+    share = n_rare / len(y)
+    assert model.rare_classes_.tolist() == [2]
+    assert model.prior_[2] == model.source_prior_[2] == pytest.approx(share)
+    assert model.prior_ == pytest.approx(np.array([0.1 * (1 - share), 0.9 * (1 - share), share]), abs=0.06)
+    assert np.isnan(model.confidence_interval_[2]).all() and np.isfinite(model.confidence_interval_[:2]).all()
+    assert model.score(X_target, y_target) > LogisticRegression().fit(X, y).score(X_target, y_target) + 0.02
+    assert model.predict_proba(X_target).sum(axis=1) == pytest.approx(1)
+    groups = np.r_[np.arange(600), np.zeros(n_rare)]
+    labels = np.r_[y_target[:50], [2], np.full(549, -1)].astype(object)
+    labels[labels == -1] = None
+    with pytest.warns(ShiftWarning, match="of two groups"):
+        grouped = model.fit(X, y, X_target, labels, groups=groups)
+    assert grouped.prior_[1] == pytest.approx(0.9, abs=0.06)
+
+
 @pytest.mark.parametrize("prior", [[0.7, 0.3], [0.5, 0.3, 0.2]])
 def test_predictions_that_are_all_alike_are_no_evidence(prior):
     y = np.random.default_rng(0).choice(len(prior), 500, p=prior)
@@ -284,7 +309,7 @@ def test_predictions_that_are_all_alike_are_no_evidence(prior):
         (
             LogisticRegression(),
             {"y": np.r_[np.ones(3, int), np.zeros(57, int)]},
-            "at least two folds with two rows per class each",
+            r"too few source rows of 1 \(3 rows\); accepted: two classes with 4 rows each",
         ),
         (LogisticRegression(), {"X_target": None}, "X_target"),
         (LogisticRegression(), {"prior": [0.5, 0.6]}, "sum to 1"),
@@ -514,5 +539,5 @@ def test_a_rare_class_is_cross_fitted_in_fewer_folds():
     y = np.r_[np.ones(6, int), np.zeros(54, int)]
     few, three = (PriorCorrection(LogisticRegression(), cv=cv, random_state=0).fit(X, y, X) for cv in (5, 3))
     np.testing.assert_array_equal(few.predict_proba(X), three.predict_proba(X))
-    with pytest.raises(InputError, match="of groups of their own"):
+    with pytest.raises(InputError, match=r"1 \(6 rows\); accepted: two classes with 4 rows each, of two groups"):
         PriorCorrection(LogisticRegression(), random_state=0).fit(X, y, X, groups=np.r_[np.zeros(6), np.arange(1, 55)])

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from shift_detectors._calibration import fit_calibration
 from shift_detectors._errors import InputError, ShiftWarning
-from shift_detectors._prior import correct_proba
+from shift_detectors._prior import among, correct_proba, counted, widen, widen_interval
 from shift_detectors._random import check_random_state
 
 from .._base import (
@@ -30,6 +30,7 @@ from .._base import (
 )
 from ._mlls import MLLS
 
+MIN_CLASS_ROWS = 4  # of a class, for two folds
 CHECK_ROWS = 2000  # rows on which a frozen model is compared with cross-fitted clones
 
 
@@ -41,6 +42,9 @@ class PriorCorrection(BaseAdapter):
     given. `predict` is the most probable class after the correction; `predict_source` and
     `predict_proba_source` are those of the uncorrected model. Without any evidence of a change (shrinkage to
     zero) `predict` is the model's own.
+
+    A class with fewer than four source rows (or rows of a single group) cannot be cross-fitted: a `ShiftWarning` names
+    it, it keeps its frequency in the source, and the others are corrected.
 
     Assumes label shift: p(x|y) is the same in source and target, and the target has no new class. Fails when
     p(x|y) changed. The corrected decision is the most probable class under the target's frequencies, also
@@ -72,8 +76,10 @@ class PriorCorrection(BaseAdapter):
     ----------
     prior_, source_prior_ : ndarray of shape (n_classes,)
         Target prior, and the source prior it is divided by.
+    rare_classes_ : ndarray
+        Classes with too few source rows, which keep their frequency in the source.
     confidence_interval_ : ndarray of shape (n_classes, 2)
-        95 % interval of the target prior; of zero width when the prior was given.
+        95 % interval of the target prior; of zero width when the prior was given, NaN for the rare classes.
     changed_ : bool
         Whether the target prior differs from the source's; False leaves `predict` to the model.
     calibration_ : Calibration
@@ -85,7 +91,8 @@ class PriorCorrection(BaseAdapter):
     Notes
     -----
     Known target labels (y_target) enter the likelihood of `MLLS` exactly, which narrows the interval; they
-    are assumed to be missing at random. When all target rows are labelled, q is their class frequency.
+    are assumed to be missing at random. When all target rows are labelled, q is their class frequency (of rare classes:
+    the source's).
 
     References
     ----------
@@ -127,6 +134,8 @@ class PriorCorrection(BaseAdapter):
     def _fit(self, domains: Domains) -> None:
         self._check_estimator()
         check_prior(self.prior, "prior")
+        if self.cv < 2:
+            raise InputError(f"cv={self.cv}", "at least 2 folds")
         rng = check_random_state(self.random_state)
         X, y, weight = domains.X, domains.y, domains.sample_weight
         self.front_ = None  # nothing happens between the parts of the model
@@ -143,42 +152,53 @@ class PriorCorrection(BaseAdapter):
                     f"the classes {self.head_.classes_.tolist()}",
                     "Drop those rows.",
                 )
+            self.rare_classes_ = self.head_.classes_[:0]
             proba, proba_target = self.head_.predict_proba(X), self.head_.predict_proba(domains.X_target)
             self._warn_if_trained_on(domains, rng)
         else:
+            self.rare_classes_ = self._rare(y, domains.groups)
             proba, proba_target = self._out_of_fold(self.estimator, X, y, weight, domains.groups, rng, domains.X_target)
             self.head_ = fit_weighted(self.estimator, X, y, weight, rng)
 
         classes = self.head_.classes_
-        self._estimate(proba, proba_target, domains, classes)
-        codes = np.searchsorted(classes, y)
-        self.calibration_ = fit_calibration(proba, codes, kind=self.calibration, weight=weight)
-        self.source_prior_ = np.average(self.calibration_(proba), axis=0, weights=weight)
+        columns = np.flatnonzero(~np.isin(classes, self.rare_classes_))
+        rows = ~np.isin(y, self.rare_classes_)
+        proba, proba_target = among(proba[rows], columns), among(proba_target, columns)
+        codes, own = np.searchsorted(classes, y), np.ones(len(y)) if weight is None else weight
+        frequency = np.bincount(codes, weights=own, minlength=len(classes)) / own.sum()
+        self._estimate(proba, proba_target, domains, columns, frequency)
+        y_columns, inside = np.searchsorted(classes[columns], y[rows]), None if weight is None else weight[rows]
+        calibration = fit_calibration(proba, y_columns, kind=self.calibration, weight=inside)
+        self.calibration_ = calibration.widened(columns, len(classes))
+        self.source_prior_ = widen(np.average(calibration(proba), axis=0, weights=inside), columns, frequency)
         if self.refit:
-            own = np.ones(len(y)) if weight is None else weight
-            frequency = np.bincount(codes, weights=own, minlength=len(classes)) / own.sum()
             own = own * (self.prior_ / frequency)[codes]
             self.target_model_ = fit_weighted(self.estimator, X, y, own, rng)
 
-    def _estimate(self, proba: np.ndarray, proba_target: np.ndarray, domains: Domains, classes: np.ndarray) -> None:
-        """Set prior_, confidence_interval_ and changed_."""
+    def _estimate(
+        self, proba: np.ndarray, proba_target: np.ndarray, domains: Domains, columns: np.ndarray, frequency: np.ndarray
+    ) -> None:
+        """Set prior_, confidence_interval_ and changed_, from probabilities of the classes in `columns`."""
         prior = MLLS(self.calibration, shrink=True) if self.prior is None else self.prior
+        classes = self.head_.classes_
         if not hasattr(prior, "fit"):
             self.prior_ = read_prior(prior, classes, "prior")
             self.confidence_interval_ = np.column_stack([self.prior_, self.prior_])
             self.changed_ = True
             return
+        rows, rows_target = ~np.isin(domains.y, self.rare_classes_), slice(None)
         known: dict[str, Any] = {}
         if domains.y_target is not None:
+            rows_target = ~(domains.labelled & np.isin(domains.y_target, self.rare_classes_))
             labels = domains.y_target.astype(object)
             labels[~domains.labelled] = None
-            known["y_target"] = labels
+            known["y_target"] = labels[rows_target]
         if domains.sample_weight is not None:
-            known["weight_source"] = domains.sample_weight
+            known["weight_source"] = domains.sample_weight[rows]
         method: Any = clone(prior)
-        method.fit(proba, domains.y, proba_target, classes=classes, **known)
-        self.prior_ = method.prior_
-        self.confidence_interval_ = method.confidence_interval_
+        method.fit(proba, domains.y[rows], proba_target[rows_target], classes=classes[columns], **known)
+        self.prior_ = widen(method.prior_, columns, frequency)
+        self.confidence_interval_ = widen_interval(method.confidence_interval_, columns, frequency)
         self.changed_ = not np.array_equal(method.prior_, method.source_prior_)
 
     def _respond(self, method: str, X: Any, domain: str) -> np.ndarray:
@@ -219,34 +239,55 @@ class PriorCorrection(BaseAdapter):
                 "Wrap it: CalibratedClassifierCV(estimator).",
             )
 
+    def _rare(self, y: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+        """Classes that cannot be cross-fitted, which the user is told; an error when less than two are left."""
+        classes, counts, rare = _too_rare(y, groups)
+        if not rare.any():
+            return classes[:0]
+        few = counted(classes[rare].tolist(), counts[rare].tolist())
+        of_groups = "" if groups is None else ", of two groups"
+        if (~rare).sum() < 2:
+            raise InputError(
+                f"too few source rows of {few}",
+                f"two classes with {MIN_CLASS_ROWS} rows each{of_groups}",
+                "Collect rows of them, or pass FrozenEstimator(fitted model) with held-out rows.",
+            )
+        warnings.warn(
+            f"Too few source rows of {few} for cross-fitting ({MIN_CLASS_ROWS}{of_groups}): taken to be as frequent in "
+            "the target as in the source; the frequencies of the other classes are corrected.",
+            ShiftWarning,
+            stacklevel=4,
+        )
+        return classes[rare]
+
     def _out_of_fold(self, estimator, X, y, weight, groups, rng, X_target) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities of source rows from models that did not see the row, and of the target rows.
 
         A calibration of the folds' models says nothing about a model of all rows, which may be more or less
-        sure: every target row is predicted by the model of one fold, too.
+        sure: every target row is predicted by the model of one fold, too. Rows of rare classes are always trained
+        on (but for groups that are held out) and not predicted.
         """
-        classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
-        n_folds = min(self.cv, int(counts.min()) // 2)
+        classes, codes = np.unique(y, return_inverse=True)
+        rows = np.flatnonzero(~np.isin(y, self.rare_classes_))
+        n_folds = min(self.cv, int(np.unique(y[rows], return_counts=True)[1].min()) // 2)
         if groups is not None:  # a class has to be in the training part of every fold
-            n_folds = min(n_folds, *(len(np.unique(groups[codes == k])) for k in range(len(classes))))
-        if n_folds < 2:
-            raise InputError(
-                f"class {classes[counts.argmin()].item()!r} has {counts.min()} source rows, cv={self.cv}",
-                "at least two folds with two rows per class each, of groups of their own",
-                "Merge rare classes, or leave them out.",
-            )
+            n_folds = min(n_folds, *(len(np.unique(groups[rows][y[rows] == c])) for c in np.unique(y[rows])))
         kind = StratifiedKFold if groups is None else StratifiedGroupKFold
         folds = kind(n_folds, shuffle=True, random_state=rng.randint(2**31 - 1))
         part = rng.permutation(X_target.shape[0]) % n_folds
         proba, proba_target = np.zeros((len(y), len(classes))), np.zeros((len(part), len(classes)))
-        for fold, (train, test) in enumerate(folds.split(np.zeros(len(y)), codes, groups)):
+        splits = folds.split(np.zeros(len(rows)), codes[rows], None if groups is None else groups[rows])
+        for fold, (_, test) in enumerate(splits):
+            test = rows[test]
+            held_out = np.isin(np.arange(len(y)), test) if groups is None else np.isin(groups, groups[test])
+            train = np.flatnonzero(~held_out)
             own = None if weight is None else weight[train]
             model = fit_weighted(estimator, take_rows(X, train), y[train], own, rng)
             columns = np.searchsorted(classes, model.classes_)
             proba[np.ix_(test, columns)] = model.predict_proba(take_rows(X, test))
-            rows = np.flatnonzero(part == fold)
-            if len(rows):
-                proba_target[np.ix_(rows, columns)] = model.predict_proba(take_rows(X_target, rows))
+            there = np.flatnonzero(part == fold)
+            if len(there):
+                proba_target[np.ix_(there, columns)] = model.predict_proba(take_rows(X_target, there))
         return proba, proba_target
 
     def _warn_if_trained_on(self, domains: Domains, rng) -> None:
@@ -261,10 +302,10 @@ class PriorCorrection(BaseAdapter):
             return  # a torch module, an adapter: not to be fitted on source rows alone
         rows = rng.permutation(len(domains.y))[:CHECK_ROWS]
         X, y = take_rows(domains.X, rows), domains.y[rows]
-        classes, counts = np.unique(y, return_counts=True)
-        if counts.min() < 2 * self.cv:
-            return  # too few rows for cross-fitting
         groups = None if domains.groups is None else domains.groups[rows]
+        classes, counts, rare = _too_rare(y, groups)
+        if counts.min() < 2 * self.cv or rare.any():
+            return  # too few rows for cross-fitting
         held_out = classes[self._out_of_fold(model, X, y, None, groups, rng, X[:0])[0].argmax(axis=1)] == y
         again: Any = clone(model)
         fitted = again.fit(X, y).predict(X) == y
@@ -279,6 +320,15 @@ class PriorCorrection(BaseAdapter):
                 ShiftWarning,
                 stacklevel=4,
             )
+
+
+def _too_rare(y: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Classes, their rows, and which have too few of them, or groups, for two folds."""
+    classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+    rare = counts < MIN_CLASS_ROWS
+    if groups is not None:
+        rare |= np.array([len(np.unique(groups[codes == k])) < 2 for k in range(len(classes))])
+    return classes, counts, rare
 
 
 def _thaw(estimator: Any) -> Any:
