@@ -39,6 +39,7 @@ from shift_detectors._boundary import refuse_swapped
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._random import check_random_state
+from shift_detectors._table import UNLABELLED
 
 # pass sample_weight on to all their models, which their signature does not say
 ENSEMBLES = (StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor)
@@ -717,7 +718,10 @@ def refuse_new_classes(new: Sequence, classes: Sequence) -> None:
         f"the source classes {named(classes)}",
         "For quantities, which y seems to hold, take a regressor."
         if quantities
-        else "Leave those rows unlabelled (a missing value), or map them to a source class.",
+        else "Unlabelled rows have a missing label (None or NaN), not -1."
+        if tuple(new) == UNLABELLED
+        else "No adapter can learn them: label more of their rows and retrain with these, or set the labels of their "
+        "rows to missing (None or NaN) to adapt to the others.",
     )
 
 

@@ -238,7 +238,9 @@ def diagnose(
             data_digest=() if large is data else (names_digest(data[0]), digest_of(*data[:2]), digest_of(*data[2:4])),
         )
         budget = None if problem.task is None else report.label_budget().labels
-        steps = next_steps(report.verdict, budget, problem.task, report.n_target, alone, report.n_labelled)
+        steps = next_steps(
+            report.verdict, budget, problem.task, report.n_target, alone, report.n_labelled, _new_classes(problem)
+        )
         report = replace(report, next_steps=steps)
         if estimator is not None and problem.task is not None:
             step("measuring the impact on the model")
@@ -356,7 +358,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
                 notes.append(f"p(y|x) differs significantly, but little: {change}; changes that cancel may be larger")
         explained = predicts_p_x(problem, _fit_scores(proba, scores), p_x, quantities["p(x|y)"].pvalue)
         verdict = labelled_verdict(
-            quantities, shifts, overlap, problem.n_labelled, problem.new_classes, explained, selected
+            quantities, shifts, overlap, problem.n_labelled, _new_classes(problem), explained, selected
         )
     else:
         change = 1.0
@@ -455,6 +457,11 @@ def _shown_prior(problem: Problem, found: dict):
     prior = found["prior"].estimate()
     rejected = prior.assumption and found["label_shift_rejected"]
     return replace(prior, assumption="label shift, which does not fit these data") if rejected else prior
+
+
+def _new_classes(problem: Problem) -> dict[Any, float]:
+    """Classes that only the target has, with their shares of its labels."""
+    return {c: float((problem.y_target[problem.labelled] == c).mean()) for c in problem.new_classes}
 
 
 def _label_variance(problem: Problem, scores, proba) -> float | None:

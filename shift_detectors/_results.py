@@ -221,6 +221,12 @@ class PriorEstimate:
     method: str
     assumption: str = ""
 
+    @property
+    def new_classes(self) -> tuple:
+        """Classes that were seen in the target and not in the source."""
+        seen = (np.asarray(self.source) == 0) & (np.asarray(self.target) > 0)
+        return tuple(c for c, new in zip(self.classes, seen, strict=True) if new)
+
 
 @dataclass(frozen=True)
 class PerformanceEstimate:

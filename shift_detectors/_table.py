@@ -235,6 +235,12 @@ class Problem:
         return np.concatenate([self.y_source, self.y_target])
 
 
+UNLABELLED = (-1,)  # as the only new class: scikit-learn's sign for unlabelled rows in semi-supervised learning
+
+
 def new_classes_note(new: tuple) -> list[str]:
     """What is said of classes seen in the target only."""
-    return [f"The target has classes that the source has not: {', '.join(map(repr, new))}."] if new else []
+    if not new:
+        return []
+    hint = " Rows without a label have a missing one (None, NaN), not -1." if new == UNLABELLED else ""
+    return [f"The target has classes that the source has not: {', '.join(map(repr, new))}.{hint}"]

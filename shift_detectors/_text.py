@@ -181,7 +181,11 @@ def performance_text(estimate: PerformanceEstimate) -> str:
 def headline(report: ShiftReport) -> str:
     """The verdict in one line."""
     line = HEADLINES[report.verdict.kind]
-    if report.verdict.kind == "mixed" and report.shifts:
+    new = () if report.prior is None else report.prior.new_classes
+    if report.verdict.kind == "mixed" and new:
+        what = "a class" if len(new) == 1 else "classes"
+        line = f"Mixed shift: the target has {what} that the source has not, {some(map(repr, new))}"
+    elif report.verdict.kind == "mixed" and report.shifts:
         line += f" ({and_join(sorted(report.shifts))})"
     if report.verdict.kind == "none" and report.separators:
         return f"No shift found, setting aside what tells source and target apart alone: {some(report.separators)}"
@@ -303,15 +307,16 @@ def overlap_sentence(report: ShiftReport) -> str:
 
 
 def prior_sentence(prior: PriorEstimate, most: int = 2) -> str:
-    """The classes whose frequency changed most: ``"'b' 20% -> 45% [41%, 49%]"``."""
+    """New classes, and those whose frequency changed most: ``"'b' 20% -> 45% [41%, 49%]"``."""
     change = abs(prior.target - prior.source)
-    order = sorted(range(len(prior.classes)), key=lambda k: -change[k])
+    order = sorted(range(len(prior.classes)), key=lambda k: (prior.classes[k] not in prior.new_classes, -change[k]))
     shown = [
         f"{clean(prior.classes[k], 20)!r} {share(prior.source[k])} -> {share(prior.target[k])} "
         f"[{share(prior.ci[k][0])}, {share(prior.ci[k][1])}]"
         for k in (order[:1] if len(order) == 2 else order[:most])
     ]
-    more = f" and {len(order) - most:,} more classes" if len(order) > most else ""
+    others = len(order) - len(shown)
+    more = "" if len(order) == 2 or not others else f" and {others:,} more class{'es' * (others > 1)}"
     condition = f", if {prior.assumption}" if prior.assumption else ""
     return f"Class frequencies ({prior.method}): {'; '.join(shown)}{more}{condition}."
 

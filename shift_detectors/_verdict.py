@@ -13,8 +13,12 @@ Without target labels p(x) is tested, then whether changed class frequencies alo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ._results import Effect, Overlap, ShiftTestResult, Verdict
-from ._text import pvalue, some
+from ._table import UNLABELLED
+from ._text import pvalue, share, some
 
 NO_OVERLAP_AUC = 0.97
 EQUIVALENCE = 0.1  # change of a class probability (or of the mean, in sd) that counts as none, for "confirmed"
@@ -77,20 +81,22 @@ def labelled_verdict(
     shifts: frozenset[str],
     overlap: Overlap,
     n_labelled: int,
-    new_classes: tuple = (),
+    new_classes: Mapping[Any, float] | None = None,
     p_x_as_label_shift_predicts: bool = True,
     selected: bool = False,
 ) -> Verdict:
     """Verdict when target labels are known.
 
-    `new_classes` are those that the source does not have, `p_x_as_label_shift_predicts` is from `predicts_p_x`. Where
-    the labelled rows are `selected` by x, p(y) and p(x|y) are not known of the target.
+    `new_classes` are those that the source does not have, with their shares of the target labels: where the labels
+    differ they make it "mixed", since p(y) and, where they occur, p(y|x) differ for them alone.
+    `p_x_as_label_shift_predicts` is from `predicts_p_x`. Where the labelled rows are `selected` by x, p(y) and p(x|y)
+    are not known of the target.
     """
     p = {quantity: test.pvalue for quantity, test in tests.items()}
     kind = labelled_kind(shifts, p, overlap, p_x_as_label_shift_predicts)
     if selected and kind == "conditional":  # which is a statement on p(y)
         kind = "mixed"
-    if new_classes and kind == "label":  # no weighting of the source makes up for a class it does not have
+    if new_classes and kind in ("label", "concept"):
         kind = "mixed"
     change = tests["p(y|x)"].effect
     shown = "" if change is None else f" ({change})"
@@ -147,8 +153,8 @@ def labelled_verdict(
     else:
         strength = "confirmed"
         text = (
-            f"The target has classes that the source does not have ({', '.join(map(str, new_classes))}); no "
-            "adaptation of the source can learn them."
+            f"{new_classes_sentence(new_classes)} This alone changes p(y), and p(y|x) where such rows lie; what else "
+            "changed shows without them."
             if new_classes
             else f"The inputs x are distributed differently, and at equal x y changed, too{shown}. Whether p(y) did "
             "cannot be said: the labelled target rows were chosen by x."
@@ -156,8 +162,23 @@ def labelled_verdict(
             else "Both factorisations changed: p(x), p(y), p(x|y) and p(y|x) all differ, so no single simple shift "
             f"explains it{shown}."
         )
+    if new_classes and kind != "mixed":
+        text += f" {new_classes_sentence(new_classes)}"
     unknown = ("p(y)", "p(x|y)") if selected else ()
     return Verdict(kind, strength, text, ("p(y|x)", *unknown) if kind == "support" else unknown)
+
+
+def new_classes_sentence(new: Mapping[Any, float]) -> str:
+    """Which classes only the target has, and how frequent they are among its labels.
+
+    Examples
+    --------
+    >>> new_classes_sentence({"N": 0.058})
+    "The target has a class that the source does not have, 'N' (5.8% of its labels); no adapter can learn it."
+    """
+    named = some(f"{name!r} ({share(part)} of its labels)" for name, part in new.items())
+    what, it = ("a class", "it") if len(new) == 1 else ("classes", "them")
+    return f"The target has {what} that the source does not have, {named}; no adapter can learn {it}."
 
 
 def _at_most(effect: Effect | None, limit: float) -> bool:
@@ -218,10 +239,12 @@ def next_steps(
     n_target: int | None = None,
     separators: tuple[str, ...] = (),
     n_labelled: int = 0,
+    new_classes: Mapping[Any, float] | None = None,
 ) -> tuple[str, ...]:
     """What to do, in plain sentences.
 
-    `n_labels` would settle whether p(y|x) changed, if the target has as many; None: no number does.
+    `n_labels` would settle whether p(y|x) changed, if the target has as many; None: no number does. Labels of
+    `new_classes`, as in `labelled_verdict`, are refused by adapters.
     """
     use = f"Use the {n_labelled} target labels, and more where they can be had:"
     collect = use if n_labelled else "Collect target labels and"
@@ -243,6 +266,15 @@ def next_steps(
             "target rows.",
         ),
     }[verdict.kind]
+    if new_classes:
+        of = f"the class {next(iter(new_classes))!r}" if len(new_classes) == 1 else "the new classes"
+        learn = (
+            f"Label more target rows of {of} and retrain with them; to adapt to the others, set the labels of these "
+            "rows to missing (None or NaN)."
+        )
+        if tuple(new_classes) == UNLABELLED:
+            learn = "If -1 marks unlabelled rows, make it missing (NaN); if it is a class, label more rows of it and retrain."
+        steps = (learn,) if verdict.kind in ("mixed", "none") else (learn, *steps)
     if separators:
         names = some(separators)
         look = f"Look at {names}: leave out identifiers, dates and leaks; see what happened to a measurement."

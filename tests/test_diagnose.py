@@ -150,8 +150,23 @@ def test_new_class_in_the_target_is_reported():
     report = diagnose(
         pair.X_source[keep], pair.y_source[keep], pair.X_target, pair.y_target, random_state=0, n_permutations=99
     )
-    assert "classes that the source does not have (2)" in report.verdict.explanation
     assert report.verdict.kind == "mixed"
+    assert "a class that the source does not have, 2 (" in report.verdict.explanation
+    assert str(report).startswith("Mixed shift: the target has a class that the source has not, 2.")
+    assert len(report.next_steps) == 1 and "Label more target rows of the class 2" in report.next_steps[0]
+
+
+def test_a_few_rows_of_a_new_class_are_always_shown():
+    rng = np.random.default_rng(0)
+    y, y_target = rng.integers(0, 5, 300), rng.integers(0, 5, 300)
+    X, X_target = (np.eye(5)[part] + rng.normal(size=(300, 5)) for part in (y, y_target))
+    y_target[:2] = -1
+    report = diagnose(X, y, X_target, y_target, random_state=0, n_permutations=99)
+    assert report.verdict.kind == "none" and "that the source does not have, -1 (0.67%" in report.verdict.explanation
+    frequencies = " ".join(str(report).split())
+    assert "(observed labels): '-1' 0% -> 0.67%" in frequencies and "and 4 more classes." in frequencies
+    assert "Rows without a label have a missing one (None, NaN), not -1." in " ".join(report.notes)
+    assert report.next_steps[0].startswith("If -1 marks unlabelled rows")
 
 
 def test_columns_frozen_in_one_domain_are_separators_however_many():

@@ -895,3 +895,21 @@ def test_answers_that_are_the_same_are_told_as_such():
     flat = ImportanceWeighting(LogisticRegression(), exponent=0.0)
     result = adapt(LogisticRegression(), *small_covariate().seen, candidates=[flat], random_state=0)
     assert result.adapter == "SourceOnly" and result.explanation.endswith("gives the same answers.")
+
+
+TWO_CLASSES = np.array([0, 1] * 50)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"y_target": np.where(np.arange(100) < 9, 2, TWO_CLASSES)}, r"\[2\], which y has not.*retrain with these"),
+        ({"y_target": np.where(np.arange(100) < 9, -1, TWO_CLASSES)}, r"\[-1\].*\(None or NaN\), not -1"),
+    ],
+)
+def test_what_cannot_be_adapted_is_refused_before_the_diagnosis(monkeypatch, change, words):
+    monkeypatch.setattr("shift_detectors.diagnose", None)
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    data = {"estimator": linear(), "X_source": X, "y_source": TWO_CLASSES, "X_target": X, "y_target": None} | change
+    with pytest.raises(InputError, match=words):
+        adapt(**data)

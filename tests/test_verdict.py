@@ -137,3 +137,24 @@ def test_nothing_is_claimed_about_p_y_given_x_without_labels(fit_p, shifted, auc
     assert verdict.kind != "covariate" or verdict.strength == "assumed"
     assert "concept" not in verdict.explanation
     assert next_steps(verdict, 80, "classification")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kind"),
+    [
+        ((), "none"),
+        (("p(x)",), "covariate"),
+        (("p(x)", "p(y)"), "mixed"),
+        (("p(y|x)",), "mixed"),
+        (QUANTITIES, "mixed"),
+        (("p(x)", "p(y|x)"), "conditional"),
+    ],
+)
+def test_verdict_and_next_step_name_a_new_class(pattern, kind):
+    tests = {q: result(q, 0.001 if q in pattern else 0.5, None) for q in QUANTITIES}
+    new = {"N": 0.06}
+    verdict = labelled_verdict(tests, frozenset(pattern), overlap(), 120, new)
+    assert verdict.kind == kind and "'N' (6% of its labels); no adapter can learn it." in verdict.explanation
+    first, *others = next_steps(verdict, None, "classification", 400, (), 120, new)
+    assert first.startswith("Label more target rows of the class 'N' and retrain") and "missing" in first
+    assert not any("PriorCentered" in step for step in others)

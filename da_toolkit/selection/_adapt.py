@@ -18,6 +18,7 @@ from sklearn.base import clone, is_classifier, is_regressor
 from shift_detectors._boundary import check_n_jobs
 from shift_detectors._data_digest import digest_of, names_digest
 from shift_detectors._errors import InputError, MissingDependencyError, ShiftWarning
+from shift_detectors._labels import read_labels
 from shift_detectors._performance import beyond_support, reads_columns, task_of
 from shift_detectors._random import check_random_state
 from shift_detectors._report import ShiftReport
@@ -145,6 +146,17 @@ def adapt(
     X_target = ordered_like(X_source, X_target)
     check_names(X_source, "X_source")
     check_n_jobs(n_jobs)
+    domains = read_domains(
+        X_source,
+        y_source,
+        X_target,
+        y_target,
+        classification=_classifies(estimator, y_source, y_target),
+        sample_weight=sample_weight,
+        groups=groups,
+        source_domain=source_domain,
+        adapter="adapt",
+    )
     wanted = _wanted(candidates)
     seed = _seed(random_state)
     reading = {"representation": representation, "exclude": exclude}
@@ -171,17 +183,6 @@ def adapt(
         )
     task = report.task
     _check_task(report, estimator)
-    domains = read_domains(
-        X_source,
-        y_source,
-        X_target,
-        y_target,
-        classification=task == "classification",
-        sample_weight=sample_weight,
-        groups=groups,
-        source_domain=source_domain,
-        adapter="adapt",
-    )
     if report is given:
         _check_data(report, X_source, y_source, X_target, y_target, int(domains.labelled.sum()))
     baseline = _baseline(estimator, task)
@@ -290,6 +291,15 @@ def _check_model(estimator: Any) -> None:
 
 def _task(estimator: Any) -> str:
     return estimator.task if is_deep(estimator) else task_of(estimator)
+
+
+def _classifies(estimator: Any, y_source: Any, y_target: Any) -> bool:
+    """Whether the model is to predict classes, of which the labels decide where it does not say so."""
+    task = _task(estimator)
+    if task == "auto" and y_source is not None:
+        n_target = 0 if y_target is None else len(y_target)
+        task = read_labels(y_source, y_target, len(y_source), n_target).task
+    return task == "classification"
 
 
 def _check_task(report: ShiftReport, estimator: Any) -> None:
