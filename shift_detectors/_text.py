@@ -242,8 +242,10 @@ def budget_sentence(report: ShiftReport) -> str:
             f"About {budget.labels:,} randomly chosen target rows with labels would reveal a change of p(y|x) by "
             f"{change_size(report, budget.effect)} {power}."
         )
-    least = change_size(report, report.detectable_change(report.n_target, budget.power))
-    size = change_size(report, budget.effect)
+    changes = report.detectable_change(report.n_target, budget.power), budget.effect
+    least, size = (change_size(report, value) for value in changes)
+    if least == size:
+        least, size = (change_size(report, value, 2) for value in changes)
     if budget.labels is None:
         more = f"with {report.n_source:,} source rows no number of them reveals {size}"
     else:
@@ -251,11 +253,14 @@ def budget_sentence(report: ShiftReport) -> str:
     return f"Labels of all {report.n_target:,} target rows would reveal a change of p(y|x) by {least} {power}; {more}."
 
 
-def change_size(report: ShiftReport, effect: float) -> str:
-    """A change of p(y|x) in words: points of a class probability, or standard deviations of the label."""
+def change_size(report: ShiftReport, effect: float, more: int = 0) -> str:
+    """A change of p(y|x) in words: points of a class probability, or standard deviations of the label.
+
+    `more` digits than usual tell changes apart that are nearly the same.
+    """
     if report.task == "regression":
-        return f"{number(effect, 2)} standard deviations of the label"
-    return f"{100 * effect:.0f} points of a class probability"
+        return f"{number(effect, 2 + more)} standard deviations of the label"
+    return f"{100 * effect:.{more}f} points of a class probability"
 
 
 def outcome(report: ShiftReport, test: ShiftTestResult) -> str:

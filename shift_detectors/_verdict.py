@@ -273,7 +273,9 @@ def next_steps(
             "rows to missing (None or NaN)."
         )
         if tuple(new_classes) == UNLABELLED:
-            learn = "If -1 marks unlabelled rows, make it missing (NaN); if it is a class, label more rows of it and retrain."
+            learn = (
+                "If -1 marks unlabelled rows, make it missing (NaN). If it is a class, label more of it and retrain."
+            )
         steps = (learn,) if verdict.kind in ("mixed", "none") else (learn, *steps)
     if separators:
         names = some(separators)

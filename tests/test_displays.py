@@ -291,6 +291,15 @@ def test_few_source_rows_reveal_no_small_change(report):
     assert "are not tested" in budget_sentence(replace(given, n_target=8))
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("short", [1, 30])
+def test_a_budget_that_is_hardly_missed_does_not_contradict_itself(report, task, short):
+    given = replace(report, task=task, n_source=5000, label_variance=0.25)
+    given = replace(given, n_target=given.label_budget().labels - short)
+    least, size = re.search(r"by ([\d.]+) .*; ([\d.]+) ", budget_sentence(given)).groups()
+    assert float(least) > float(size)
+
+
 @pytest.mark.parametrize(("n_target", "n_labelled"), [(15, 0), (60, 20), (312, 300), (6000, 200), (10**6, 0)])
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize("n_source", [20, 100, 100_000])
