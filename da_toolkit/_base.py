@@ -287,6 +287,7 @@ def refuse_frozen(estimator: Any, adapter: str) -> None:
 
 def check_kind(estimator: Any, y: np.ndarray) -> None:
     """Raise unless the model says what it predicts, and `y` can be that; one that adapts itself sees that in `fit`."""
+    refuse_adapter_step(estimator)
     kind = get_tags(estimator).estimator_type
     name = type(estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator).__name__
     if kind is None and not hasattr(estimator, "predict_source"):
@@ -297,6 +298,22 @@ def check_kind(estimator: Any, y: np.ndarray) -> None:
             "a classifier for labels that are not numbers",
             "Pass a classifier, or numbers as y.",
         )
+
+
+def refuse_adapter_step(estimator: Any) -> None:
+    """Raise when a Pipeline ends in what adapts itself, to which it cannot pass the target rows."""
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else None
+    if is_frozen(estimator) or not hasattr(last, "predict_source"):
+        return
+    name = type(last).__name__
+    raise InputError(
+        f"a Pipeline that ends in {name}, which needs the target rows in fit",
+        f"{name} around the Pipeline of the model" if isinstance(last, BaseAdapter) else f"a {name} that stands alone",
+        f"Pass {name}(make_pipeline(...))."
+        if isinstance(last, BaseAdapter)
+        else "Scale the rows of both domains before, as in StandardScaler().fit(X_source), or in the module "
+        "(nn.BatchNorm1d as its first layer).",
+    )
 
 
 def untagged(name: str) -> InputError:
@@ -585,10 +602,16 @@ def as_rows(X: Any, name: str) -> Any:
     elif column_names(X) is None:
         X = np.asarray(X)
     if len(X.shape) != 2:
+        text = len(X.shape) == 1 and all(isinstance(value, str) for value in X)
         raise InputError(
-            f"{name} has shape {tuple(X.shape)}",
+            f"{name} {'is a list of texts' if text else f'has shape {tuple(X.shape)}'}",
             "a table of shape (n_rows, n_features)",
-            "Use X.reshape(-1, 1) for a single feature.",
+            'Pass a frame with a column of them, pandas.DataFrame({"text": X}), and a model that reads it: '
+            'make_pipeline(make_column_transformer((TfidfVectorizer(), "text")), ...).'
+            if text
+            else "Use numpy.reshape(X, (-1, 1)) for a single feature."
+            if len(X.shape) < 2
+            else "Flatten the rows: X.reshape(len(X), -1); a torch module can start with nn.Unflatten.",
         )
     if 0 in X.shape:
         raise InputError(f"{name} has {X.shape[0]} rows and {X.shape[1]} columns", "at least one of each", "Pass data.")

@@ -905,6 +905,13 @@ TWO_CLASSES = np.array([0, 1] * 50)
     [
         ({"y_target": np.where(np.arange(100) < 9, 2, TWO_CLASSES)}, r"\[2\], which y has not.*retrain with these"),
         ({"y_target": np.where(np.arange(100) < 9, -1, TWO_CLASSES)}, r"\[-1\].*\(None or NaN\), not -1"),
+        (
+            dict.fromkeys(("X_source", "X_target"), ["some text"] * 100),
+            "X is a list of texts;.*make_column_transformer",
+        ),
+        (dict.fromkeys(("X_source", "X_target"), [0.5] * 100), r"numpy.reshape\(X, \(-1, 1\)\)"),
+        (dict.fromkeys(("X_source", "X_target"), np.zeros((100, 3, 2, 2))), r"X.reshape\(len\(X\), -1\)"),
+        ({"estimator": make_pipeline(StandardScaler(), SourceOnly(SVC()))}, "SourceOnly around the Pipeline"),
     ],
 )
 def test_what_cannot_be_adapted_is_refused_before_the_diagnosis(monkeypatch, change, words):
@@ -913,3 +920,20 @@ def test_what_cannot_be_adapted_is_refused_before_the_diagnosis(monkeypatch, cha
     data = {"estimator": linear(), "X_source": X, "y_source": TWO_CLASSES, "X_target": X, "y_target": None} | change
     with pytest.raises(InputError, match=words):
         adapt(**data)
+
+
+@pytest.mark.torch
+def test_a_torch_module_stands_alone_and_has_no_candidate_that_cannot_be():
+    pytest.importorskip("torch")
+    from da_toolkit.deep import DeepAdapter
+
+    pair = make_covariate_shift(n_source=100, n_target=100, random_state=0)
+    with pytest.raises(InputError, match=r"a DeepAdapter that stands alone.*StandardScaler"):
+        adapt(make_pipeline(StandardScaler(), DeepAdapter()), *pair.seen)
+    with pytest.raises(InputError, match="a DeepAdapter that stands alone"):
+        ImportanceWeighting(make_pipeline(StandardScaler(), DeepAdapter())).fit(*pair.seen[:3])
+    report = diagnose(*pair.seen, random_state=0)
+    for kind, words in (("covariate", "sample_weight"), ("label", "FrozenEstimator")):
+        given = replace(report, verdict=replace(report.verdict, kind=kind))
+        (only,) = recommend(given, estimator=DeepAdapter())
+        assert only.name == "SourceOnly" and words in only.reason

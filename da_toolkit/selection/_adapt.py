@@ -26,7 +26,17 @@ from shift_detectors._results import Effect, PerformanceEstimate
 from shift_detectors._text import amounts, some
 
 from .. import _registry
-from .._base import BaseAdapter, Domains, check_names, is_frozen, ordered_like, read_domains, unpack_target, untagged
+from .._base import (
+    BaseAdapter,
+    Domains,
+    check_names,
+    is_frozen,
+    ordered_like,
+    read_domains,
+    refuse_adapter_step,
+    unpack_target,
+    untagged,
+)
 from .._folds import FOLDS, fit, split
 from .._loss import loss_of
 from .._source_only import SourceOnly
@@ -284,6 +294,7 @@ def _check_model(estimator: Any) -> None:
             "the model itself",
             "Pass the wrapped model as estimator and the adapter in candidates=[...].",
         )
+    refuse_adapter_step(estimator)
     tagged = hasattr(estimator, "__sklearn_tags__") and (is_classifier(estimator) or is_regressor(estimator))
     if not (tagged or is_deep(estimator)):
         raise untagged(type(estimator).__name__)

@@ -127,13 +127,13 @@ def _alignments(report: ShiftReport, estimator: Any) -> list[Recommendation]:
 
 def _able(name: str, report: ShiftReport, estimator: Any) -> bool:
     """Whether the model and the data allow an adapter."""
+    if is_deep(estimator) and not name.startswith(("DeepAdapter", "FineTuning")):
+        return False
     if name == "PriorCorrection":
-        return report.task == "classification" and (
-            estimator is None or hasattr(estimator, "predict_proba") or is_deep(estimator)
-        )
+        return report.task == "classification" and (estimator is None or hasattr(estimator, "predict_proba"))
     if name in ("ImportanceWeighting", "TargetShiftWeighting"):
         return not is_frozen(estimator)
-    if name == "FeatureAlignment(TCA)" and (is_deep(estimator) or is_frozen(estimator)):
+    if name == "FeatureAlignment(TCA)" and is_frozen(estimator):
         return False  # its features are new ones, and the model has to be fitted on them
     if name.startswith(("FeatureAlignment", "DeepAdapter")):
         last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
@@ -151,6 +151,16 @@ def _nothing(report: ShiftReport, estimator: Any) -> str:
         return f"The relation between inputs and label differs, which only target labels can repair: label {rows}."
     if report.n_target < MIN_ROWS:
         return f"With {report.n_target} target rows nothing can be learnt about the target."
+    if is_deep(estimator) and kind == "covariate":
+        return (
+            "No adapter weighs the rows of a torch module; its fit takes sample_weight, such as the weights_ of "
+            "ClassifierRatio().fit(X_source, X_target)."
+        )
+    if is_deep(estimator) and report.task == "classification":
+        return (
+            "No adapter retrains a torch module for other class frequencies: PriorCorrection(FrozenEstimator(model)) "
+            "corrects a fitted one, on source rows that it was not trained on."
+        )
     if kind == "label":
         return "Correcting class frequencies needs predict_proba: wrap the model in CalibratedClassifierCV."
     if is_frozen(estimator):
