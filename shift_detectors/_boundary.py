@@ -16,7 +16,7 @@ from ._columns import from_polars_series, is_polars, read_rows, read_table
 from ._dependence import copies, serial_columns
 from ._errors import InputError, ShiftWarning
 from ._labels import TASKS, read_labels
-from ._representation import represent
+from ._representation import read_represented
 from ._table import Problem
 
 MIN_ROWS = 10  # fewer rows on a side cannot carry any of the tests
@@ -62,8 +62,9 @@ def read_problem(
         Non-negative; scaled to mean 1 on each side. A side without weights has weight 1.
     source_domain : array-like of shape (n_source,), optional
         Which of several sources a row comes from.
-    representation : fitted transformer, or (torch module, layer name), optional
-        The tests see its output instead of the rows; `X` may then be whatever it takes (texts, images).
+    representation : fitted transformer, function, or (torch module, layer name), optional
+        The tests see its output instead of the rows; `X` may then be whatever it takes (texts, images). Columns have
+        the names of ``get_feature_names_out``, where a transformer has that.
     exclude : sequence of str or int
         Columns to leave out: names, or positions where columns have no names. With a `representation`,
         columns of its output.
@@ -100,11 +101,12 @@ def read_problem(
     """
     refuse_swapped(y_source, X_target)
     notes: list[str] = []
-    if representation is not None:
-        X_source = represent(representation, X_source, "X_source")
-        X_target = represent(representation, X_target, "X_target")
+    if representation is None:
+        source, target = read_rows(X_source, "X_source"), read_rows(X_target, "X_target")
+    else:
+        source = read_represented(representation, X_source, "X_source")
+        target = read_represented(representation, X_target, "X_target")
         notes.append("The tests see the rows through the given representation.")
-    source, target = read_rows(X_source, "X_source"), read_rows(X_target, "X_target")
     for rows, argument in ((source, "X_source"), (target, "X_target")):
         n = rows.data.shape[0]
         if n < MIN_ROWS:

@@ -59,6 +59,11 @@ class Rows(NamedTuple):
     names: tuple[str, ...]
     named: bool  # False: the names are only positions
 
+    def renamed(self, names: tuple[str, ...]) -> Rows:
+        """The same columns under names of their own."""
+        data = self.data.set_axis(list(names), axis=1) if isinstance(self.data, pd.DataFrame) else self.data
+        return Rows(data, names, True)
+
 
 def read_rows(X: Any, argument: str) -> Rows:
     """Recognise the type of `X` without copying or changing it.

@@ -83,7 +83,7 @@ class ShiftMonitor:
     min_effect : float
         Smallest change worth an alarm: of a location, in standard deviations.
     task : {"auto", "classification", "regression"}
-    representation : fitted transformer, or (torch module, layer name), optional
+    representation : fitted transformer, function, or (torch module, layer name), optional
         The monitor sees its output instead of the rows.
     exclude : sequence of str or int
         Columns that are not watched.

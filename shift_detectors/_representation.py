@@ -1,4 +1,4 @@
-"""Rows as seen through a fitted transformer or a layer of a trained torch module."""
+"""Rows as seen through a fitted transformer, a function or a layer of a trained torch module."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ._columns import Rows, read_rows
 from ._errors import InputError, MissingDependencyError
 
 BATCH = 256
@@ -17,7 +18,8 @@ def represent(representation: Any, X: Any, argument: str) -> Any:
 
     Parameters
     ----------
-    representation : fitted transformer or (torch module, layer name)
+    representation : fitted transformer, function or (torch module, layer name)
+        A function takes the rows and returns an array with a row for each, as the ``encode`` of a language model.
     X : whatever the representation takes
     argument : str
         What the caller calls `X`, for messages.
@@ -30,18 +32,39 @@ def represent(representation: Any, X: Any, argument: str) -> Any:
         raise InputError(f"{argument} is None", "the rows that the representation takes")
     if isinstance(representation, (tuple, list)):
         return _layer_output(representation, X, argument)
-    if not hasattr(representation, "transform"):
+    rows = X.copy() if hasattr(X, "copy") else X  # some transformers work in place
+    if hasattr(representation, "transform") and not isinstance(representation, type):
+        if hasattr(representation, "fit"):
+            check_is_fitted(representation)
+        output = representation.transform(rows)
+    elif callable(representation) and not isinstance(representation, type) and not _is_module(representation):
+        output = representation(rows)
+    else:
         raise InputError(
             f"representation is a {type(representation).__name__} without transform",
-            "a fitted transformer, a Pipeline that ends in one, or (torch module, layer name)",
+            "a fitted transformer, a Pipeline that ends in one, a function of the rows, or (torch module, layer name)",
             "Of a Pipeline that ends in a model pass pipeline[:-1].",
         )
-    if hasattr(representation, "fit"):
-        check_is_fitted(representation)
-    output = representation.transform(X.copy() if hasattr(X, "copy") else X)  # some transformers work in place
-    if getattr(output, "ndim", 2) != 2:
-        raise InputError(f"representation returned shape {output.shape} for {argument}", "one row per row, 2-d")
+    output: Any = output if hasattr(output, "ndim") else np.asarray(output)
+    if output.ndim != 2:
+        raise InputError(f"representation returned shape {tuple(output.shape)} for {argument}", "one row per row, 2-d")
     return output
+
+
+def read_represented(representation: Any, X: Any, argument: str) -> Rows:
+    """What a representation makes of the rows; its columns have the names that a transformer gives them."""
+    rows = read_rows(represent(representation, X, argument), argument)
+    try:
+        names = tuple(str(name) for name in representation.get_feature_names_out())
+    except (AttributeError, NotImplementedError, TypeError, ValueError):  # it cannot name them
+        return rows
+    distinct = len(set(names)) == len(names) == len(rows.names)
+    return rows.renamed(names) if distinct and not rows.named else rows
+
+
+def _is_module(representation: Any) -> bool:
+    """Whether it is a torch module, of which a layer has to be named; says so without importing torch."""
+    return hasattr(representation, "named_modules")
 
 
 def _layer_output(representation: Any, X: Any, argument: str) -> np.ndarray:
@@ -75,9 +98,10 @@ def _layer_output(representation: Any, X: Any, argument: str) -> np.ndarray:
             for start in range(0, len(rows), BATCH):
                 batch = torch.as_tensor(rows[start : start + BATCH])
                 if weight is not None:
-                    batch = batch.to(weight.device, weight.dtype if batch.is_floating_point() else batch.dtype)
+                    tokens = batch.dtype in (torch.int32, torch.int64)  # which an embedding takes, and nothing else
+                    batch = batch.to(weight.device, batch.dtype if tokens else weight.dtype)
                 captured.clear()
-                module(batch)
+                _run(module, batch, argument)
                 if len(captured) != 1 or not isinstance(captured[0], torch.Tensor):
                     raise InputError(
                         f"layer {layer!r} ran {len(captured)} times or returned something else than a tensor",
@@ -90,3 +114,15 @@ def _layer_output(representation: Any, X: Any, argument: str) -> np.ndarray:
         for part, flag in training.items():
             part.training = flag
     return np.concatenate(outputs) if outputs else np.zeros((0, 1))
+
+
+def _run(module: Any, batch: Any, argument: str) -> None:
+    """Pass a batch; whatever it fails with is said together with shape and type of the batch."""
+    try:
+        module(batch)
+    except Exception as error:
+        raise InputError(
+            f"the module of the representation fails on a batch of shape {tuple(batch.shape)}, {batch.dtype}: {error}",
+            f"{argument} as the module takes it",
+            "Check shape and type: images are (n_rows, channels, height, width), of floating numbers.",
+        ) from error

@@ -676,7 +676,11 @@ def test_transformer_as_representation():
 def test_texts_as_representation():
     texts = [f"alpha {'beta' if i % 2 else 'gamma delta'}" for i in range(N)]
     vectoriser = TfidfVectorizer().fit(texts)
-    assert problem(texts, None, texts[:M], representation=vectoriser).table.numeric.shape == (N + M, 4)
+    got = problem(texts, None, texts[:M], representation=vectoriser).table
+    assert got.numeric.shape == (N + M, 4) and got.names == ("alpha", "beta", "delta", "gamma")
+    plain = problem(texts, None, texts[:M], representation=lambda rows: vectoriser.transform(rows).toarray().tolist())
+    np.testing.assert_array_equal(plain.table.numeric, got.numeric)
+    assert plain.table.names == ("x0", "x1", "x2", "x3")
 
 
 def test_representations_that_cannot_be_used():
@@ -684,7 +688,8 @@ def test_representations_that_cannot_be_used():
         problem(representation=PCA(2))
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(normal(N), CLASSES)
     refuses("without transform", "pipeline[:-1]", representation=model)
-    refuses("without transform", representation=np.mean)
+    refuses("without transform", representation=PCA)
+    refuses("representation returned shape ()", representation=np.mean)
 
 
 @pytest.mark.torch
@@ -709,6 +714,24 @@ def test_layer_as_representation():
     refuses("no layer 'fc'", "'1'", X_source=images[:N], X_target=images[N:], representation=(module, "fc"))
     refuses("something else", representation=(1, 2))
     torch.random.set_rng_state(torch_state)
+
+
+@pytest.mark.torch
+def test_images_of_bytes_and_tokens_as_representation():
+    torch = pytest.importorskip("torch")
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.Flatten())
+    images = np.random.default_rng(0).integers(0, 256, (N + M, 3, 6, 6)).astype(np.uint8)
+    bytes_, floats = (
+        problem(part[:N], None, part[N:], representation=(net, "1")).table.numeric
+        for part in (images, images.astype(np.float32))
+    )
+    np.testing.assert_array_equal(bytes_, floats)
+    channels_last = {"X_source": images[:N].transpose(0, 2, 3, 1), "X_target": images[N:].transpose(0, 2, 3, 1)}
+    refuses("fails on a batch of shape (60, 6, 6, 3)", "channels", representation=(net, "1"), **channels_last)
+    refuses("without transform", "(torch module, layer name)", representation=net, **channels_last)
+    table = torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Flatten())
+    tokens = np.random.default_rng(0).integers(0, 9, (N + M, 5))
+    assert problem(tokens[:N], None, tokens[N:], representation=(table, "1")).table.numeric.shape == (N + M, 20)
 
 
 # ------------------------------------------------------------------ dependent rows
