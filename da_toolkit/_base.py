@@ -12,7 +12,6 @@ and, when the two domains take different paths between the two, ``_map(Z, domain
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,9 +36,10 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from shift_detectors._boundary import refuse_swapped
 from shift_detectors._columns import take_rows
-from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 from shift_detectors._table import UNLABELLED
+from shift_detectors._warnings import said_once, warn
 
 # pass sample_weight on to all their models, which their signature does not say
 ENSEMBLES = (StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor)
@@ -184,7 +184,8 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
             self.feature_names_in_ = np.asarray(names, object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_  # a refit on an array after a fit on a frame
-        self._fit(domains)
+        with said_once():
+            self._fit(domains)
         return self
 
     def _fit(self, domains: Domains) -> None:
@@ -506,11 +507,7 @@ def fit_weighted(estimator: Any, X: Any, y: np.ndarray, sample_weight: np.ndarra
             return estimator.fit(X, y, **{parameter: sample_weight})
     model = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     inside = " for the model in it" if has_fit_parameter(model, "sample_weight") else ""
-    warnings.warn(
-        f"{type(model).__name__}.fit takes no sample_weight{inside}: source rows are resampled by weight instead.",
-        ShiftWarning,
-        stacklevel=2,
-    )
+    warn(f"{type(model).__name__}.fit takes no sample_weight{inside}: source rows are resampled by weight instead.")
     rows = _resample(sample_weight, y if is_classifier(estimator) else None, check_random_state(random_state))
     return estimator.fit(take_rows(X, rows), y[rows])
 

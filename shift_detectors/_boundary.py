@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,11 @@ import pandas as pd
 
 from ._columns import from_polars_series, is_polars, read_rows, read_table
 from ._dependence import copies, serial_columns
-from ._errors import InputError, ShiftWarning
+from ._errors import InputError
 from ._labels import TASKS, read_labels
 from ._representation import read_represented
 from ._table import Problem
+from ._warnings import warn
 
 MIN_ROWS = 10  # fewer rows on a side cannot carry any of the tests
 MANY_COPIES = 0.2  # a larger share of copied rows is worth a word
@@ -250,21 +250,17 @@ def _weights(weight: Any, weight_target: Any, n_source: int, n_target: int) -> n
 
 def _warn_of_dependence(duplicated: float, serial: list[tuple[str, float]]) -> None:
     if duplicated > MANY_COPIES:
-        warnings.warn(
+        warn(
             f"{duplicated:.0%} of the rows are copies of another row of their side, and no groups were "
             "given: permutation p-values treat them as independent and come out too small. Drop the copies, "
-            "or pass groups= and groups_target=.",
-            ShiftWarning,
-            stacklevel=3,
+            "or pass groups= and groups_target=."
         )
     if serial:
         shown = ", ".join(f"{name!r} {r:.2f}" for name, r in serial[:3])
-        warnings.warn(
+        warn(
             f"Neighbouring rows resemble each other (lag-1 autocorrelation of {shown}) and no groups were "
             "given: permutation p-values are then too small. Pass groups= (a stretch of time, a patient, a "
-            "site); if the rows are merely sorted, shuffle them.",
-            ShiftWarning,
-            stacklevel=3,
+            "site); if the rows are merely sorted, shuffle them."
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from . import _monitor_state, _text
 from ._dependence import serial_columns
-from ._errors import InputError, ShiftWarning
+from ._errors import InputError
 from ._monitor_bets import Bank, frequencies, remaining, scores, starting, two_sided
 from ._monitor_change import Changes
 from ._monitor_directions import Directions
@@ -31,6 +30,7 @@ from ._monitor_views import (
 )
 from ._results import Effect
 from ._table import Table
+from ._warnings import warn
 
 MIN_REFERENCE = 60
 MAX_FRAME = 2000  # reference rows that fix what is looked at (a third of a small reference)
@@ -566,10 +566,8 @@ def _warn_of_dependence(table: Table, y: Any) -> None:
     serial = serial_columns(table.take(np.arange(table.n), half), None if y is None else y[:half])
     if serial:
         name, r = serial[0]
-        warnings.warn(
+        warn(
             f"Neighbouring rows of the reference resemble each other (lag-1 autocorrelation of {name!r} {r:.2f}): the "
             "promised error level holds for independent rows. Thin them out, pass one row per group, or shuffle a "
-            "table that is merely sorted.",
-            ShiftWarning,
-            stacklevel=3,
+            "table that is merely sorted."
         )

@@ -1,4 +1,4 @@
-"""Warnings set aside for a while, in one thread alone.
+"""Warnings of the toolkit, and those of others set aside for a while, in one thread alone.
 
 ``warnings.catch_warnings`` changes the filters of the process and puts back those that it found: of two threads that
 do so at once, one leaves the filters of the other behind.
@@ -7,16 +7,47 @@ do so at once, one leaves the filters of the other behind.
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Lock, get_ident
 from typing import Any
 
+from ._errors import ShiftWarning
+
+NOT_THE_USER = {"shift_detectors", "da_toolkit", "sklearn", "joblib", "threading", "concurrent"}
 OURS = "(?#da-toolkit)"  # a comment, by which copies of our filters are known
 
 _lock = Lock()
 _inside = 0  # how many threads and levels ignore something
+
+
+_said: ContextVar[set[str] | None] = ContextVar("_said", default=None)
+
+
+def warn(text: str) -> None:
+    """A `ShiftWarning` that points at the user's line, the first outside of this library and of scikit-learn."""
+    said = _said.get()
+    if said is not None:
+        if text in said:
+            return
+        said.add(text)
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in NOT_THE_USER:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, ShiftWarning, stacklevel=level)
+
+
+@contextmanager
+def said_once() -> Iterator[None]:
+    """Within it `warn` says the same text once."""
+    token = _said.set(set() if _said.get() is None else _said.get())
+    try:
+        yield
+    finally:
+        _said.reset(token)
 
 
 class _Unheard(Warning):
@@ -61,9 +92,11 @@ def ignored(category: type[Warning] = Warning, message: str = "") -> Iterator[li
         filters.insert(0, entry)
         warnings.simplefilter("ignore", _Unheard)  # lets texts come again that were shown once
         _remove(("ignore", None, _Unheard, None, 0), filters)
+    token = _said.set(None)  # what is ignored has not been said
     try:
         yield mine.texts
     finally:
+        _said.reset(token)
         mine.thread = None  # also in copies of the filters
         with _lock:
             _inside -= 1

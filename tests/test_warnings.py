@@ -7,9 +7,11 @@ from threading import Barrier
 
 import numpy as np
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 
 import da_toolkit
 import shift_detectors
+from da_toolkit._base import BaseAdapter, fit_weighted
 from shift_detectors import ShiftWarning, diagnose
 from shift_detectors._warnings import OURS, ignored, no_filters_left
 
@@ -97,3 +99,30 @@ def test_nothing_else_changes_the_filters_of_the_process():
     files = [path for package in (shift_detectors, da_toolkit) for path in Path(package.__file__).parent.rglob("*.py")]
     users = [path.name for path in files if "warnings.catch_warnings(" in path.read_text(encoding="utf-8")]
     assert users == ["cli.py"]  # a program, not a library
+
+
+class Twice(BaseAdapter):
+    """Warns of the resampled rows in every fit of its model, of which the first is ignored."""
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    def _fit(self, domains):
+        self.front_ = None
+        weight = np.ones(len(domains.y))
+        with ignored(ShiftWarning):
+            fit_weighted(self.estimator, domains.X, domains.y, weight)
+        for _ in range(2):
+            self.head_ = fit_weighted(self.estimator, domains.X, domains.y, weight)
+
+
+def test_a_fit_says_it_once_and_points_at_the_line_of_the_user():
+    X, y = np.repeat(np.random.default_rng(0).normal(size=(20, 4)), 10, axis=0), np.arange(200) % 2
+    adapter = Twice(KNeighborsClassifier())
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        adapter.fit(X, y, X)
+        adapter.fit(X, y, X)
+        diagnose(X, y, X, n_permutations=99)
+    assert [warning.filename for warning in seen] == [__file__] * len(seen)
+    assert [str(warning.message)[:20] for warning in seen][:2] == ["KNeighborsClassifier"] * 2 and len(seen) >= 3

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from sklearn.metrics.pairwise import euclidean_distances
 
-from shift_detectors._errors import ShiftWarning
 from shift_detectors._random import check_random_state
+from shift_detectors._warnings import warn
 
 from .._base import BaseAdapter, Domains, fit_front, refuse_frozen, split_model
 from ._labelling import Labelling, check_counts, check_numbers, read_labelling
@@ -187,11 +186,9 @@ class Transport:
         cost = self._cost(self._columns, wanted, price)
         f, self._g, converged = potentials(cost, self._mass, self._mass_target, self._eps, self._penalties, self._g)
         if not converged:
-            warnings.warn(
+            warn(
                 "The transport plan did not converge and is approximate. "
-                f"Raise regularization (now {self._eps}) or relaxation.",
-                ShiftWarning,
-                stacklevel=6,
+                f"Raise regularization (now {self._eps}) or relaxation."
             )
         out = np.empty(wanted.shape)
         for start in range(0, len(out), BLOCK):

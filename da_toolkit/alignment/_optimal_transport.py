@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,9 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.utils.multiclass import type_of_target
 
-from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
-from shift_detectors._warnings import ignored
+from shift_detectors._warnings import ignored, warn
 
 from ._base import BaseAligner
 from ._mass import _minimise_on_simplex
@@ -291,18 +290,14 @@ class OptimalTransport(BaseAligner):
         with ignored():  # said below, with a remedy
             plan, log = ot.emd(a / a.sum(), b / b.sum(), priced, numItermax=10**7, log=True)
         if log["warning"] is not None:
-            warnings.warn(
-                f"The transport plan is not optimal ({log['warning']}). Lower max_rows.", ShiftWarning, stacklevel=5
-            )
+            warn(f"The transport plan is not optimal ({log['warning']}). Lower max_rows.")
         return plan[:-1, :-1] * a.sum() if partial else plan
 
     def _warn_unless(self, converged: bool) -> None:
         if not converged:
-            warnings.warn(
+            warn(
                 f"The transport plan did not converge in {ITERATIONS} iterations and is approximate. "
-                f"Raise regularization (now {self.regularization}).",
-                ShiftWarning,
-                stacklevel=6,
+                f"Raise regularization (now {self.regularization})."
             )
 
     def _classes(self, y_source, y_target, estimator) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,6 @@ r"""Which epoch to keep, judged without target labels and with a veto against co
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,8 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
-from shift_detectors._errors import ShiftWarning
-from shift_detectors._warnings import ignored
+from shift_detectors._warnings import ignored, warn
 
 from ..weighting import ClassifierRatio
 
@@ -129,11 +127,9 @@ class BestEpoch(Callback):
     def on_train_end(self, net, **kwargs):
         """Go back to the best epoch."""
         if self.best["state"] is None:
-            warnings.warn(
+            warn(
                 "early stopping vetoed every epoch: the predictions on the target collapsed, or the source was "
-                "forgotten. The last epoch is kept; do not trust it.",
-                ShiftWarning,
-                stacklevel=2,
+                "forgotten. The last epoch is kept; do not trust it."
             )
         else:
             net.module_.load_state_dict(self.best["state"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,8 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from da_toolkit._base import clone_keeping, column_names, read_prior, unpack_target
-from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
+from shift_detectors._warnings import warn
 
 from ._adapter import DeepAdapter
 from ._batch import DomainBatch
@@ -230,11 +230,7 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         module.zero_grad()
         self.method_ = method
         if collapsed(to_numpy(self._run(inputs, layer).logits.softmax(dim=1)), prior):
-            warnings.warn(
-                "the predictions on the target collapsed into few classes; do not trust the adapted module",
-                ShiftWarning,
-                stacklevel=3,
-            )
+            warn("the predictions on the target collapsed into few classes; do not trust the adapted module")
 
     def _run(self, inputs: Any, layer: Any) -> DomainBatch:
         """All rows in evaluation mode, without gradient."""

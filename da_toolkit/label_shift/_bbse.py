@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from shift_detectors._errors import ShiftWarning
 from shift_detectors._prior import centred_by_class, hotelling, proportion_interval, read_predictions, sandwich
+from shift_detectors._warnings import warn
 
 SMALLEST_SINGULAR_VALUE = 0.1  # of the matrix of p(prediction | class): below it errors grow tenfold
 BLIND = 1e-6  # smaller singular values are zero
@@ -114,12 +113,10 @@ class BBSE(BaseEstimator):
         given = said_source.T @ own / (n * p)  # P_s(prediction i | class j)
         self.singular_value_ = float(np.linalg.svd(given, compute_uv=False).min())
         if self.singular_value_ < SMALLEST_SINGULAR_VALUE:
-            warnings.warn(
+            warn(
                 f"The smallest singular value of the {k} x {k} matrix of predictions given the class is "
                 f"{self.singular_value_:.2g}: some classes are hardly told apart, and the estimated prior is "
-                "unreliable. Merge such classes, use a better classifier, or MLLS.",
-                ShiftWarning,
-                stacklevel=2,
+                "unreliable. Merge such classes, use a better classifier, or MLLS."
             )
         free = ~rows.labelled
         share = free.mean()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from shift_detectors._calibration import fit_calibration
-from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._errors import InputError
 from shift_detectors._prior import among, correct_proba, counted, widen, widen_interval
 from shift_detectors._random import check_random_state
+from shift_detectors._warnings import warn
 
 from .._base import (
     BaseAdapter,
@@ -252,11 +252,9 @@ class PriorCorrection(BaseAdapter):
                 f"two classes with {MIN_CLASS_ROWS} rows each{of_groups}",
                 "Collect rows of them, or pass FrozenEstimator(fitted model) with held-out rows.",
             )
-        warnings.warn(
+        warn(
             f"Too few source rows of {few} for cross-fitting ({MIN_CLASS_ROWS}{of_groups}): taken to be as frequent in "
-            "the target as in the source; the frequencies of the other classes are corrected.",
-            ShiftWarning,
-            stacklevel=4,
+            "the target as in the source; the frequencies of the other classes are corrected."
         )
         return classes[rare]
 
@@ -313,12 +311,10 @@ class PriorCorrection(BaseAdapter):
         difference = own.astype(float) - held_out
         threshold = held_out.mean() + 0.9 * (fitted.mean() - held_out.mean())
         if own.mean() >= threshold and difference.mean() > 3 * difference.std() / np.sqrt(len(y)):
-            warnings.warn(
+            warn(
                 f"the frozen model scores {own.mean():.3f} on (X, y), a model of the same kind that has not "
                 f"seen the row {held_out.mean():.3f}: (X, y) look like its training rows. The prior "
-                "may be off; pass labelled source rows that were held out.",
-                ShiftWarning,
-                stacklevel=4,
+                "may be off; pass labelled source rows that were held out."
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,9 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.preprocessing import SplineTransformer
 
-from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
+from shift_detectors._warnings import warn
 
 from .._base import (
     BaseAdapter,
@@ -121,12 +121,10 @@ class TargetShiftWeighting(BaseAdapter):
         self.weights_, self.ridge_ = outcome_weights(y, *predicted, own, rng, self.n_splines, self.ridge)
         self.effective_sample_size_ = effective_sample_size(self.weights_)
         if self.effective_sample_size_ < MIN_ESS_SHARE * len(y):
-            warnings.warn(
+            warn(
                 f"The weights of the {len(y)} source rows carry as much information as "
                 f"{self.effective_sample_size_:.0f} equally weighted rows: the source hardly covers "
-                "the y of the target.",
-                ShiftWarning,
-                stacklevel=3,
+                "the y of the target."
             )
         self.head_ = fit_weighted(head, Z, domains.y, self.weights_ * own, rng)
 

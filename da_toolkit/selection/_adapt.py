@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import sys
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,13 +16,14 @@ from sklearn.base import clone, is_classifier, is_regressor
 
 from shift_detectors._boundary import check_n_jobs
 from shift_detectors._data_digest import digest_of, names_digest
-from shift_detectors._errors import InputError, MissingDependencyError, ShiftWarning
+from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._labels import read_labels
 from shift_detectors._performance import beyond_support, reads_columns, task_of
 from shift_detectors._random import check_random_state
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
 from shift_detectors._text import amounts, some
+from shift_detectors._warnings import warn
 
 from .. import _registry
 from .._base import (
@@ -219,7 +219,7 @@ def adapt(
     refused += [t for t in trials[1:] if t.answers is None]
     for trial in refused:
         for text in trial.warnings:
-            warnings.warn(f"{trial.name}: {text}", ShiftWarning, stacklevel=2)
+            warn(f"{trial.name}: {text}")
     case = Case(
         report,
         domains,

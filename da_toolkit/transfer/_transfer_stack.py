@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,9 +15,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._errors import InputError
 from shift_detectors._learners import make_folds
 from shift_detectors._random import check_random_state
+from shift_detectors._warnings import warn
 
 from .._base import (
     BaseAdapter,
@@ -240,7 +240,7 @@ class TransferStack(BaseAdapter):
 
     def _leave_out(self, name: str, error: ValueError) -> None:
         reason = str(error).splitlines()[0]
-        warnings.warn(f"TransferStack goes without its member {name!r}: {reason}", ShiftWarning, stacklevel=5)
+        warn(f"TransferStack goes without its member {name!r}: {reason}")
 
     def _unused(self, adapter: Any) -> str:
         """A name for one of `adapted`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,9 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_is_fitted
 
-from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._errors import InputError
 from shift_detectors._text import some
+from shift_detectors._warnings import warn
 
 from .._base import Target, as_rows, check_columns, column_names
 from ._diagnosis import WeightDiagnosis, covered_share, diagnose_weights
@@ -134,11 +134,9 @@ class BaseRatio(BaseEstimator):
         self.effective_sample_size_ = effective_sample_size(self.weights_)
         covered = self._covered(X_source, X_target, groups)
         if covered < MIN_COVERAGE:
-            warnings.warn(
+            warn(
                 f"Only about {covered:.1%} of the target lies where the source has rows: without overlap no weights "
-                "make the source look like the target.",
-                ShiftWarning,
-                stacklevel=2,
+                "make the source look like the target."
             )
         return self
 
@@ -183,11 +181,9 @@ class BaseRatio(BaseEstimator):
                 "domains that overlap",
                 "Weighting cannot help here; align the features instead.",
             )
-        warnings.warn(
+        warn(
             f"Left out of the ratio: {some(names)}, with one value in the source that no target row has. The weights "
-            f"are right where y does not depend on {'it' if len(names) == 1 else 'them'}.",
-            ShiftWarning,
-            stacklevel=3,
+            f"are right where y does not depend on {'it' if len(names) == 1 else 'them'}."
         )
 
     def _checked(self, weights: Any, method: str, n: int) -> np.ndarray:

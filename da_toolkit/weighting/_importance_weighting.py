@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._learners import Inputs, expansion
 from shift_detectors._random import check_random_state
-from shift_detectors._warnings import ignored
+from shift_detectors._warnings import ignored, warn
 
 from .._base import (
     BaseAdapter,
@@ -136,11 +135,9 @@ class ImportanceWeighting(BaseAdapter):
         self.ratio_ = ratio.fit(Z, Z_target, groups=domains.groups)
         ess, n = self.ratio_.effective_sample_size_, len(domains.y)
         if ess < MIN_ESS_SHARE * n:
-            warnings.warn(
+            warn(
                 f"The weights of the {n} source rows carry as much information as {ess:.0f} equally weighted "
-                "rows: source and target hardly overlap, and the weighted model rests on those few.",
-                ShiftWarning,
-                stacklevel=3,
+                "rows: source and target hardly overlap, and the weighted model rests on those few."
             )
         w = self.ratio_.weights_
         if domains.sample_weight is not None:
