@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ._columns import from_polars_series
-from ._errors import InputError, ShiftWarning
+from ._errors import InputError
 from ._table import new_classes_note
+from ._warnings import warn
 
 MAX_INTEGER_CLASSES = 20  # more distinct integers than this are taken as quantities
 ROWS_PER_CLASS = 3  # and fewer rows than this per distinct integer, too
@@ -97,6 +97,8 @@ def _values(y: Any, n: int, argument: str, rows: str) -> tuple[np.ndarray, np.nd
     """The non-missing labels as an array of their own type, and the mask of the missing ones."""
     if type(y).__module__.split(".")[0] == "polars" and type(y).__name__ == "Series":
         y = from_polars_series(y)
+    if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
+        y = y.iloc[:, 0]
     if not isinstance(y, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)):
         y = _one_dimensional(y, argument)
     series = pd.Series(y)
@@ -124,13 +126,12 @@ def _one_dimensional(y: Any, argument: str) -> np.ndarray:
             array = pd.Series(array, dtype=object).infer_objects().to_numpy()
     else:
         array = np.asarray(y)
+        array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1:
         raise InputError(
-            f"{argument} has shape {array.shape}",
+            f"{argument} {f'has shape {array.shape}' if array.ndim else f'is a {type(y).__name__}'}",
             "one label per row, in one dimension",
-            f"Pass numpy.ravel({argument}) for a single column; several labels are diagnosed one at a time."
-            if array.ndim
-            else "Pass an array, a list or a series.",
+            "Several labels are diagnosed one at a time." if array.ndim else "Pass an array, a list or a series.",
         )
     return array
 
@@ -181,11 +182,9 @@ def _task(values: np.ndarray, kind: str, notes: list[str], name: str) -> str:
     notes.append(f"{name} has {distinct} distinct whole numbers: taken as quantities (task= overrides).")
     low, high = int(values.min()), int(values.max())
     if low in (0, 1) and high - low + 1 == distinct <= MOST_CODES and distinct * ROWS_PER_CLASS <= len(values):
-        warnings.warn(
+        warn(
             f"{name} has the whole numbers {low} to {high}, taken as quantities: if they are codes of "
-            'classes, pass task="classification"',
-            ShiftWarning,
-            stacklevel=4,
+            'classes, pass task="classification"'
         )
     return "regression"
 

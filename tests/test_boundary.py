@@ -253,7 +253,7 @@ def test_things_that_are_no_table():
     refuses("X_source is a dict", "pandas.DataFrame", X_source={"a": [1] * N})
     refuses("X_source is a generator", X_source=(i for i in range(N)))
     refuses("X_source is empty", X_source=[])
-    refuses("y_source has shape ()", "a list or a series", y_source="ill")
+    refuses("y_source is a str", "a list or a series", y_source="ill")
 
 
 def test_shapes():
@@ -531,15 +531,23 @@ def test_task_can_be_said():
     refuses("fraction with task='classification'", y_source=np.arange(N) / 7, task="classification")
 
 
+@pytest.mark.parametrize("form", [lambda y: y[:, None], lambda y: pd.DataFrame({"y": y})])
+def test_labels_may_be_a_table_with_one_column(form):
+    words = np.array(["a", "b"])[CLASSES]
+    for y in (CLASSES, words, pd.array(CLASSES, "Int64").to_numpy()):
+        np.testing.assert_array_equal(problem(y_source=form(y)).y_source, problem(y_source=y).y_source)
+
+
 def test_labels_that_cannot_be_used():
     y = CLASSES.astype(float)
     y[:3] = np.nan
     refuses("y_source has 3 missing labels of 60", "unlabelled", y_source=y)
     refuses("y_source has 59 labels", "60, one per row of X_source", y_source=CLASSES[:59])
     refuses("y_target has 39 labels", "40", y_source=CLASSES, y_target=TARGET_CLASSES[:39])
-    refuses("y_source has shape (60, 1)", "ravel", y_source=CLASSES[:, None])
-    refuses("y_source has shape", "ravel", y_source=[[c] for c in CLASSES])
-    refuses("y_source has shape", "ravel", y_source=pd.DataFrame({"y": CLASSES}))
+    refuses("y_source has shape (60, 2)", "one at a time", y_source=np.c_[CLASSES, CLASSES])
+    refuses("y_source has shape", "one label per row", y_source=[[c] for c in CLASSES])
+    refuses("y_source has shape (60, 2)", y_source=pd.DataFrame({"y": CLASSES, "z": CLASSES}))
+    refuses("y_source is a dict", "Pass an array", y_source={"y": CLASSES})
     refuses("one class only (1)", y_source=np.ones(N, int))
     refuses("one value only", y_source=np.full(N, 1.5))
     refuses("infinite", y_source=np.r_[np.inf, np.arange(N - 1)])

@@ -536,6 +536,8 @@ def test_sparse_images_of_other_shape_and_renamed_columns_are_refused():
     from scipy import sparse
 
     X, y, X_target, _ = problem()
+    with pytest.raises(InputError, match="X is a tuple of 2 arrays"):
+        DeepAdapter().fit((np.zeros((4, 2)), np.zeros((4, 2))), [0, 1, 0, 1], np.zeros((4, 2)))
     with pytest.raises(InputError, match="X is sparse"):
         quick().fit(sparse.csr_array(X), y, X_target)
     with pytest.raises(InputError, match=r"rows of shape \(2, 2\).*shape \(1, 4\)"):

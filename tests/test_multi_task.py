@@ -375,6 +375,7 @@ def test_rows_of_weight_zero_are_left_out_of_the_loss():
         ({"source_domain": np.arange(180)}, {}, "task 0: y_source has one"),
         ({"y": np.full(180, np.nan)}, {}, "180 of the 180"),
         ({"y": np.ones(7)}, {}, "7 labels"),
+        ({"y": {"a": np.ones(180)}}, {}, "labels in a dict.*DataFrame"),
         ({"y": np.ones((180, 2)), "y_target": np.ones((200, 2))}, {}, "several source domains"),
         ({"sample_weight": -np.ones(180)}, {}, "negative"),
         ({}, {"sharing": "half"}, "sharing='half'"),

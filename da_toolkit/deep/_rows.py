@@ -117,6 +117,12 @@ def read_rows(X: Any, name: str) -> Any:
         )
     if isinstance(X, Dataset):
         return DatasetRows(X)
+    if isinstance(X, tuple) and any(np.ndim(part) > 1 for part in X):
+        raise InputError(
+            f"{name} is a tuple of {len(X)} arrays",
+            "one array, tensor, frame or data set",
+            "Put the inputs of a module that takes several side by side, and take them apart in its forward.",
+        )
     if sparse.issparse(X):
         raise InputError(f"{name} is sparse", "a dense array, tensor or frame", f"Pass {name}.toarray().")
     if isinstance(X, Tensor):

@@ -16,14 +16,14 @@ from sklearn.base import clone, is_classifier, is_regressor
 
 from shift_detectors._boundary import check_n_jobs
 from shift_detectors._data_digest import digest_of, names_digest
-from shift_detectors._errors import InputError, MissingDependencyError
+from shift_detectors._errors import InputError, MissingDependencyError, ShiftWarning
 from shift_detectors._labels import read_labels
 from shift_detectors._performance import beyond_support, reads_columns, task_of
 from shift_detectors._random import check_random_state
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
 from shift_detectors._text import amounts, some
-from shift_detectors._warnings import warn
+from shift_detectors._warnings import ignored, warn
 
 from .. import _registry
 from .._base import (
@@ -309,7 +309,8 @@ def _classifies(estimator: Any, y_source: Any, y_target: Any) -> bool:
     task = _task(estimator)
     if task == "auto" and y_source is not None:
         n_target = 0 if y_target is None else len(y_target)
-        task = read_labels(y_source, y_target, len(y_source), n_target).task
+        with ignored(ShiftWarning):  # the diagnosis says it again
+            task = read_labels(y_source, y_target, len(y_source), n_target).task
     return task == "classification"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -129,6 +129,12 @@ def _kind(name: Hashable, kinds: str | dict) -> str:
 
 def label_column(y: Any) -> np.ndarray:
     """Labels as an object array, so that numbers and words can stand beside each other."""
+    if isinstance(y, Mapping):
+        raise InputError(
+            f"labels in a {type(y).__name__}",
+            "a label per row, or a table with a column for each task",
+            "Pass pandas.DataFrame(y).",
+        )
     return np.fromiter(iter(y), dtype=object, count=len(y))
 
 
