@@ -269,6 +269,19 @@ def test_constant_columns_are_not_stretched():
     assert np.isfinite(LocationScale(random_state=0).fit(X, X_target, y_source=X[:, 0] > 0).scale_).all()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_standard_deviations_of_rare_counts_are_known_badly(seed):
+    """Taken for those of normal columns they were stretched by a third between samples of one distribution."""
+    rng = np.random.default_rng(seed)
+    (y, y_target), rate = rng.integers(2, size=(2, 300)), rng.uniform(0.01, 0.1, 60)
+    more = 1 + 2 * (np.arange(60) < 10)
+    X, X_target = (rng.poisson(np.where(v[:, None] == 1, rate * more, rate)).astype(float) for v in (y, y_target))
+    aligner = LocationScale(random_state=0).fit(X, X_target, y_source=y)
+    assert np.abs(np.log(aligner.scale_)).mean() < 0.2
+    changed = LocationScale(random_state=0).fit(X, 3 * X_target, y_source=y)
+    assert np.log(changed.scale_).mean() == pytest.approx(np.log(3), abs=0.25)
+
+
 @pytest.mark.parametrize("unit", [[1, 100], [1, 1e4], [1e-4, 1]])
 def test_columns_are_stretched_in_any_units(unit):
     rng = np.random.default_rng(17)

@@ -37,7 +37,8 @@ class LocationScale(BaseAligner):
     source are moved to those of the target, until the guesses stay the same. The same guesses on both sides err in
     the same way, so that overlapping classes are no reason to move anything. Every class is counted five more rows with
     the mean variance of the classes in the domain. Both steps are shrunk by the positive part of 1 - noise / signal
-    (James and Stein, 1961). Units do not matter. The odds of the guesses are scaled towards the class frequencies of
+    (James and Stein, 1961); a standard deviation is the noisier the heavier the tails of its column are. Units do not
+    matter. The odds of the guesses are scaled towards the class frequencies of
     the source under `source_weight`. `FeatureAlignment` fits its model on training rows under the map of their own
     class. To `transform_source` the class of a row is unknown: it takes the mean of the classes' maps, by their shares
     among the training rows at that very place, and where there are none by the probabilities that a model of the
@@ -168,6 +169,7 @@ def step(X, X_target, seen, guess, mass, target_mass) -> tuple[np.ndarray, np.nd
     mean_s, variance_s, noise_s = _moments(X, seen, mass)
     mean_t, variance_t, noise_t = _moments(X_target, guess, target_mass)
     unit_s, unit_t = mass @ seen @ variance_s, target_mass @ guess @ variance_t
+    heavy_s, heavy_t = _kurtosis(X, seen, mass, mean_s, unit_s), _kurtosis(X_target, guess, target_mass, mean_t, unit_t)
     variance_s += MORE * np.minimum(noise_s, 1.0)[:, None] * unit_s
     variance_t += MORE * np.minimum(noise_t, 1.0)[:, None] * unit_t
     # what is constant in a domain has no scale; what is so in both is moved for certain
@@ -176,10 +178,10 @@ def step(X, X_target, seen, guess, mass, target_mass) -> tuple[np.ndarray, np.nd
     stretch[:, both] = np.log(variance_t[:, both] / variance_s[:, both]) / 2
     distance = move[:, either] ** 2 / ((variance_s + variance_t)[:, either] / 2)
     for c in range(len(move)):
-        noise = noise_s[c] + noise_t[c]
-        # a log standard deviation varies by half the variance of a mean in units of it
-        stretch[c] *= kept((stretch[c] ** 2).sum(), noise * both.sum() / 2)
-        move[c, either] *= kept(distance[c].sum(), noise * either.sum())
+        # in units of its variance a mean varies by 1 / n, a log standard deviation by (kurtosis - 1) / 4 of that
+        varies = (noise_s[c] * (heavy_s[both] - 1) + noise_t[c] * (heavy_t[both] - 1)) / 4
+        stretch[c] *= kept((stretch[c, both] ** 2 / varies).sum(), both.sum())
+        move[c, either] *= kept(distance[c].sum(), (noise_s[c] + noise_t[c]) * either.sum())
     scale = np.exp(stretch)
     return scale, mean_s + move - scale * mean_s
 
@@ -194,6 +196,15 @@ def _moments(X: np.ndarray, member: np.ndarray, mass: np.ndarray) -> tuple[np.nd
     variance = weight.T @ (X - centre) ** 2 - mean**2
     variance[variance <= (100 * np.finfo(float).eps * np.abs(centre)) ** 2] = 0.0
     return mean + centre, variance, np.where(total > 0, (weight**2).sum(axis=0), np.inf)
+
+
+def _kurtosis(X, member, mass, mean, unit) -> np.ndarray:
+    """Of every column within the classes, 3 for a normal one; `unit` is its variance there.
+
+    At least 1.5: of two values that are equally frequent (1) the standard deviation hardly varies, but does.
+    """
+    fourth = mass @ (X - member @ mean) ** 4
+    return np.maximum(fourth / np.where(unit > 0, unit, 1.0) ** 2, 1.5)
 
 
 def _keys(X: np.ndarray) -> list[bytes]:
