@@ -461,7 +461,7 @@ def test_frequencies_are_those_of_the_labels_where_it_is_not_label_shift():
     known[~np.isnan(known) & (rng.random(1000) < 0.3)] = 2
     report = diagnose(X, y, X_target, known, random_state=0)
     assert report.prior.classes == (0, 1, 2) and report.prior.target[2] > 0.2 and report.prior.source[2] == 0
-    assert "Use the" in " ".join(report.next_steps)
+    assert "Label more target rows of the class 2" in " ".join(report.next_steps)
 
 
 def test_a_change_that_averages_out_is_not_told_as_its_average():
