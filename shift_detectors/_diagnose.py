@@ -448,10 +448,9 @@ def _shown_prior(problem: Problem, found: dict):
     """What the report says of p(y): where labels are there and it is not label shift, they alone are counted."""
     enough = problem.n_labelled >= MIN_LABELS and found["verdict"].kind not in ("none", "label")
     if problem.task == "classification" and (enough or (problem.n_labelled and problem.new_classes)):
-        known, n_source, weight = problem.labelled, problem.table.n_source, problem.weight
-        weights = (None, None) if weight is None else (weight[:n_source], weight[n_source:][known])
-        groups = None if problem.groups is None else problem.groups[n_source:][known]
-        return observed_prior(problem.y_source, problem.y_target[known], *weights, groups)
+        part = problem.labelled_part()
+        weights, (_, groups) = part.sides(part.weight), part.sides(part.groups)
+        return observed_prior(part.y_source, part.y_target, *weights, groups)
     if found["prior"] is None:
         return None
     prior = found["prior"].estimate()

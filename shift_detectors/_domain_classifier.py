@@ -9,6 +9,7 @@ from scipy.special import logit
 from scipy.stats import norm, rankdata
 
 from ._base import BaseDetector
+from ._influence import sum_within
 from ._learners import (
     Inputs,
     blend_probabilities,
@@ -141,7 +142,7 @@ def auc_effect(
     auc = float(w_target @ over)
     terms = np.empty(len(score))
     terms[target], terms[source] = w_target * (over - auc), w_source * (under - auc)
-    variance = (terms**2 if groups is None else np.bincount(groups, weights=terms) ** 2).sum()
+    variance = (sum_within(terms, groups) ** 2).sum()
     without_information = ((w_target**2).sum() + (w_source**2).sum()) / 12
     sd = np.sqrt(max(variance, (4 * auc * (1 - auc)) ** 2 * without_information))
     return Effect("domain AUC", auc, (max(0.0, auc - 1.96 * sd), min(1.0, auc + 1.96 * sd)))

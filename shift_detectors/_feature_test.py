@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from ._base import BaseDetector
+from ._influence import rows_worth, weighted_mean
 from ._permutation import permuted_domains, pvalue, same_length, signed, step_down, tail_logp
 from ._random import generator
 from ._results import Effect, FeatureShift, ShiftTestResult
@@ -257,8 +258,8 @@ def _numeric_effect(source, target, w_source, w_target, g_source=None, g_target=
         direction = "other shape" if ks >= 0.05 else "about the same"
     place = np.empty(len(both))
     place[order] = np.arange(len(both))
-    n = rows_worth(place[: len(source)], w_source, None if g_source is None else g_source[keep_s])
-    m = rows_worth(place[len(source) :], w_target, None if g_target is None else g_target[keep_t])
+    n = _worth(place[: len(source)], w_source, None if g_source is None else g_source[keep_s])
+    m = _worth(place[len(source) :], w_target, None if g_target is None else g_target[keep_t])
     margin = 1.36 * np.sqrt(1 / n + 1 / m)  # Kolmogorov band of the difference, 95 %
     effect = Effect("KS distance", ks, (max(0.0, ks - margin), min(1.0, ks + margin)))
     return effect, "; ".join(filter(None, [direction, missing]))
@@ -274,8 +275,8 @@ def _categorical_effect(source, target, categories, w_source, w_target, g_source
     spread_s, spread_t = np.maximum(share_s * (1 - share_s), 0), np.maximum(share_t * (1 - share_t), 0)
     names = ["missing", *map(str, categories)]
     most = int(np.argmax(np.abs(gap)))
-    n = rows_worth(source + 1 == most, w_source, g_source)
-    m = rows_worth(target + 1 == most, w_target, g_target)
+    n = _worth(source + 1 == most, w_source, g_source)
+    m = _worth(target + 1 == most, w_target, g_target)
     sd = 0.5 * np.sqrt(spread_s / n + spread_t / m).sum()
     new = [names[i] for i in range(1, k) if share_s[i] == 0 and share_t[i] > 0]
     direction = f"{'more' if gap[most] > 0 else 'fewer'} {names[most]!r} ({share_s[most]:.0%} to {share_t[most]:.0%})"
@@ -285,17 +286,9 @@ def _categorical_effect(source, target, categories, w_source, w_target, g_source
     return effect, direction if tv > 0 else "the same"
 
 
-def rows_worth(values: np.ndarray, weight: np.ndarray, groups: np.ndarray | None) -> float:
-    """How many independent, equally weighted rows know the mean of some values as well.
-
-    Kish's (sum w)^2 / sum w^2, over the factor by which groups of similar rows widen the variance of the mean.
-    """
-    n = weight.sum() ** 2 / (weight**2).sum()
-    if groups is None:
-        return float(n)
-    terms = weight * (values - np.average(values, weights=weight))
-    squares, apart = (np.bincount(groups, weights=terms) ** 2).sum(), (terms**2).sum()
-    return float(n / max(1.0, squares / apart)) if apart > 0 else float(n)
+def _worth(values: np.ndarray, weight: np.ndarray, groups: np.ndarray | None) -> float:
+    """How many independent, equally weighted rows know the mean of some values as well."""
+    return rows_worth(weighted_mean(values, weight, groups)[1])
 
 
 def _missing_phrase(rate_s: float, rate_t: float) -> str:

@@ -98,6 +98,17 @@ def design_effect(*parts: Part) -> float:
     return max(1.0, variance_of(*parts) / alone) if alone > 0 else 1.0
 
 
+def rows_worth(*parts: Part) -> float:
+    """How many independent, equally weighted rows know as much: Kish's effective rows over the design effect.
+
+    Examples
+    --------
+    >>> rows_worth(Part(np.array([1.0, 1.0, -1.0, -1.0]), np.ones(4), np.array([0, 0, 1, 1])))
+    2.0
+    """
+    return sum(effective_rows(part.weight) for part in parts) / design_effect(*parts)
+
+
 def degrees_of(*parts: Part, known: float = 0.0, shares: bool = True) -> float:
     """Degrees of freedom of the variance (Satterthwaite), besides a part of it that is `known`.
 

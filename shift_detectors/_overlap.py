@@ -8,6 +8,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from ._domain_classifier import auc_effect
+from ._influence import effective_rows
 from ._learners import binnable, one_thread
 from ._results import Overlap
 from ._table import Problem, Table
@@ -44,7 +45,7 @@ def measure_overlap(
     n_source = int((domain == 0).sum())
     own = np.ones(len(domain)) if weight is None else weight
     weights = importance_weights(propensity, n_source) * own[:n_source]
-    ess = float(weights.sum() ** 2 / (weights**2).sum())
+    ess = effective_rows(weights)
     heaviest = np.sort(weights)[::-1][: max(1, n_source // 100)]
     balanced = balanced_propensity(propensity, n_source)
     step_s, step_t = -(-n_source // DRAWN), -(-(len(domain) - n_source) // DRAWN)

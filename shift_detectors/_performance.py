@@ -36,7 +36,7 @@ from sklearn.base import is_classifier, is_regressor
 from ._calibration import fit_calibration
 from ._columns import read_rows, take_rows
 from ._errors import InputError
-from ._influence import Part, degrees_of, design_effect, effective_rows, share_of, variance_of, weighted_mean
+from ._influence import Part, degrees_of, rows_worth, share_of, variance_of, weighted_mean
 from ._prior import PriorFit, proportion_interval
 from ._results import Effect, Impact, PerformanceEstimate
 
@@ -690,8 +690,7 @@ def _interval(metric, value, parts, known=0.0, counted=True) -> tuple[float, flo
     variance = variance_of(*parts) + float(known)
     degrees = degrees_of(*parts, known=float(known), shares=metric == "accuracy")
     if metric == "accuracy" and counted:
-        n = sum(effective_rows(part.weight) for part in parts) / design_effect(*parts)
-        return proportion_interval(value, variance, n, degrees=degrees)
+        return proportion_interval(value, variance, rows_worth(*parts), degrees=degrees)
     half = _quantile(degrees) * variance**0.5
     return max(0.0, value - half), min(1.0, value + half) if metric == "accuracy" else value + half
 

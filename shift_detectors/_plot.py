@@ -24,6 +24,7 @@ from ._display import (
     short_ticks,
 )
 from ._errors import InputError
+from ._influence import effective_rows
 from ._results import DomainMap, FeatureShift, FeatureSummary, Impact, Overlap, PriorEstimate, Region, ShiftTestResult
 from ._style import FAINT, INK, SOURCE, TARGET
 
@@ -342,7 +343,7 @@ class WeightsDisplay(Display):
 
     def __init__(self, weights: np.ndarray, subtitle: str | None = None):
         self.weights = np.asarray(weights, float) / np.mean(weights)
-        ess = self.weights.sum() ** 2 / (self.weights @ self.weights) / len(self.weights)
+        ess = effective_rows(self.weights) / len(self.weights)
         self.subtitle = (
             f"They are worth {words.share(ess)} of as many unweighted rows" if subtitle is None else subtitle
         )

@@ -36,7 +36,7 @@ from scipy.stats import t as student
 
 from ._calibration import Calibration, fit_calibration
 from ._errors import InputError
-from ._influence import Part, degrees_of, design_effect, effective_rows, sum_within, variance_of, weighted_mean
+from ._influence import Part, degrees_of, rows_worth, sum_within, variance_of, weighted_mean
 from ._results import PriorEstimate
 
 BOUND = 0.1  # share of the source prior in the weights of the correction
@@ -259,8 +259,7 @@ def observed_prior(
 
 
 def _frequency_interval(value: float, part: Part) -> tuple[float, float]:
-    n = effective_rows(part.weight) / design_effect(part)
-    return proportion_interval(value, variance_of(part), n, degrees=degrees_of(part))
+    return proportion_interval(value, variance_of(part), rows_worth(part), degrees=degrees_of(part))
 
 
 def among(proba: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from scipy.stats import norm, rankdata
 
 from ._base import BaseDetector
 from ._distance_tests import second_moments
+from ._influence import sum_within
 from ._learners import Inputs, crossfit_means, crossfit_probabilities, make_folds
 from ._permutation import harmonic, pvalue, random_signs, tail_logp
 from ._portfolio import portfolio
@@ -186,8 +187,7 @@ def _change(R, along, overlap, classification, groups) -> tuple[Effect, int]:
 
 def _total(terms, groups) -> tuple[np.ndarray, np.ndarray]:
     """Sums (k,) of terms (n, k), and their standard deviations with rows, or groups, as units."""
-    units = terms if groups is None else np.stack([np.bincount(groups, weights=t) for t in terms.T], axis=1)
-    return terms.sum(axis=0), np.sqrt((units**2).sum(axis=0))
+    return terms.sum(axis=0), np.sqrt((sum_within(terms, groups) ** 2).sum(axis=0))
 
 
 def _largest(values, sd) -> tuple[tuple[float, tuple[float, float]], int]:

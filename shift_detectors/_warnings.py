@@ -22,9 +22,7 @@ OURS = "(?#da-toolkit)"  # a comment, by which copies of our filters are known
 
 _lock = Lock()
 _inside = 0  # how many threads and levels ignore something
-
-
-_said: ContextVar[set[str] | None] = ContextVar("_said", default=None)
+_said: ContextVar[set[str] | None] = ContextVar("_said", default=None)  # texts said within `said_once`
 
 
 def warn(text: str) -> None:

@@ -38,11 +38,10 @@ class LocationScale(BaseAligner):
     the same way, so that overlapping classes are no reason to move anything. Every class is counted five more rows with
     the mean variance of the classes in the domain. Both steps are shrunk by the positive part of 1 - noise / signal
     (James and Stein, 1961); a standard deviation is the noisier the heavier the tails of its column are. Units do not
-    matter. The odds of the guesses are scaled towards the class frequencies of
-    the source under `source_weight`. `FeatureAlignment` fits its model on training rows under the map of their own
-    class. To `transform_source` the class of a row is unknown: it takes the mean of the classes' maps, by their shares
-    among the training rows at that very place, and where there are none by the probabilities that a model of the
-    unmoved source gives.
+    matter. The odds of the guesses are scaled towards the class frequencies of the source under `source_weight`.
+    `FeatureAlignment` fits its model on training rows under the map of their own class. To `transform_source` the class
+    of a row is unknown: it takes the mean of the classes' maps, by their shares among the training rows at that very
+    place, and where there are none by the probabilities that a model of the unmoved source gives.
 
     **Assumption.** Every class changed its location and scale only, and most of the first guesses are right.
 

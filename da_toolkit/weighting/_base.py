@@ -12,6 +12,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
+from shift_detectors._influence import effective_rows
 from shift_detectors._text import some
 from shift_detectors._warnings import warn
 
@@ -42,7 +43,7 @@ def effective_sample_size(weights: np.ndarray) -> float:
             "finite weights >= 0, one above 0",
             "Check them.",
         )
-    return float(weights.sum() ** 2 / np.sum(weights**2))
+    return effective_rows(weights)
 
 
 def check_clip(clip: float | None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from shift_detectors._errors import InputError
+from shift_detectors._influence import effective_rows
 from shift_detectors._random import check_random_state
 
 from .._base import as_rows, check_columns, column_names, take_rows
@@ -230,7 +231,7 @@ def diagnose_weights(
         features=tuple(names[j] for j in varies),
         before=tuple(before[varies].tolist()),
         after=tuple(after[varies].tolist()),
-        effective_sample_size=float(weights.sum() ** 2 / np.sum(weights**2)),
+        effective_sample_size=effective_rows(weights),
         n_source=len(source),
         n_target=len(target),
         largest=tuple((int(row), float(weights[row])) for row in heaviest[:LARGEST]),
