@@ -331,13 +331,17 @@ def honesty_table(cells):
     first = markdown(["status", "cells", "mean true gain", "true gain > 0", "worst"], body)
     body = []
     classification = [c for c in cells if c["task"] == "classification" and c["ours"]["estimate"]]
-    for verdict in sorted({c["ours"]["verdict"] for c in classification}):
-        group = [c["ours"] for c in classification if c["ours"]["verdict"] == verdict]
+    groups = defaultdict(list)
+    for cell in classification:
+        groups[cell["ours"]["verdict"], cell["kind"] == cell["ours"]["verdict"]].append(cell["ours"])
+    for (verdict, made), group in sorted(groups.items()):
         error = [abs(o["estimate"][0] - o["score"]) for o in group]
         ranged = [o for o in group if o["estimate"][1] is not None]
         covered = [o["estimate"][1] <= o["score"] <= o["estimate"][2] for o in ranged]
-        body.append([verdict, str(len(group)), f"{np.mean(error):.3f}", f"{np.mean(covered):.0%}" if covered else ""])
-    head = ["verdict", "cells", "mean absolute error of the estimated accuracy", "95 % interval covers"]
+        truth = "generated so" if made else "real, or generated otherwise"
+        ranges = f"{np.mean(covered):.0%}" if covered else ""
+        body.append([verdict, truth, str(len(group)), f"{np.mean(error):.3f}", ranges])
+    head = ["verdict", "truth", "cells", "mean absolute error of the estimated accuracy", "95 % interval covers"]
     return first + "\n\n" + markdown(head, body)
 
 

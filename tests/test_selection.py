@@ -51,7 +51,16 @@ from da_toolkit.alignment import BaseAligner
 from da_toolkit.selection import _adapt
 from da_toolkit.selection._crossfit import Answers, Trial
 from da_toolkit.selection._gain import on_labels, under_covariate, under_label_shift
-from da_toolkit.selection._guard import Case, by_labels, domain_distance, fallback, without_shift
+from da_toolkit.selection._guard import (
+    Case,
+    Evidence,
+    Finding,
+    best_known,
+    by_labels,
+    domain_distance,
+    fallback,
+    without_shift,
+)
 from da_toolkit.weighting import BaseRatio
 from shift_detectors import InputError, ShiftWarning, diagnose
 from shift_detectors._prior import estimate_prior
@@ -150,6 +159,11 @@ ALIGNMENTS = ["FeatureAlignment(LinearOT)", "FeatureAlignment(CORAL)", "FeatureA
         ("none", {}, ["SourceOnly"]),
         ("covariate", {}, ["ImportanceWeighting", "FeatureAlignment(TCA)", "SourceOnly"]),
         ("covariate", {"ess": 0.01, "auc": 0.99}, [*ALIGNMENTS, "SourceOnly"]),
+        (
+            "covariate",
+            {"n_labelled": 40},
+            ["ImportanceWeighting", "FeatureAlignment(TCA)", "PriorCentered", "TransferStack", "SourceOnly"],
+        ),
         ("label", {}, ["PriorCorrection", "SourceOnly"]),
         ("label", {"task": "regression"}, ["TargetShiftWeighting", "SourceOnly"]),
         ("support", {}, [*ALIGNMENTS, "SourceOnly"]),
@@ -386,6 +400,46 @@ def test_a_few_target_labels_verify_a_correction():
     assert errors[1] < errors[0]
 
 
+def test_target_labels_do_not_silence_the_source_rows():
+    """A hundred labels alone cannot show the gain that the source rows verify."""
+    pair = make_covariate_shift(600, 700, random_state=0)
+    known = np.where(np.arange(700) < 100, pair.y_target, np.nan)
+    result = adapt(LogisticRegression(), *pair.seen, known, candidates=["TCA"], random_state=0)
+    assert (result.adapter, result.status) == ("FeatureAlignment(TCA)", "verified")
+    assert result.assumption.startswith("covariate shift") and "doubly robust" in result.candidates[1].method
+    base = LogisticRegression().fit(pair.X_source, pair.y_source).score(pair.X_target[100:], pair.y_target[100:])
+    assert np.mean(result.predict(pair.X_target[100:]) == pair.y_target[100:]) > base + 0.02
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "ways"),
+    [
+        ("covariate", {}, ("weights", "labels, weights", "labels, weights")),
+        ("label", {}, ("prior", "labels, prior", "labels, prior")),
+        ("label", {"task": "regression"}, ("outcome", "labels", "labels")),
+        ("support", {}, ("heuristics", "labels, heuristics", "labels")),
+        ("concept", {}, ("", "labels", "labels")),
+    ],
+)
+def test_evidence_fits_the_verdict_and_the_number_of_labels(report_of, kind, options, ways):
+    assert tuple(_adapt._way(report_of(kind, **options), n) for n in (9, 10, 100)) == ways
+
+
+def test_candidates_are_judged_by_what_knows_them_best():
+    def evidence(earned, value, half):
+        gain = Effect("gain", value, (value - half, value + half))
+        return Evidence("", "", None, {"CORAL": Finding(earned, "Above zero.", gain, unsure=half / 1.96)})
+
+    assumed = evidence("verified", 0.05, 0.04)
+    unsure, sure, denying = (evidence("", value, half) for value, half in ((-0.1, 0.11), (0.02, 0.03), (-0.1, 0.08)))
+    assert best_known(assumed, unsure, set()) == assumed.findings
+    assert best_known(assumed, unsure, {"CORAL"}) == unsure.findings
+    assert best_known(assumed, sure, set()) == sure.findings
+    denied = best_known(assumed, denying, set())["CORAL"]
+    assert (denied.earned, denied.gain) == ("", assumed.findings["CORAL"].gain)
+    assert denied.reason == "Above zero. But on the labelled target rows it loses 0.1 (0.02 at least)."
+
+
 class Collapsed(FeatureAlignment):
     """Answers every target row with great confidence by the same class."""
 
@@ -497,6 +551,13 @@ def test_heuristics_judge_tables_of_every_form(form, n_labelled):
     assert result.status != "unchanged"
     assert {candidate.name for candidate in result.candidates} >= {"FeatureAlignment(TCA)"}
     assert (result.predict(target) == y_target).mean() > model.fit(source, y).score(target, y_target)
+
+
+def test_labels_that_nothing_was_compared_on_are_told():
+    pair = make_label_shift(200, 200, random_state=0)
+    known = np.where(np.arange(200) < 7, pair.y_target, np.nan)
+    result = adapt(LogisticRegression(), *pair.seen, known, random_state=0)
+    assert "7 target labels are too few to compare models on; 10 or more" in result.explanation
 
 
 def test_labels_that_are_too_few_are_told_beside_what_heuristics_make_plausible():

@@ -106,7 +106,9 @@ def adapt(
         False deploys the best candidate even where no gain can be shown (status "unverified").
     groups, sample_weight, source_domain : array-like of shape (n_source,), optional
         Rows that belong together are folded together; weights say what the rows represent, as in a survey.
-    groups_target, sample_weight_target : array-like of shape (n_target,), optional
+    groups_target : array-like of shape (n_target,), optional
+    sample_weight_target : array-like of shape (n_target,), optional
+        For the diagnosis alone: adapters and estimated gains count every target row once.
     representation, exclude
         What the diagnosis sees, as in `diagnose`.
     time_budget : float, optional
@@ -209,7 +211,7 @@ def adapt(
     groups_target = None if groups_target is None else np.asarray(groups_target)
     way = _way(report, int(domains.labelled.sum()))
     # the adapters of label shift are quick, and more folds leave each model nearly all of few rows
-    n_folds = 2 * FOLDS if way == "prior" and len(domains.y) <= FEW_ROWS else FOLDS
+    n_folds = 2 * FOLDS if "prior" in way and len(domains.y) <= FEW_ROWS else FOLDS
     source_fold, target_fold = split(domains, groups_target, task == "classification", seed, n_folds)
     circular = bool(tried) and "heuristics" in way and task == "classification" and not is_frozen(estimator)
     deadline = None if time_budget is None else time.time() + time_budget - (time.perf_counter() - started)
@@ -251,7 +253,7 @@ def adapt(
         adapter=name,
         status=status,
         assumption=evidence.assumption if status in ("verified", "plausible") and evidence is not None else "",
-        explanation=reads + _explain(case, evidence, name, status, refused, recommendations),
+        explanation=reads + _explain(case, evidence, name, status, refused, recommendations) + _unused(case, status),
         metric=case.metric,
         before=before,
         after=after,
@@ -546,42 +548,59 @@ def _shown(parts: Any, total: int, progress: bool) -> Iterable[Any]:
 
 
 def _way(report: ShiftReport, n_labelled: int) -> str:
-    """Which evidence fits: "labels", "prior", "outcome", "weights", "heuristics", first and last, or none."""
+    """Which evidence fits: that of the labels, of the assumption, or of both; none where there is none.
+
+    The verdict names the assumption ("weights", "prior", "outcome") or leaves heuristics. Under one that can verify a
+    gain all source rows speak, however many target labels there are.
+    """
     kind = report.verdict.kind
-    if n_labelled >= MANY_LABELS:
-        return "labels"
-    if kind == "label" and report.task == "classification":
-        return "prior"
-    if kind == "label" and n_labelled < MIN_LABELS:
-        return "outcome"
-    if kind in ("none", "covariate") and covers(report):
-        return "weights"
-    # a changed p(y|x) shows in labels only
-    blind = kind in ("concept", "mixed", "label")  # "label": regression with a few labels
-    if n_labelled >= MIN_LABELS:
-        return "labels" if blind else "labels, heuristics"
-    return "" if blind else "heuristics"
+    if kind == "label":
+        assumed = "prior" if report.task == "classification" else "outcome"
+    elif kind in ("none", "covariate") and covers(report):
+        assumed = "weights"
+    else:
+        assumed = "" if kind in ("concept", "mixed") else "heuristics"  # a changed p(y|x) shows in labels only
+    if n_labelled < MIN_LABELS:
+        return assumed
+    beside = assumed in ("weights", "prior") or (assumed == "heuristics" and n_labelled < MANY_LABELS)
+    return f"labels, {assumed}" if beside else "labels"
 
 
 def _judge(case: Case, way: str, reading: dict[str, Any]) -> Evidence | None:
     """The evidence that fits the verdict; None when there is nothing to judge by."""
+    first, _, second = way.rpartition(", ")
+    if not way:
+        return None
+    if second == "labels":
+        return guarding.by_labels(case)
+    if not first:
+        return _by_assumption(case, second, reading)
+    labels = guarding.by_labels(case)
+    if second == "heuristics":
+        if any(f.earned for f in labels.findings.values()):
+            return labels
+        both = guarding.beside_labels(_by_assumption(case, second, reading), labels)
+        return both if any(f.earned for f in both.findings.values()) else labels
+    assumed = _by_assumption(case, second, reading)
+    found = guarding.best_known(assumed, labels, {t.name for t in case.trials if _needs_labels(t.adapter)})
+    name, _ = _choose(case, replace(assumed, findings=found), guard=True)
+    return replace(labels if found.get(name) is labels.findings.get(name) else assumed, findings=found)
+
+
+def _needs_labels(adapter: Any) -> bool:
+    return any(row.name == type(adapter).__name__ and row.target_labels == "required" for row in _registry.ADAPTERS)
+
+
+def _by_assumption(case: Case, way: str, reading: dict[str, Any]) -> Evidence:
     if way == "prior":
         return guarding.by_prior(case)
-    if way == "outcome":
-        evidence = guarding.by_outcome_weights(case)
-        doubted = any(f.earned for f in evidence.findings.values()) and covers(case.report)
-        return guarding.beside_rival(evidence, guarding.by_weights(case, **reading)) if doubted else evidence
     if way == "weights":
         return guarding.by_weights(case, **reading)
     if way == "heuristics":
         return _by_heuristics(case)
-    if not way:
-        return None
-    evidence = guarding.by_labels(case)
-    if way == "labels" or any(f.earned for f in evidence.findings.values()):
-        return evidence
-    both = guarding.beside_labels(_by_heuristics(case), evidence)
-    return both if any(f.earned for f in both.findings.values()) else evidence
+    evidence = guarding.by_outcome_weights(case)
+    doubted = any(f.earned for f in evidence.findings.values()) and covers(case.report)
+    return guarding.beside_rival(evidence, guarding.by_weights(case, **reading)) if doubted else evidence
 
 
 def _by_heuristics(case: Case) -> Evidence:
@@ -636,7 +655,7 @@ def _held_back(case: Case, evidence: Evidence, way: str, name: str, apart: bool)
     the target well, so that only the size of the gain is unsure, and where answers cannot be averaged: of a torch
     module, of a classifier that does not answer its likeliest class.
     """
-    sound = way == "prior" and guarding.fits_well(case.report)
+    sound = "prior" in way and guarding.fits_well(case.report)
     share = 0.0 if apart or sound else OWN * (1 - case.report.overlap.unsupported_share)
     share = round(max(share, LEAST if evidence.findings[name].alone else 0.0), 2)
     if share < NEGLIGIBLE:
@@ -649,6 +668,7 @@ def _held_back(case: Case, evidence: Evidence, way: str, name: str, apart: bool)
     new = old
     judges = {
         "prior": guarding.by_prior,
+        "labels, prior": guarding.by_prior,
         "outcome": guarding.by_outcome_weights,
         "labels, heuristics": guarding.by_labels,
     }
@@ -732,7 +752,7 @@ def _table(
                 trial.seconds,
                 "chosen" if trial.name == name else "dropped",
                 " ".join([reason, *notes]),
-                method,
+                method if finding.after is None else finding.after.method,
             )
         )
     rows += [Candidate(t.name, None, None, t.seconds, "dropped", t.failure) for t in refused]
@@ -779,13 +799,13 @@ def _explain(
         return "The model was left alone: without target labels no gain can be shown under this shift."
     best = max(evidence.findings, key=lambda key: evidence.findings[key].rank)
     finding = evidence.findings[best]
-    if finding.gain is not None and finding.gain.ci is not None:
+    if finding.gain is not None and finding.gain.ci is not None and finding.after is not None:
         unit = 1.0 if case.classes is not None else (0.0 if evidence.before is None else evidence.before.value)
         gain, weighting = finding.gain, best.startswith("ImportanceWeighting")
         weights = "Weights" if weighting else best
         if finding.reason == guarding.SAME:
             return f"The model was left alone: {best} gives the same answers."
-        where = f"estimated gain {amounts(gain.value, sign=True)[0]} in {case.metric} ({evidence.method})"
+        where = f"estimated gain {amounts(gain.value, sign=True)[0]} in {case.metric} ({finding.after.method})"
         if gain.value <= guarding.NEAR_ZERO * unit:
             why = "there is a shift, but weights that favour the target's rows make no better model of this kind"
             return (
@@ -796,6 +816,14 @@ def _explain(
             f"{best} were", f"{best} was"
         )
     return f"The model was left alone: {best} did not earn its place. {finding.reason}"
+
+
+def _unused(case: Case, status: str) -> str:
+    """A word on target labels that nothing was compared on."""
+    labels = int(case.domains.labelled.sum())
+    if not 0 < labels < MIN_LABELS or status == "plausible" or not case.trials:  # plausible: said there
+        return ""
+    return f" {labels} target labels are too few to compare models on; {MIN_LABELS} or more are used for it."
 
 
 def _gains(gain: float) -> str:

@@ -7,6 +7,8 @@ enough target labels                    paired difference on held-out labelled t
 covariate shift with overlap            doubly robust paired difference                      verified
 label shift                             class-wise paired difference under the target prior  verified, or
                                         (only expected by the calibrated probabilities)      plausible
+either, beside ten target labels        that or the labels, whichever is more precise; what  verified
+                                        corrects p(y|x) by labels; none that loses on them
 label shift in regression               paired difference weighted by p_t(y) / p_s(y), and   plausible
                                         no great loss if it was covariate shift
 anything else (classification)          heuristic scores improve, and no veto                plausible
@@ -486,6 +488,27 @@ def beside_labels(guess: Evidence, labels: Evidence) -> Evidence:
 
     found = {name: both(finding, labels.findings[name]) for name, finding in guess.findings.items()}
     return replace(labels, assumption=guess.assumption, findings=found)
+
+
+def best_known(assumed: Evidence, labels: Evidence, by_label: set[str]) -> dict[str, Finding]:
+    """Of every candidate what is known more precisely, by the assumption or by the target labels alone.
+
+    Those of `by_label`, which correct what only labels show, are judged by these. What rests on the assumption must
+    not have lost on the labelled rows more than their number explains.
+    """
+
+    def judged(name: str, finding: Finding) -> Finding:
+        own = labels.findings[name]
+        assert own.gain is not None and own.gain.ci is not None
+        if finding.gain is None or name in by_label or own.unsure < finding.unsure:
+            return own
+        if not finding.earned or own.gain.ci[1] >= 0:
+            return finding
+        lost, least = amounts(-own.gain.value, -own.gain.ci[1])
+        doubt = f" But on the labelled target rows it loses {lost} ({least} at least)."
+        return replace(finding, earned="", reason=finding.reason + doubt)
+
+    return {name: judged(name, finding) for name, finding in assumed.findings.items()}
 
 
 def averaged_heuristics(case: Case, evidence: Evidence) -> Finding:

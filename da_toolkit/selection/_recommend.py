@@ -51,14 +51,8 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
     if kind == "none":
         return (Recommendation("SourceOnly", "No shift was found: there is nothing to adapt to.", "no shift"),)
     advice: list[Recommendation] = []
-    if labelled and (kind not in ("covariate", "label") or (kind == "label" and report.task == "regression")):
-        reason = f"{report.n_labelled} target labels say how p(y|x) differs; it corrects no more than they show."
-        if is_deep(estimator):
-            advice.append(Recommendation("FineTuning", reason, LABELLED))
-        else:
-            advice.append(Recommendation("PriorCentered", reason, LABELLED))
-            reason = "The same labels weigh source, target-only and corrected models; it follows any change they show."
-            advice.append(Recommendation("TransferStack", reason, LABELLED))
+    if labelled and kind != "covariate" and (kind != "label" or report.task == "regression"):
+        advice += _transfers(report, estimator)
     if kind == "covariate" and covers(report):
         share = report.overlap.ess_fraction
         reason = (
@@ -71,6 +65,8 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
             "simple for the shape of p(y|x), and the gain can be checked."
         )
         advice.append(Recommendation("FeatureAlignment(TCA)", reason, COVARIATE))
+    if kind == "covariate" and labelled:  # a change of p(y|x) may be too small for the test, and worth correcting
+        advice += _transfers(report, estimator)
     if kind == "label" and report.task == "classification":
         reason = "The classes have other frequencies: the model's probabilities can be moved to them without a refit."
         advice.append(Recommendation("PriorCorrection", reason, LABEL))
@@ -104,6 +100,14 @@ def is_deep(estimator: Any) -> bool:
     return any(
         f"{cls.__module__}.{cls.__name__}" == "da_toolkit.deep._adapter.DeepAdapter" for cls in type(estimator).__mro__
     )
+
+
+def _transfers(report: ShiftReport, estimator: Any) -> list[Recommendation]:
+    reason = f"{report.n_labelled} target labels say how p(y|x) differs; it corrects no more than they show."
+    if is_deep(estimator):
+        return [Recommendation("FineTuning", reason, LABELLED)]
+    follows = "The same labels weigh source, target-only and corrected models; it follows any change they show."
+    return [Recommendation("PriorCentered", reason, LABELLED), Recommendation("TransferStack", follows, LABELLED)]
 
 
 def _alignments(report: ShiftReport, estimator: Any) -> list[Recommendation]:
