@@ -416,7 +416,7 @@ def test_target_labels_do_not_silence_the_source_rows():
     [
         ("covariate", {}, ("weights", "labels, weights", "labels, weights")),
         ("label", {}, ("prior", "labels, prior", "labels, prior")),
-        ("label", {"task": "regression"}, ("outcome", "labels", "labels")),
+        ("label", {"task": "regression"}, ("outcome", "labels, outcome", "labels")),
         ("support", {}, ("heuristics", "labels, heuristics", "labels")),
         ("concept", {}, ("", "labels", "labels")),
     ],
@@ -438,6 +438,19 @@ def test_candidates_are_judged_by_what_knows_them_best():
     denied = best_known(assumed, denying, set())["CORAL"]
     assert (denied.earned, denied.gain) == ("", assumed.findings["CORAL"].gain)
     assert denied.reason == "Above zero. But on the labelled target rows it loses 0.1 (0.02 at least)."
+
+
+@pytest.mark.parametrize(("measured", "earned"), [(0.02, "plausible"), (-0.02, "")])
+def test_what_is_plausible_stays_so_beside_a_few_labels_unless_it_loses_on_them(monkeypatch, measured, earned):
+    def evidence(earned, value):
+        gain = Effect("gain", value, (value - 0.1, value + 0.1))
+        return Evidence("", "", None, {"TargetShiftWeighting": Finding(earned, "Said.", gain)})
+
+    monkeypatch.setattr(_adapt.guarding, "by_labels", lambda case: evidence("", measured))
+    monkeypatch.setattr(_adapt, "_by_assumption", lambda *given: evidence("plausible", 0.1))
+    for way in ("labels, outcome", "labels, heuristics"):
+        found = _adapt._judge(None, way, {}).findings["TargetShiftWeighting"]
+        assert (found.earned, found.gain.value) == (earned, measured)
 
 
 class Collapsed(FeatureAlignment):

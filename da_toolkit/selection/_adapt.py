@@ -562,7 +562,7 @@ def _way(report: ShiftReport, n_labelled: int) -> str:
         assumed = "" if kind in ("concept", "mixed") else "heuristics"  # a changed p(y|x) shows in labels only
     if n_labelled < MIN_LABELS:
         return assumed
-    beside = assumed in ("weights", "prior") or (assumed == "heuristics" and n_labelled < MANY_LABELS)
+    beside = assumed in ("weights", "prior") or (assumed and n_labelled < MANY_LABELS)
     return f"labels, {assumed}" if beside else "labels"
 
 
@@ -576,7 +576,7 @@ def _judge(case: Case, way: str, reading: dict[str, Any]) -> Evidence | None:
     if not first:
         return _by_assumption(case, second, reading)
     labels = guarding.by_labels(case)
-    if second == "heuristics":
+    if second in ("heuristics", "outcome"):  # at most plausible
         if any(f.earned for f in labels.findings.values()):
             return labels
         both = guarding.beside_labels(_by_assumption(case, second, reading), labels)
@@ -671,6 +671,7 @@ def _held_back(case: Case, evidence: Evidence, way: str, name: str, apart: bool)
         "labels, prior": guarding.by_prior,
         "outcome": guarding.by_outcome_weights,
         "labels, heuristics": guarding.by_labels,
+        "labels, outcome": guarding.by_labels,
     }
     if way in judges:
         new = judges[way](alone).findings[name]

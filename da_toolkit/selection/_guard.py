@@ -10,7 +10,8 @@ label shift                             class-wise paired difference under the t
 either, beside ten target labels        that or the labels, whichever is more precise; what  verified
                                         corrects p(y|x) by labels; none that loses on them
 label shift in regression               paired difference weighted by p_t(y) / p_s(y), and   plausible
-                                        no great loss if it was covariate shift
+                                        no great loss if it was covariate shift, none on
+                                        target labels
 anything else (classification)          heuristic scores improve, and no veto                plausible
 ======================================= ==================================================== ============
 
