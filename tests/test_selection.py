@@ -412,17 +412,18 @@ def test_target_labels_do_not_silence_the_source_rows():
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "ways"),
+    ("kind", "options", "assumed", "with_many"),
     [
-        ("covariate", {}, ("weights", "labels, weights", "labels, weights")),
-        ("label", {}, ("prior", "labels, prior", "labels, prior")),
-        ("label", {"task": "regression"}, ("outcome", "labels, outcome", "labels")),
-        ("support", {}, ("heuristics", "labels, heuristics", "labels")),
-        ("concept", {}, ("", "labels", "labels")),
+        ("covariate", {}, ("weights",), ("labels", "weights")),
+        ("label", {}, ("prior",), ("labels", "prior")),
+        ("label", {"task": "regression"}, ("outcome",), ("labels",)),
+        ("support", {}, ("heuristics",), ("labels",)),
+        ("concept", {}, (), ("labels",)),
     ],
 )
-def test_evidence_fits_the_verdict_and_the_number_of_labels(report_of, kind, options, ways):
-    assert tuple(_adapt._way(report_of(kind, **options), n) for n in (9, 10, 100)) == ways
+def test_evidence_fits_the_verdict_and_the_number_of_labels(report_of, kind, options, assumed, with_many):
+    ways = [_adapt._ways(report_of(kind, **options), n) for n in (9, 10, 100)]
+    assert ways == [assumed, ("labels", *assumed), with_many]
 
 
 def test_candidates_are_judged_by_what_knows_them_best():
@@ -448,8 +449,8 @@ def test_what_is_plausible_stays_so_beside_a_few_labels_unless_it_loses_on_them(
 
     monkeypatch.setattr(_adapt.guarding, "by_labels", lambda case: evidence("", measured))
     monkeypatch.setattr(_adapt, "_by_assumption", lambda *given: evidence("plausible", 0.1))
-    for way in ("labels, outcome", "labels, heuristics"):
-        found = _adapt._judge(None, way, {}).findings["TargetShiftWeighting"]
+    for assumed in ("outcome", "heuristics"):
+        found = _adapt._judge(None, ("labels", assumed), {}).findings["TargetShiftWeighting"]
         assert (found.earned, found.gain.value) == (earned, measured)
 
 

@@ -209,11 +209,11 @@ def adapt(
         tried = {}
 
     groups_target = None if groups_target is None else np.asarray(groups_target)
-    way = _way(report, int(domains.labelled.sum()))
+    ways = _ways(report, int(domains.labelled.sum()))
     # the adapters of label shift are quick, and more folds leave each model nearly all of few rows
-    n_folds = 2 * FOLDS if "prior" in way and len(domains.y) <= FEW_ROWS else FOLDS
+    n_folds = 2 * FOLDS if "prior" in ways and len(domains.y) <= FEW_ROWS else FOLDS
     source_fold, target_fold = split(domains, groups_target, task == "classification", seed, n_folds)
-    circular = bool(tried) and "heuristics" in way and task == "classification" and not is_frozen(estimator)
+    circular = bool(tried) and "heuristics" in ways and task == "classification" and not is_frozen(estimator)
     deadline = None if time_budget is None else time.time() + time_budget - (time.perf_counter() - started)
     racing = {SOURCE_ONLY: baseline, **tried}
     trials = _run(racing, domains, source_fold, target_fold, circular, deadline, wanted is not None, n_jobs, progress)
@@ -232,12 +232,12 @@ def adapt(
         seed,
         loss_of(estimator),
     )
-    evidence = None if nothing_to_do else _judge(case, way, reading)
+    evidence = None if nothing_to_do else _judge(case, ways, reading)
     name, status = _choose(case, evidence, guard)
     share = 0.0
     if status == "plausible":
         assert evidence is not None
-        evidence, share = _held_back(case, evidence, way, name, report.verdict is not diagnosis.verdict)
+        evidence, share = _held_back(case, evidence, ways, name, report.verdict is not diagnosis.verdict)
     if name == SOURCE_ONLY:
         before = after = _before(case, evidence, nothing_to_do)
         model = _source_model(baseline, estimator, domains)
@@ -547,11 +547,11 @@ def _shown(parts: Any, total: int, progress: bool) -> Iterable[Any]:
     yield from track(parts, "comparing adapters", total=total, console=Console(stderr=True), transient=True)
 
 
-def _way(report: ShiftReport, n_labelled: int) -> str:
-    """Which evidence fits: that of the labels, of the assumption, or of both; none where there is none.
+def _ways(report: ShiftReport, n_labelled: int) -> tuple[str, ...]:
+    """Which evidence fits: of the labels, of the assumption that the verdict names, of both, or none.
 
-    The verdict names the assumption ("weights", "prior", "outcome") or leaves heuristics. Under one that can verify a
-    gain all source rows speak, however many target labels there are.
+    The assumption is "weights", "prior" or "outcome"; where there is none that x could check, "heuristics". Under one
+    that can verify a gain all source rows speak, however many target labels there are.
     """
     kind = report.verdict.kind
     if kind == "label":
@@ -560,28 +560,27 @@ def _way(report: ShiftReport, n_labelled: int) -> str:
         assumed = "weights"
     else:
         assumed = "" if kind in ("concept", "mixed") else "heuristics"  # a changed p(y|x) shows in labels only
-    if n_labelled < MIN_LABELS:
-        return assumed
-    beside = assumed in ("weights", "prior") or (assumed and n_labelled < MANY_LABELS)
-    return f"labels, {assumed}" if beside else "labels"
+    if n_labelled >= MIN_LABELS:
+        beside = assumed in ("weights", "prior") or (assumed and n_labelled < MANY_LABELS)
+        return ("labels", assumed) if beside else ("labels",)
+    return (assumed,) if assumed else ()
 
 
-def _judge(case: Case, way: str, reading: dict[str, Any]) -> Evidence | None:
+def _judge(case: Case, ways: tuple[str, ...], reading: dict[str, Any]) -> Evidence | None:
     """The evidence that fits the verdict; None when there is nothing to judge by."""
-    first, _, second = way.rpartition(", ")
-    if not way:
+    if not ways:
         return None
-    if second == "labels":
-        return guarding.by_labels(case)
-    if not first:
-        return _by_assumption(case, second, reading)
+    if "labels" not in ways:
+        return _by_assumption(case, ways[0], reading)
     labels = guarding.by_labels(case)
-    if second in ("heuristics", "outcome"):  # at most plausible
+    if len(ways) == 1:
+        return labels
+    if ways[1] in ("heuristics", "outcome"):  # plausible at most
         if any(f.earned for f in labels.findings.values()):
             return labels
-        both = guarding.beside_labels(_by_assumption(case, second, reading), labels)
+        both = guarding.beside_labels(_by_assumption(case, ways[1], reading), labels)
         return both if any(f.earned for f in both.findings.values()) else labels
-    assumed = _by_assumption(case, second, reading)
+    assumed = _by_assumption(case, ways[1], reading)
     found = guarding.best_known(assumed, labels, {t.name for t in case.trials if _needs_labels(t.adapter)})
     name, _ = _choose(case, replace(assumed, findings=found), guard=True)
     return replace(labels if found.get(name) is labels.findings.get(name) else assumed, findings=found)
@@ -646,7 +645,7 @@ def _choose(case: Case, evidence: Evidence | None, guard: bool) -> tuple[str, st
     return best, "unverified"
 
 
-def _held_back(case: Case, evidence: Evidence, way: str, name: str, apart: bool) -> tuple[Evidence, float]:
+def _held_back(case: Case, evidence: Evidence, ways: tuple[str, ...], name: str, apart: bool) -> tuple[Evidence, float]:
     """What is known of a plausible adapter averaged with the model as it is, and the share of the latter.
 
     Where the source has rows, either may be right, and each counts half; where it has none, the model's own answer has
@@ -655,7 +654,7 @@ def _held_back(case: Case, evidence: Evidence, way: str, name: str, apart: bool)
     the target well, so that only the size of the gain is unsure, and where answers cannot be averaged: of a torch
     module, of a classifier that does not answer its likeliest class.
     """
-    sound = "prior" in way and guarding.fits_well(case.report)
+    sound = "prior" in ways and guarding.fits_well(case.report)
     share = 0.0 if apart or sound else OWN * (1 - case.report.overlap.unsupported_share)
     share = round(max(share, LEAST if evidence.findings[name].alone else 0.0), 2)
     if share < NEGLIGIBLE:
@@ -666,15 +665,9 @@ def _held_back(case: Case, evidence: Evidence, way: str, name: str, apart: bool)
         return evidence, 0.0
     old, alone = evidence.findings[name], replace(case, trials=(mixed,))
     new = old
-    judges = {
-        "prior": guarding.by_prior,
-        "labels, prior": guarding.by_prior,
-        "outcome": guarding.by_outcome_weights,
-        "labels, heuristics": guarding.by_labels,
-        "labels, outcome": guarding.by_labels,
-    }
-    if way in judges:
-        new = judges[way](alone).findings[name]
+    if ways != ("heuristics",):
+        judge = guarding.by_labels if "labels" in ways else guarding.by_outcome_weights
+        new = (guarding.by_prior if "prior" in ways else judge)(alone).findings[name]
     elif old.after is not None:
         new = guarding.averaged_heuristics(alone, evidence)
     gains = "" if new.gain is None else f", and then {_gains(new.gain.value)}"
