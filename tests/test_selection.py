@@ -55,6 +55,7 @@ from da_toolkit.selection._guard import (
     Case,
     Evidence,
     Finding,
+    _vetoes,
     best_known,
     by_labels,
     domain_distance,
@@ -487,6 +488,20 @@ def test_a_collapsed_adapter_is_vetoed():
 def small_covariate():
     """A covariate shift that a logistic regression is right under; small, to be quick."""
     return make_covariate_shift(200, 200, n_features=3, strength="strong", random_state=0)
+
+
+def test_a_loss_on_the_source_counts_rows_by_their_weight():
+    """A tenth of the rows, which an adapter gets wrong, stand for a third or for hardly anything."""
+    y = np.arange(200) % 2
+    wrong = np.where(np.arange(200) < 20, 1 - y, y)
+    plain, adapted = (Answers(y, own, y, None, None, None) for own in (y, wrong))
+    for weight, vetoed in ((5.0, True), (0.1, False)):
+        weights = np.where(np.arange(200) < 20, weight, 1.0)
+        unlabelled = (np.zeros((200, 1)), None, np.zeros(200, bool))
+        domains = Domains(np.zeros((200, 1)), y, *unlabelled, sample_weight=weights)
+        baseline = Trial("SourceOnly", None, plain)
+        case = Case(None, domains, baseline, (), np.array([0, 1]), None, 0, Loss())
+        assert any("on the source itself" in veto for veto in _vetoes(case, adapted, None)) == vetoed
 
 
 def test_guard_can_be_switched_off():

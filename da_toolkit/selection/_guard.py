@@ -569,8 +569,7 @@ def _vetoes(case: Case, answers: Answers, distances: tuple[float, float] | None)
     vanished = classes[lost & ~lost_anyway & (expected * n >= 5)]
     if len(vanished):
         yield f"class {', '.join(map(str, vanished))} (nearly) vanishes from the predictions"
-    base = float((baseline.own_source == y).mean())
-    own = float((answers.own_source == y).mean())
+    base, own = (np.average(a.own_source == y, weights=case.domains.sample_weight) for a in (baseline, answers))
     if base - own > SOURCE_DROP:
         yield f"accuracy on the source itself falls from {base:.3f} to {own:.3f}"
     if distances is not None and distances[1] > DISTANCE_KEPT * distances[0]:
