@@ -430,7 +430,7 @@ def test_evidence_fits_the_verdict_and_the_number_of_labels(report_of, kind, opt
 def test_candidates_are_judged_by_what_knows_them_best():
     def evidence(earned, value, half):
         gain = Effect("gain", value, (value - half, value + half))
-        return Evidence("", "", None, {"CORAL": Finding(earned, "Above zero.", gain, unsure=half / 1.96)})
+        return Evidence("", "", None, {"CORAL": Finding(earned, "Above zero.", gain)})
 
     assumed = evidence("verified", 0.05, 0.04)
     unsure, sure, denying = (evidence("", value, half) for value, half in ((-0.1, 0.11), (0.02, 0.03), (-0.1, 0.08)))

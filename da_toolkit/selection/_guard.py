@@ -501,7 +501,7 @@ def best_known(assumed: Evidence, labels: Evidence, by_label: set[str]) -> dict[
     def judged(name: str, finding: Finding) -> Finding:
         own = labels.findings[name]
         assert own.gain is not None and own.gain.ci is not None
-        if finding.gain is None or name in by_label or own.unsure < finding.unsure:
+        if finding.gain is None or name in by_label or _width(own.gain) < _width(finding.gain):
             return own
         if not finding.earned or own.gain.ci[1] >= 0:
             return finding
@@ -510,6 +510,11 @@ def best_known(assumed: Evidence, labels: Evidence, by_label: set[str]) -> dict[
         return replace(finding, earned="", reason=finding.reason + doubt)
 
     return {name: judged(name, finding) for name, finding in assumed.findings.items()}
+
+
+def _width(gain: Effect) -> float:
+    """Of the interval, which knows on how few rows it rests."""
+    return np.inf if gain.ci is None else gain.ci[1] - gain.ci[0]
 
 
 def averaged_heuristics(case: Case, evidence: Evidence) -> Finding:
