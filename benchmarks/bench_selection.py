@@ -339,8 +339,8 @@ def honesty_table(cells):
         ranged = [o for o in group if o["estimate"][1] is not None]
         covered = [o["estimate"][1] <= o["score"] <= o["estimate"][2] for o in ranged]
         truth = "generated so" if made else "real, or generated otherwise"
-        ranges = f"{np.mean(covered):.0%}" if covered else ""
-        body.append([verdict, truth, str(len(group)), f"{np.mean(error):.3f}", ranges])
+        coverage = f"{np.mean(covered):.0%}" if covered else ""
+        body.append([verdict, truth, str(len(group)), f"{np.mean(error):.3f}", coverage])
     head = ["verdict", "truth", "cells", "mean absolute error of the estimated accuracy", "95 % interval covers"]
     return first + "\n\n" + markdown(head, body)
 

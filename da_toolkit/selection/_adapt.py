@@ -48,7 +48,7 @@ from ._guard import Case, Evidence, Finding
 from ._recommend import ALIGNED, LABELLED, MIN_LABELS, covers, is_deep, recommend
 from ._result import AdaptationResult, Candidate, Recommendation
 
-MANY_LABELS = 100  # labelled target rows from which on they say more than an assumption does
+MANY_LABELS = 100  # labelled target rows from which on they say more than heuristics do
 FEW_ROWS = 500
 SOURCE_ONLY = "SourceOnly"
 OWN = 0.5  # weight of the model as it is beside an adapter that is not verified, where the source has rows
@@ -583,6 +583,7 @@ def _judge(case: Case, ways: tuple[str, ...], reading: dict[str, Any]) -> Eviden
     assumed = _by_assumption(case, ways[1], reading)
     found = guarding.best_known(assumed, labels, {t.name for t in case.trials if _needs_labels(t.adapter)})
     name, _ = _choose(case, replace(assumed, findings=found), guard=True)
+    # its method and assumption are those by which the chosen one passed
     return replace(labels if found.get(name) is labels.findings.get(name) else assumed, findings=found)
 
 
@@ -665,9 +666,12 @@ def _held_back(case: Case, evidence: Evidence, ways: tuple[str, ...], name: str,
         return evidence, 0.0
     old, alone = evidence.findings[name], replace(case, trials=(mixed,))
     new = old
-    if ways != ("heuristics",):
-        judge = guarding.by_labels if "labels" in ways else guarding.by_outcome_weights
-        new = (guarding.by_prior if "prior" in ways else judge)(alone).findings[name]
+    if "prior" in ways:
+        new = guarding.by_prior(alone).findings[name]
+    elif "labels" in ways:
+        new = guarding.by_labels(alone).findings[name]
+    elif "outcome" in ways:
+        new = guarding.by_outcome_weights(alone).findings[name]
     elif old.after is not None:
         new = guarding.averaged_heuristics(alone, evidence)
     gains = "" if new.gain is None else f", and then {_gains(new.gain.value)}"
