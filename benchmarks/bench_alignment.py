@@ -130,6 +130,18 @@ def identity(quick):
         same = lambda make=fresh: (p := make())._replace(X_target=p.X_source)  # noqa: E731
         yield Cell(f"{kind}, fresh rows", f"fresh_{kind}_{seed}", fresh)
         yield Cell(f"{kind}, same rows", f"same_{kind}_{seed}", same)
+    for name, domain in (("office_caltech10", "caltech"), ("amazon_reviews", "books"), ("mnist_usps", "mnist")):
+        data = datasets.fetch(name)
+        for seed in range(3 if quick else 10):
+            make = lambda data=data, domain=domain, seed=seed: halves(data, domain, seed)  # noqa: E731
+            yield Cell(f"{domain}, halves", f"halves_{domain}_{seed}", make)
+
+
+def halves(data, domain, seed):
+    """Two samples of one real domain, columns in units of their standard deviation; scored on all but the source."""
+    rows = np.random.default_rng(seed).permutation(data.rows(domain))
+    X, y = StandardScaler().fit_transform(data.X[rows]), data.y[rows]
+    return Problem(X[:500], y[:500], X[500:1000], X[500:], y[500:], "logistic")
 
 
 def cost(quick):

@@ -158,6 +158,35 @@ def test_identical_samples_are_not_moved(aligner):
     np.testing.assert_allclose(fitted.transform_target(X), X, atol=1e-7)
 
 
+@pytest.mark.parametrize("aligner", [GFK(), TCA(random_state=0), JDA(random_state=0)], ids=repr)
+def test_columns_are_left_where_the_domains_cannot_be_told_apart(aligner):
+    """In many columns the axes left out cost accuracy, and without a shift nothing is gained by it."""
+    rng = np.random.default_rng(13)
+    X, y = classes(300, rng, d=200)
+    alike, _ = classes(200, rng, d=200)
+    left = clone(aligner).fit(X, alike, y_source=y)
+    assert not left.told_apart_
+    assert left.n_components_ == 200
+    np.testing.assert_array_equal(left.transform_source(X), X)
+    np.testing.assert_array_equal(left.transform_target(alike), alike)
+    assert clone(aligner).fit(X, alike + 1.0, y_source=y).told_apart_
+    assert clone(aligner).set_params(n_components=5).fit(X, alike, y_source=y).told_apart_
+
+
+def test_rows_without_mass_do_not_tell_domains_apart():
+    rng = np.random.default_rng(14)
+    X, X_target = rng.normal(size=(400, 3)), np.vstack([rng.normal(size=(300, 3)), rng.normal(size=(100, 3)) + 5])
+    assert GFK().fit(X, X_target).told_apart_
+    assert not GFK().fit(X, X_target, target_weight=np.repeat([1.0, 0.0], [300, 100])).told_apart_
+
+
+def test_domains_standardised_each_by_itself_are_told_apart():
+    rng = np.random.default_rng(15)
+    X, X_target = rng.normal(size=(2, 300, 200)) @ np.diag(np.linspace(1, 3, 200))
+    X, X_target = ((rows - rows.mean(axis=0)) / rows.std(axis=0) for rows in (X, X_target))
+    assert GFK().fit(X, X_target).told_apart_
+
+
 # --- components ---------------------------------------------------------------------------------------------
 
 

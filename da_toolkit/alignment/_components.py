@@ -34,6 +34,10 @@ coefficients, which ranks components by the squares of their variances. For w ->
 rows of the smaller domain, and ten where it holds no more variance than the axis of its rank does when every
 column is shuffled by itself (parallel analysis; Horn, Psychometrika 30, 1965). In few columns that unrelated variance
 may well be what the classes differ in; in hundreds it is mostly noise.
+
+**Without a shift** there is nothing to gain, and every axis left out is a loss: where the rows of the domains lie as
+near to each other as two samples of one distribution (their energy distance, `_mass.told_apart`) and the number of
+components is not prescribed, columns are left as they are.
 """
 
 from __future__ import annotations
@@ -46,6 +50,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
 from ._base import BaseAligner, column_units
+from ._mass import told_apart
 from ._subspace import RANK, ROWS_PER_AXIS, check_n_components, n_leading
 
 KERNELS = ("rbf", "linear")
@@ -60,7 +65,8 @@ class ComponentAligner(BaseAligner):
     ----------
     n_components : "auto" or int
         "auto": as many as hold 99 % of the variance that is left, at most one for every five rows of the
-        smaller domain, or for every ten rows where shuffled columns have as large ones.
+        smaller domain, or for every ten rows where shuffled columns have as large ones; and the columns as they
+        are where the domains cannot be told apart.
     kernel : {"rbf", "linear"}
     mu : float
         What is left of a mean difference, as a multiple of what sampling alone would show.
@@ -97,7 +103,7 @@ class ComponentAligner(BaseAligner):
         self.random_state = random_state
 
     def _features(self, X_source, X_target, source_mass, target_mass, rng) -> tuple[np.ndarray, np.ndarray]:
-        """Choose the feature map and return the centred features of both domains."""
+        """Choose the feature map and return the centred features of both domains; or the columns: no shift."""
         self._check_parameters()
         # every row counts the same, whichever its domain
         mass = np.concatenate([source_mass * len(X_source), target_mass * len(X_target)])
@@ -105,6 +111,10 @@ class ComponentAligner(BaseAligner):
         pooled = np.vstack([X_source, X_target])
         self._offset = mass @ pooled
         variance = mass @ (pooled - self._offset) ** 2
+        self.told_apart_ = self.n_components != "auto" or told_apart(X_source, X_target, source_mass, target_mass, rng)
+        if not self.told_apart_:
+            self.variance_, self.n_components_ = variance, len(variance)
+            return X_source, X_target
         varies = variance > (100 * np.finfo(float).eps * np.abs(self._offset)) ** 2
         self._scale = np.where(varies, column_units(variance, varies, self.standardize), np.inf)
         pooled = self._rows(pooled)
@@ -152,6 +162,8 @@ class ComponentAligner(BaseAligner):
 
     def _solve(self, differences: np.ndarray) -> None:
         """Components for given mean differences, one a column, each divided by the root of its noise."""
+        if not self.told_apart_:
+            return
         total = np.trace(self._covariance)
         if total > 0:
             damp = inverse_root(differences / np.sqrt(self.mu * total))
@@ -169,14 +181,14 @@ class ComponentAligner(BaseAligner):
         if self.whiten:
             self._directions /= np.sqrt(np.where(self.variance_ > 0, self.variance_, 1.0))
 
-    def _components(self, X: np.ndarray) -> np.ndarray:
-        return self._map(self._rows(X)) @ self._directions
+    def _components(self, phi: np.ndarray) -> np.ndarray:
+        return phi @ self._directions if self.told_apart_ else phi
 
     def _transform_source(self, X: np.ndarray) -> np.ndarray:
-        return self._components(X)
+        return self._components(self._map(self._rows(X))) if self.told_apart_ else X
 
     def _transform_target(self, X: np.ndarray) -> np.ndarray:
-        return self._components(X)
+        return self._transform_source(X)
 
     def _generator(self) -> np.random.RandomState:
         return check_random_state(self.random_state)

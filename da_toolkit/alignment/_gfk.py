@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._base import BaseAligner
+from ._mass import told_apart
 from ._subspace import subspaces
 
 PARALLEL = 1e-8  # sine below which two principal directions are one
@@ -43,9 +44,9 @@ class GFK(BaseAligner):
     ----------
     n_components : "auto" or int
         Number of axes. "auto": as many as hold 99 % of the variance of both domains, at most one for every
-        five rows of the smaller. (The subspace disagreement measure of the paper stops at the first right
-        angle between a domain and the pooled rows, which in a few columns leaves one axis, and loses accuracy
-        where nothing has shifted.)
+        five rows of the smaller; and all columns where the domains cannot be told apart. (The subspace
+        disagreement measure of the paper stops at the first right angle between a domain and the pooled rows,
+        which in a few columns leaves one axis, and loses accuracy where nothing has shifted.)
     standardize : "auto" or bool
         Whether to measure columns in their pooled standard deviations; "auto" does when the largest of these
         exceeds ten times their lower quartile.
@@ -57,6 +58,9 @@ class GFK(BaseAligner):
         Principal angles between the subspaces, in radians, smallest first.
     mean_source_, mean_target_ : ndarray of shape (n_features,)
         The centres; `mean_target_` is drawn towards `mean_source_`.
+    told_apart_ : bool
+        False where the rows of both domains lie as near to each other as two samples of one distribution do (their
+        energy distance is within two standard deviations of 0) and `n_components` is "auto": nothing is moved.
 
     References
     ----------
@@ -77,6 +81,12 @@ class GFK(BaseAligner):
         self.standardize = standardize
 
     def _fit(self, X_source, X_target, y_source, y_target, source_mass, target_mass, estimator) -> None:
+        rng = np.random.RandomState(0)
+        self.told_apart_ = self.n_components != "auto" or told_apart(X_source, X_target, source_mass, target_mass, rng)
+        if not self.told_apart_:
+            self.mean_source_ = self.mean_target_ = source_mass @ X_source
+            self.n_components_, self.angles_ = X_source.shape[1], np.zeros(X_source.shape[1])
+            return
         found = subspaces(X_source, X_target, source_mass, target_mass, self.n_components, self.standardize)
         self.mean_source_, self.mean_target_ = found.mean_source, found.mean_target
         self.n_components_ = found.axes_source.shape[1]
@@ -84,12 +94,15 @@ class GFK(BaseAligner):
         self._left, self._right, self.angles_ = kernel_root(found.axes_source, found.axes_target)
 
     def _transform_source(self, X: np.ndarray) -> np.ndarray:
-        return self._mapped((X - self.mean_source_) / self._scale)
+        return self._mapped(X, self.mean_source_)
 
     def _transform_target(self, X: np.ndarray) -> np.ndarray:
-        return self._mapped((X - self.mean_target_) / self._scale)
+        return self._mapped(X, self.mean_target_)
 
-    def _mapped(self, centred: np.ndarray) -> np.ndarray:
+    def _mapped(self, X: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        if not self.told_apart_:
+            return X
+        centred = (X - mean) / self._scale
         return self.mean_target_ + ((centred @ self._left) @ self._right) * self._scale
 
 

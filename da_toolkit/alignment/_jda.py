@@ -41,7 +41,8 @@ class JDA(ComponentAligner):
     ----------
     n_components : "auto" or int
         "auto": as many as hold 99 % of the variance that is left, at most one for every five rows of the
-        smaller domain, or for every ten rows where shuffled columns have as large ones.
+        smaller domain, or for every ten rows where shuffled columns have as large ones; and the columns as they
+        are where the domains cannot be told apart.
     kernel : {"rbf", "linear"}
     mu : float
         What is left of a squared difference of means, as a multiple of what sampling alone would show.
@@ -67,7 +68,10 @@ class JDA(ComponentAligner):
         Last guess of the class of every target row.
     n_components_, n_iter_ : int
     variance_ : ndarray of shape (n_components_,)
-        The :math:`\lambda`, largest first.
+        The :math:`\lambda`, largest first; or those of the columns.
+    told_apart_ : bool
+        False where the rows of both domains lie as near to each other as two samples of one distribution do (their
+        energy distance is within two standard deviations of 0) and `n_components` is "auto": the columns are left.
 
     Notes
     -----
@@ -133,8 +137,8 @@ class JDA(ComponentAligner):
         labels = np.full(len(phi_target), -1)
         for n_iter in range(1, self.max_iter + 1):
             self.n_iter_ = n_iter
-            model = fit_weighted(labeller, phi_source @ self._directions, y_source, weight, rng)
-            guess = memberships(model, phi_target @ self._directions, self.classes_)
+            model = fit_weighted(labeller, self._components(phi_source), y_source, weight, rng)
+            guess = memberships(model, self._components(phi_target), self.classes_)
             guess = np.where(known.any(axis=1, keepdims=True), known, guess)
             guess = balanced(guess, source_mass @ member, target_mass)
             before, labels = labels, guess.argmax(axis=1)

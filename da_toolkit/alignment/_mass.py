@@ -82,7 +82,24 @@ class Parts:
         return _minimise_on_simplex(2 * (caution * np.diag(self.own) - among), -2 * across)
 
 
-def measure_parts(X: np.ndarray, part: np.ndarray, X_target: np.ndarray, mass: np.ndarray, rng: Any) -> Parts:
+def told_apart(X: np.ndarray, X_target: np.ndarray, mass: np.ndarray, target_mass: np.ndarray, rng: Any) -> bool:
+    """Whether the rows of two domains lie otherwise than two samples of one distribution would.
+
+    Also of domains that are nearer to each other than samples are, because each was centred by itself: what they
+    differ in is not seen so.
+    """
+    parts, whole = measure_parts(X, np.zeros(len(X), dtype=int), X_target, mass, rng, target_mass), np.ones(1)
+    return abs(parts.energy(whole)) > NOISE * parts.noise(whole)
+
+
+def measure_parts(
+    X: np.ndarray,
+    part: np.ndarray,
+    X_target: np.ndarray,
+    mass: np.ndarray,
+    rng: Any,
+    target_mass: np.ndarray | None = None,
+) -> Parts:
     """Distances among the parts of the source and the target, on at most about `ROWS` rows a side.
 
     Parameters
@@ -92,12 +109,15 @@ def measure_parts(X: np.ndarray, part: np.ndarray, X_target: np.ndarray, mass: n
         Number of the part, 0 to k - 1; two rows or more with mass each.
     mass : ndarray of shape (n_source,)
     rng : RandomState
+    target_mass : ndarray of shape (n_target,), optional
     """
     share = np.bincount(part, weights=mass) / mass.sum()
     order = rng.permutation(np.flatnonzero(mass > 0))
     rare = [order[part[order] == k][:FEW] for k in range(len(share))]
     rows = np.unique(np.concatenate([order[:ROWS], *rare]))
-    X_target = X_target[np.sort(rng.permutation(len(X_target))[:ROWS])]
+    target_mass = np.ones(len(X_target)) if target_mass is None else target_mass
+    rows_target = np.sort(rng.permutation(np.flatnonzero(target_mass > 0))[:ROWS])
+    X_target, target_mass = X_target[rows_target], target_mass[rows_target]
     pooled = np.vstack([X[rows], X_target])
     deviation = pooled.std(axis=0)
     varies = deviation > 1e-9 * np.abs(pooled).max(axis=0)
@@ -108,7 +128,7 @@ def measure_parts(X: np.ndarray, part: np.ndarray, X_target: np.ndarray, mass: n
 
     group = np.r_[part[rows], np.full(len(X_target), len(share))]
     member = np.zeros((len(pooled), len(share) + 1))  # column g: the rows of group g by mass, sum 1
-    member[np.arange(len(pooled)), group] = np.r_[mass[rows], np.ones(len(X_target))]
+    member[np.arange(len(pooled)), group] = np.r_[mass[rows], target_mass]
     member /= member.sum(axis=0)
     repeated = (member**2).sum(axis=0)  # chance to draw one row twice
     to_group = distances @ member

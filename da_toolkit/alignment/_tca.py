@@ -32,7 +32,8 @@ class TCA(ComponentAligner):
     ----------
     n_components : "auto" or int
         "auto": as many as hold 99 % of the variance that is left, at most one for every five rows of the
-        smaller domain, or for every ten rows where shuffled columns have as large ones.
+        smaller domain, or for every ten rows where shuffled columns have as large ones; and the columns as they
+        are where the domains cannot be told apart.
     kernel : {"rbf", "linear"}
         With "rbf" a linear model becomes a curved one.
     mu : float
@@ -54,7 +55,10 @@ class TCA(ComponentAligner):
     ----------
     n_components_ : int
     variance_ : ndarray of shape (n_components_,)
-        The :math:`\lambda`, largest first.
+        The :math:`\lambda`, largest first; or those of the columns.
+    told_apart_ : bool
+        False where the rows of both domains lie as near to each other as two samples of one distribution do (their
+        energy distance is within two standard deviations of 0) and `n_components` is "auto": the columns are left.
 
     References
     ----------
