@@ -60,7 +60,8 @@ class GFK(BaseAligner):
         The centres; `mean_target_` is drawn towards `mean_source_`.
     told_apart_ : bool
         False where the rows of both domains lie as near to each other as two samples of one distribution do (their
-        energy distance is within two standard deviations of 0) and `n_components` is "auto": nothing is moved.
+        energy distance is within two standard deviations of 0), all count the same, and `n_components` is "auto":
+        nothing is moved.
 
     References
     ----------

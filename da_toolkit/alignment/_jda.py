@@ -71,7 +71,8 @@ class JDA(ComponentAligner):
         The :math:`\lambda`, largest first; or those of the columns.
     told_apart_ : bool
         False where the rows of both domains lie as near to each other as two samples of one distribution do (their
-        energy distance is within two standard deviations of 0) and `n_components` is "auto": the columns are left.
+        energy distance is within two standard deviations of 0), all count the same, and `n_components` is "auto":
+        the columns are left.
 
     Notes
     -----

@@ -86,20 +86,15 @@ def told_apart(X: np.ndarray, X_target: np.ndarray, mass: np.ndarray, target_mas
     """Whether the rows of two domains lie otherwise than two samples of one distribution would.
 
     Also of domains that are nearer to each other than samples are, because each was centred by itself: what they
-    differ in is not seen so.
+    differ in is not seen so. And of rows whose mass differs: it was chosen because something does.
     """
-    parts, whole = measure_parts(X, np.zeros(len(X), dtype=int), X_target, mass, rng, target_mass), np.ones(1)
+    if np.ptp(mass) > 0 or np.ptp(target_mass) > 0:
+        return True
+    parts, whole = measure_parts(X, np.zeros(len(X), dtype=int), X_target, mass, rng), np.ones(1)
     return abs(parts.energy(whole)) > NOISE * parts.noise(whole)
 
 
-def measure_parts(
-    X: np.ndarray,
-    part: np.ndarray,
-    X_target: np.ndarray,
-    mass: np.ndarray,
-    rng: Any,
-    target_mass: np.ndarray | None = None,
-) -> Parts:
+def measure_parts(X: np.ndarray, part: np.ndarray, X_target: np.ndarray, mass: np.ndarray, rng: Any) -> Parts:
     """Distances among the parts of the source and the target, on at most about `ROWS` rows a side.
 
     Parameters
@@ -109,15 +104,12 @@ def measure_parts(
         Number of the part, 0 to k - 1; two rows or more with mass each.
     mass : ndarray of shape (n_source,)
     rng : RandomState
-    target_mass : ndarray of shape (n_target,), optional
     """
     share = np.bincount(part, weights=mass) / mass.sum()
     order = rng.permutation(np.flatnonzero(mass > 0))
     rare = [order[part[order] == k][:FEW] for k in range(len(share))]
     rows = np.unique(np.concatenate([order[:ROWS], *rare]))
-    target_mass = np.ones(len(X_target)) if target_mass is None else target_mass
-    rows_target = np.sort(rng.permutation(np.flatnonzero(target_mass > 0))[:ROWS])
-    X_target, target_mass = X_target[rows_target], target_mass[rows_target]
+    X_target = X_target[np.sort(rng.permutation(len(X_target))[:ROWS])]
     pooled = np.vstack([X[rows], X_target])
     deviation = pooled.std(axis=0)
     varies = deviation > 1e-9 * np.abs(pooled).max(axis=0)
@@ -128,7 +120,7 @@ def measure_parts(
 
     group = np.r_[part[rows], np.full(len(X_target), len(share))]
     member = np.zeros((len(pooled), len(share) + 1))  # column g: the rows of group g by mass, sum 1
-    member[np.arange(len(pooled)), group] = np.r_[mass[rows], target_mass]
+    member[np.arange(len(pooled)), group] = np.r_[mass[rows], np.ones(len(X_target))]
     member /= member.sum(axis=0)
     repeated = (member**2).sum(axis=0)  # chance to draw one row twice
     to_group = distances @ member
