@@ -213,6 +213,11 @@ def harmonic(logp: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     return top + np.log(np.exp(score - top).sum(axis=0))
 
 
+def smallest(logp: np.ndarray) -> np.ndarray:
+    """Minus the log of the smallest p over rows: pays little for rows that see the same. Ranked by `pvalue` exact."""
+    return -np.asarray(logp).min(axis=0)
+
+
 def step_down(logp: np.ndarray) -> np.ndarray:
     """Westfall-Young step-down min-p adjusted p-values of column 0 (family-wise, exact by permutation).
 

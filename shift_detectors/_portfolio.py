@@ -13,7 +13,7 @@ from ._distance_tests import (
     squared_bandwidths,
 )
 from ._feature_test import feature_logp
-from ._permutation import difference, harmonic, tail_logp
+from ._permutation import difference, harmonic, smallest, tail_logp
 from ._results import Effect, FeatureShift
 from ._table import Table
 
@@ -59,7 +59,7 @@ def portfolio(
     notes : tuple of str
     """
     per_feature = feature_logp(table, U, two_samples=two_samples)
-    families = {"features": tail_logp(-per_feature.min(axis=0, keepdims=True))} if len(per_feature) else {}
+    families = {"features": tail_logp(smallest(per_feature)[None, :])} if len(per_feature) else {}
     notes = ()
     Z = table.design
     if Z.shape[1]:
@@ -89,8 +89,8 @@ def combined(families: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _family(rows: np.ndarray) -> np.ndarray:
-    """Statistics of one kind as one row of log tail probabilities."""
-    return tail_logp(harmonic(tail_logp(rows))[None, :])
+    """Statistics of one kind, which see much of the same, as one row of log tail probabilities."""
+    return tail_logp(smallest(tail_logp(rows))[None, :])
 
 
 def largest_effect(features: tuple[FeatureShift, ...]) -> Effect | None:

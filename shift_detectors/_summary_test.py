@@ -28,7 +28,7 @@ from ._domain_summary import BINS, KERNELS, UNIT, WAVES, Column, DomainSummary
 from ._errors import InputError
 from ._feature_test import _categorical_effect, _numeric_effect, distribution_rows, smallest_logp
 from ._label_tests import moved_most, over_strata, where_clearer
-from ._permutation import pvalue, step_down, tail_logp
+from ._permutation import pvalue, smallest, step_down, tail_logp
 from ._portfolio import _family, combined, largest_effect
 from ._results import Effect, FeatureShift, ShiftTestResult
 
@@ -207,7 +207,7 @@ class Strata:
         """`portfolio` of some columns: the combined statistic (B + 1,), and logp by feature (n_chosen, B + 1)."""
         empty = np.zeros((0, self.exchange.n_assignments))
         per_feature = np.vstack([empty, *(self.feature_logp(j) for j in chosen)])
-        families = {"features": tail_logp(-per_feature.min(axis=0, keepdims=True))} if chosen else {}
+        families = {"features": tail_logp(smallest(per_feature)[None, :])} if chosen else {}
         families.update(self._joint_families(chosen))
         return combined(families) if families else np.zeros(self.exchange.n_assignments), per_feature
 
