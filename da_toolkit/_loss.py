@@ -1,4 +1,7 @@
-"""What a regressor is trained for, where that is not the mean of y: quantiles are judged as quantiles."""
+"""By what answers are judged: classes by being right, class probabilities by a proper loss, numbers by the model's own.
+
+A regressor that is trained for something else than the mean of y is judged by that: quantiles as quantiles.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import QuantileRegressor
 
+from shift_detectors._errors import InputError
+
 ABSOLUTE = {"absolute_error", "regression_l1", "l1", "mae", "reg:absoluteerror"}
 QUANTILE = {"quantile", "reg:quantileerror"}
+FLOOR = 1e-4
 INNER = ("estimator", "regressor")  # of grid searches, bags, transformed targets and of our own adapters
 
 
@@ -40,6 +46,62 @@ class Loss:
             return above**2
         pinball = np.maximum(self.quantile * above, (self.quantile - 1) * above)
         return 2 * pinball if self.quantile == 0.5 else pinball
+
+
+@dataclass(frozen=True)
+class ProbabilityLoss:
+    """A proper loss of class probabilities: least in expectation where they are right.
+
+    Attributes
+    ----------
+    name : {"log loss", "Brier score"}
+        ``-log p`` of the true class, a probability below `FLOOR` counting as that (one sure mistake would outweigh all
+        other rows); or half of the squared distance to the indicator of the true class, which for two classes is
+        (p - y)^2.
+    """
+
+    name: str
+
+    def of_every_class(self, proba: np.ndarray) -> np.ndarray:
+        """Of every row, shape (n_rows, n_classes), if that class were the true one."""
+        if self.name == "log loss":
+            return -np.log(np.maximum(proba, FLOOR))
+        return ((proba**2).sum(axis=1, keepdims=True) + 1) / 2 - proba
+
+    def __call__(self, proba: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Of every row, shape (n_rows,), for the true classes by their column."""
+        return self.of_every_class(proba)[np.arange(len(codes)), codes]
+
+
+SCORINGS: dict[str, dict[str, Loss | ProbabilityLoss | None]] = {  # by task; None: the share of right classes
+    "classification": {
+        "accuracy": None,
+        "neg_log_loss": ProbabilityLoss("log loss"),
+        "neg_brier_score": ProbabilityLoss("Brier score"),
+    },
+    "regression": {"neg_mean_squared_error": Loss(), "neg_mean_absolute_error": Loss(0.5)},
+}
+
+
+def judged_by(scoring: str | None, estimator: Any, task: str) -> Loss | ProbabilityLoss | None:
+    """The loss that a scoring names; by default that of a regressor itself, and None, accuracy, of a classifier."""
+    if scoring is None:
+        return loss_of(estimator) if task == "regression" else None
+    known = SCORINGS[task]
+    if not isinstance(scoring, str) or scoring not in known:
+        hint = "A ranking such as roc_auc has no value of a single row; neg_log_loss counts it, and calibration too."
+        raise InputError(
+            f"scoring={scoring!r}",
+            f"None or one of {', '.join(known)} in {task}",
+            hint if task == "classification" else "None takes the loss that the model minimises.",
+        )
+    if isinstance(known[scoring], ProbabilityLoss) and not hasattr(estimator, "predict_proba"):
+        raise InputError(
+            f"scoring={scoring!r} for a {type(estimator).__name__}, which has no predict_proba",
+            "a classifier that gives probabilities",
+            "Wrap it in CalibratedClassifierCV, or leave scoring out.",
+        )
+    return known[scoring]
 
 
 def loss_of(estimator: Any) -> Loss:

@@ -196,6 +196,7 @@ def adapt(options: argparse.Namespace) -> int:
             *data,
             candidates=options.candidates or "auto",
             guard=not options.no_guard,
+            scoring=options.scoring,
             random_state=options.random_state,
             progress=_progress(options),
             **keywords,
@@ -417,6 +418,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--model", required=True, help=f"scikit-learn estimator saved with joblib or skops. {TRUST}")
     sub.add_argument("--out", required=True, metavar="FILE.joblib", help="where the model to use is written, by joblib")
     sub.add_argument("--candidates", type=_words_of, metavar="NAME,...", help="adapters to try (see: da-toolkit list)")
+    sub.add_argument("--scoring", help="what a gain is, such as neg_log_loss (default: accuracy, a regressor's loss)")
     sub.add_argument("--no-guard", action="store_true", help="adapt even where no gain can be shown")
     sub.add_argument(
         "--frozen",

@@ -1,21 +1,31 @@
-"""Regressors are judged by the loss that they minimise."""
+"""Regressors are judged by the loss that they minimise, class probabilities by a proper one on request."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from da_toolkit.datasets import make_covariate_shift, make_label_shift
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import BaggingRegressor, GradientBoostingRegressor, HistGradientBoostingRegressor
-from sklearn.linear_model import LinearRegression, PoissonRegressor, QuantileRegressor, Ridge
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    QuantileRegressor,
+    Ridge,
+)
+from sklearn.metrics import brier_score_loss, log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeRegressor
 
 from da_toolkit import FeatureAlignment, ImportanceWeighting, adapt
-from da_toolkit._loss import Loss, loss_of
+from da_toolkit._loss import SCORINGS, Loss, ProbabilityLoss, judged_by, loss_of
 from da_toolkit.validation import ImportanceWeightedScore
 from da_toolkit.weighting import GaussianRatio
+from shift_detectors._errors import InputError
 
 
 class Boosted:
@@ -95,3 +105,91 @@ def test_the_exponent_is_chosen_by_the_models_own_loss():
     absolute = ImportanceWeighting(QuantileRegressor(quantile=0.5, alpha=0), random_state=0).fit(X, y, X_target)
     squared = ImportanceWeighting(LinearRegression(), random_state=0).fit(X, y, X_target)
     assert absolute.exponent_ > squared.exponent_
+
+
+# --- probabilities ------------------------------------------------------------------------------------------
+
+
+def test_losses_of_probabilities_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    proba, codes = rng.dirichlet([1, 2], size=50), rng.integers(2, size=50)
+    log, brier = (SCORINGS["classification"][name] for name in ("neg_log_loss", "neg_brier_score"))
+    assert log(proba, codes).mean() == pytest.approx(log_loss(codes, proba))
+    assert brier(proba, codes).mean() == pytest.approx(brier_score_loss(codes, proba[:, 1]))
+    sure = np.array([[1.0, 0.0]])
+    assert np.isfinite(log(sure, np.array([1]))).all()
+
+
+@pytest.mark.parametrize("loss", [ProbabilityLoss("log loss"), ProbabilityLoss("Brier score")], ids=repr)
+def test_a_proper_loss_is_least_at_the_truth(loss):
+    truth = np.array([0.2, 0.5, 0.3])
+    others = np.random.default_rng(1).dirichlet([2, 5, 3], size=200)
+    expected = loss.of_every_class(np.vstack([truth, others])) @ truth
+    assert (expected[1:] > expected[0]).all()
+
+
+def test_a_scoring_that_cannot_be_used_is_refused():
+    with pytest.raises(InputError, match="roc_auc.*neg_log_loss.*no value of a single row"):
+        judged_by("roc_auc", LogisticRegression(), "classification")
+    with pytest.raises(InputError, match="no predict_proba.*CalibratedClassifierCV"):
+        judged_by("neg_log_loss", LinearSVC(), "classification")
+    with pytest.raises(InputError, match="accepted: None or one of neg_mean_squared_error"):
+        judged_by("neg_log_loss", Ridge(), "regression")
+    assert judged_by("neg_mean_absolute_error", Ridge(), "regression") == Loss(0.5)
+    assert judged_by(None, LogisticRegression(), "classification") is None
+
+
+def test_probabilities_of_a_rare_class_are_worth_adapting():
+    """No class changes, so accuracy sees nothing; the ranking of the rows is turned round."""
+    rng = np.random.default_rng(0)
+
+    def sample(sign):
+        X = rng.normal(size=(1500, 3))
+        return X, (rng.random(1500) < 1 / (1 + np.exp(3 - sign * 0.8 * X[:, 0] - 0.5 * X[:, 1]))).astype(int)
+
+    (X, y), (X_target, truth) = sample(1), sample(-1)
+    known = np.where(np.arange(1500) < 300, truth.astype(float), np.nan)
+    data = X, y, X_target, known
+    counted = adapt(LogisticRegression(), *data, candidates=["PriorCentered"], random_state=0)
+    assert counted.status == "unchanged" and 'scoring="neg_log_loss"' in counted.explanation
+    result = adapt(
+        LogisticRegression(),
+        *data,
+        candidates=["PriorCentered"],
+        scoring="neg_log_loss",
+        report=counted.report,
+        random_state=0,
+    )
+    assert (result.adapter, result.status, result.metric) == ("PriorCentered", "verified", "log loss")
+    left = [log_loss(truth[300:], model.predict_proba(X_target[300:])) for model in (counted, result)]
+    assert result.candidates[1].gain.ci[0] < left[0] - left[1] < result.candidates[1].gain.ci[1]
+    assert result.before.ci[0] < left[0] < result.before.ci[1]
+
+
+def test_a_corrected_prior_gains_log_loss():
+    pair = make_label_shift(600, 3000, random_state=0)
+    seen, rest = pair.X_target[:600], slice(600, None)
+    result = adapt(LogisticRegression(), pair.X_source, pair.y_source, seen, scoring="neg_log_loss", random_state=0)
+    assert (result.adapter, result.status) == ("PriorCorrection", "verified")
+    before = log_loss(
+        pair.y_target[rest], LogisticRegression().fit(pair.X_source, pair.y_source).predict_proba(pair.X_target[rest])
+    )
+    after = log_loss(pair.y_target[rest], result.predict_proba(pair.X_target[rest]))
+    gain = result.candidates[1].gain
+    assert after < before and gain.ci[0] < before - after < gain.ci[1]
+    assert result.before.ci[0] < before < result.before.ci[1]
+
+
+def test_heuristics_know_no_probabilities():
+    pair = make_covariate_shift(300, 300, strength="strong", random_state=0)
+    result = adapt(
+        LogisticRegression(),
+        pair.X_source,
+        pair.y_source,
+        pair.X_target + 9.0,
+        candidates=["CORAL"],
+        scoring="neg_brier_score",
+        random_state=0,
+    )
+    assert result.report.verdict.kind == "support" and result.status == "unchanged"
+    assert "Of the Brier score nothing can be said" in result.candidates[1].reason

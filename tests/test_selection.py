@@ -984,7 +984,7 @@ def test_labelled_rows_bound_the_model_as_it_is_wherever_they_lie():
 def test_answers_that_are_the_same_are_told_as_such():
     flat = ImportanceWeighting(LogisticRegression(), exponent=0.0)
     result = adapt(LogisticRegression(), *small_covariate().seen, candidates=[flat], random_state=0)
-    assert result.adapter == "SourceOnly" and result.explanation.endswith("gives the same answers.")
+    assert result.adapter == "SourceOnly" and "gives the same answers" in result.explanation
 
 
 TWO_CLASSES = np.array([0, 1] * 50)

@@ -38,7 +38,7 @@ from .._base import (
     untagged,
 )
 from .._folds import FOLDS, fit, split
-from .._loss import loss_of
+from .._loss import ProbabilityLoss, judged_by
 from .._source_only import SourceOnly
 from ..report._embedding import embed_if_any
 from . import _guard as guarding
@@ -53,6 +53,7 @@ FEW_ROWS = 500
 SOURCE_ONLY = "SourceOnly"
 OWN = 0.5  # weight of the model as it is beside an adapter that is not verified, where the source has rows
 LEAST = 1 / 3  # least weight of the model as it is, where one heuristic score alone speaks for the adapter
+RARE = 0.1  # share of a class below which accuracy is not about it
 NEGLIGIBLE = 0.05  # a weight of the model as it is that is not worth a second model
 
 
@@ -66,6 +67,7 @@ def adapt(
     report: ShiftReport | None = None,
     candidates: str | Sequence[Any] = "auto",
     guard: bool = True,
+    scoring: str | None = None,
     groups: Any = None,
     groups_target: Any = None,
     sample_weight: Any = None,
@@ -104,6 +106,11 @@ def adapt(
         candidate was passed, and told with a `ShiftWarning` if "auto" chose it.
     guard : bool
         False deploys the best candidate even where no gain can be shown (status "unverified").
+    scoring : str, optional
+        What a gain is: "accuracy" (the default), "neg_log_loss" or "neg_brier_score" of a classifier, which judge its
+        probabilities and so what it says of rare classes; "neg_mean_squared_error" (the default, but for models that
+        minimise another loss) or "neg_mean_absolute_error" of a regressor. Heuristics, which speak where no assumption
+        and no label does, know accuracy alone.
     groups, sample_weight, source_domain : array-like of shape (n_source,), optional
         Rows that belong together are folded together; weights say what the rows represent, as in a survey.
     groups_target : array-like of shape (n_target,), optional
@@ -158,12 +165,14 @@ def adapt(
     X_target = ordered_like(X_source, X_target)
     check_names(X_source, "X_source")
     check_n_jobs(n_jobs)
+    classification = _classifies(estimator, y_source, y_target)
+    loss = judged_by(scoring, estimator, "classification" if classification else "regression")
     domains = read_domains(
         X_source,
         y_source,
         X_target,
         y_target,
-        classification=_classifies(estimator, y_source, y_target),
+        classification=classification,
         sample_weight=sample_weight,
         groups=groups,
         source_domain=source_domain,
@@ -213,10 +222,12 @@ def adapt(
     # the adapters of label shift are quick, and more folds leave each model nearly all of few rows
     n_folds = 2 * FOLDS if "prior" in ways and len(domains.y) <= FEW_ROWS else FOLDS
     source_fold, target_fold = split(domains, groups_target, task == "classification", seed, n_folds)
-    circular = bool(tried) and "heuristics" in ways and task == "classification" and not is_frozen(estimator)
+    circular = bool(tried) and "heuristics" in ways and loss is None and not is_frozen(estimator)
     deadline = None if time_budget is None else time.time() + time_budget - (time.perf_counter() - started)
     racing = {SOURCE_ONLY: baseline, **tried}
     trials = _run(racing, domains, source_fold, target_fold, circular, deadline, wanted is not None, n_jobs, progress)
+    if isinstance(loss, ProbabilityLoss):
+        trials = [_with_probabilities(trial) for trial in trials]
     able = tuple(t for t in trials[1:] if t.answers is not None)
     refused += [t for t in trials[1:] if t.answers is None]
     for trial in refused:
@@ -230,7 +241,7 @@ def adapt(
         np.unique(domains.y) if task == "classification" else None,
         groups_target,
         seed,
-        loss_of(estimator),
+        loss,
     )
     evidence = None if nothing_to_do else _judge(case, ways, reading)
     name, status = _choose(case, evidence, guard)
@@ -264,6 +275,7 @@ def adapt(
         seconds=time.perf_counter() - started,
         settings={
             "guard": guard,
+            "scoring": scoring,
             "random_state": seed,
             "folds": int(source_fold.max()) + 1,
             "level": guarding.LEVEL,
@@ -547,6 +559,13 @@ def _shown(parts: Any, total: int, progress: bool) -> Iterable[Any]:
     yield from track(parts, "comparing adapters", total=total, console=Console(stderr=True), transient=True)
 
 
+def _with_probabilities(trial: Trial) -> Trial:
+    """The trial, or why it cannot be judged by its probabilities."""
+    if trial.answers is None or trial.answers.target_proba is not None:
+        return trial
+    return replace(trial, answers=None, failure="It gives no probabilities, which are to be judged.")
+
+
 def _ways(report: ShiftReport, n_labelled: int) -> tuple[str, ...]:
     """Which evidence fits: of the labels, of the assumption that the verdict names, of both, or none.
 
@@ -605,7 +624,7 @@ def _by_assumption(case: Case, way: str, reading: dict[str, Any]) -> Evidence:
 
 def _by_heuristics(case: Case) -> Evidence:
     distances = {}
-    if case.classes is not None:
+    if case.counts:
         distances = {trial.name: _distances(trial.adapter, case) for trial in case.trials}
     return guarding.by_heuristics(case, distances)
 
@@ -772,8 +791,8 @@ def _explain(
         assert evidence is not None
         gain = evidence.findings[name].gain
         assert gain is not None and gain.ci is not None
-        value, low, high = amounts(gain.value, *gain.ci, sign=case.classes is not None)
-        gains = f"gain {value} in" if case.classes is not None else f"reduction by {value} of the"
+        value, low, high = amounts(gain.value, *gain.ci, sign=case.counts)
+        gains = f"gain {value} in" if case.counts else f"reduction by {value} of the"
         return (
             f"{name} raises the estimated performance on the target: {gains} {case.metric} ({evidence.method}), "
             f"95 % interval {low} to {high}. This holds under the assumption: {evidence.assumption}."
@@ -798,22 +817,35 @@ def _explain(
     best = max(evidence.findings, key=lambda key: evidence.findings[key].rank)
     finding = evidence.findings[best]
     if finding.gain is not None and finding.gain.ci is not None and finding.after is not None:
-        unit = 1.0 if case.classes is not None else (0.0 if evidence.before is None else evidence.before.value)
         gain, weighting = finding.gain, best.startswith("ImportanceWeighting")
         weights = "Weights" if weighting else best
-        if finding.reason == guarding.SAME:
-            return f"The model was left alone: {best} gives the same answers."
+        if finding.reason in (guarding.SAME, guarding.SAME_CLASSES):
+            return f"The model was left alone. {best}: {finding.reason[0].lower()}{finding.reason[1:]}"
         where = f"estimated gain {amounts(gain.value, sign=True)[0]} in {case.metric} ({finding.after.method})"
-        if gain.value <= guarding.NEAR_ZERO * unit:
+        if gain.value <= guarding.NEAR_ZERO * case.unit(evidence.before):
             why = "there is a shift, but weights that favour the target's rows make no better model of this kind"
             return (
                 f"{weights} {guarding.would(gain.value)} help this model: {where}. The model was left alone"
-                f"{f'; {why}' if weighting else ''}."
+                f"{f'; {why}' if weighting else ''}.{_rare(case)}"
             )
         return f"{weights} were not shown to help this model: {where}, too uncertain to act on.".replace(
             f"{best} were", f"{best} was"
         )
     return f"The model was left alone: {best} did not earn its place. {finding.reason}"
+
+
+def _rare(case: Case) -> str:
+    """A word on a class so rare that accuracy is nearly what the others make it."""
+    if not case.counts:
+        return ""
+    classes, counts = np.unique(case.domains.y, return_counts=True)
+    if counts.min() >= RARE * counts.sum():
+        return ""
+    share = counts.min() / counts.sum()
+    return (
+        f" Accuracy sees little of a class as rare as {classes[counts.argmin()]} ({share:.1%}): "
+        'scoring="neg_log_loss" judges the probabilities.'
+    )
 
 
 def _unused(case: Case, status: str) -> str:

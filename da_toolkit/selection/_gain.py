@@ -1,7 +1,7 @@
 r"""Gain of an adapted model over the model as it is, on the target, with an interval.
 
 All three estimators compare the two models on the *same* held-out rows. With v the value of an answer (1 when a
-class is right; minus the squared error in regression) and d = v(adapted) - v(source-only):
+class is right; minus the loss where one is judged) and d = v(adapted) - v(source-only):
 
 ====================== ================================================ =======================================
 function               formula                                          right when
@@ -81,6 +81,7 @@ def under_label_shift(
     m_source: np.ndarray,
     m_target: np.ndarray,
     *,
+    classes: bool,
     weight: np.ndarray | None = None,
     groups: np.ndarray | None = None,
     groups_target: np.ndarray | None = None,
@@ -95,7 +96,8 @@ def under_label_shift(
     expected, on_target = weighted_mean(m_target, groups=groups_target)
     on_source = Part(w * (residual - means[codes]), w, groups)
     variance = variance_of(on_source, on_target) + float(means @ prior.covariance @ means)
-    variance += 2 * float((w**2).mean())
+    if classes:
+        variance += 2 * float((w**2).mean())
     return Gain(float(prior.prior @ means) + expected, float(np.sqrt(variance)), effective_rows(w, groups))
 
 

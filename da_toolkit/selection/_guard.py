@@ -50,7 +50,7 @@ from shift_detectors._text import amounts
 from shift_detectors._warnings import ignored
 
 from .._base import Domains
-from .._loss import Loss
+from .._loss import Loss, ProbabilityLoss
 from ..label_shift._target_shift import outcome_weights
 from ..weighting import ClassifierRatio
 from ..weighting._own_weights import expected_weight
@@ -63,7 +63,7 @@ NEAR_ZERO = 0.01  # a gain up to here, in accuracy or as a share of a regressor'
 RIVAL = 2.0  # how many times what is lost under covariate shift must be gained under label shift
 ALONE = 0.95  # share of one class in the target from which on label shift is not believed
 DOUBTFUL_FIT = 0.15  # p-value of the label-shift fit below which the assumption, though not rejected, is in doubt
-NOT_WORTH = 0.002  # an expected gain of accuracy that is not worth an unverified change
+NOT_WORTH = 0.002  # an expected gain of accuracy, or share of a loss, that is not worth an unverified change
 SOURCE_DROP = 0.05  # accuracy on the source that an alignment may cost
 COLLAPSED = 0.2  # share of its expected frequency below which a class has vanished
 CONFIDENCE = "thresholded confidence"
@@ -71,6 +71,10 @@ CIRCULAR = "circular validation"
 INFORMATION = "information"
 CLEARLY = 2.0  # standard errors by which circular validation must improve
 SAME = "It gives the same answers as the model as it is."
+SAME_CLASSES = (
+    "It gives the same classes as the model as it is. Its probabilities differ, which accuracy does not see: "
+    'scoring="neg_log_loss" judges them.'
+)
 DISTANCE_KEPT = 0.5  # of the distance between the domains that may be left
 
 
@@ -135,22 +139,53 @@ class Case:
     classes: np.ndarray | None  # None in regression
     groups_target: np.ndarray | None
     seed: int
-    loss: Loss  # of a regressor
+    loss: Loss | ProbabilityLoss | None  # None: whether the class is right
 
     @property
     def metric(self) -> str:
         """Of all scores."""
-        return self.loss.name if self.classes is None else "accuracy"
+        return "accuracy" if self.loss is None else self.loss.name
 
-    def values(self, predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """1 where a class is right; minus the loss of a regressor."""
-        if self.classes is None:
-            return -self.loss(predicted, y)
-        return (predicted == y).astype(float)
+    @property
+    def counts(self) -> bool:
+        """Whether values are 0 or 1."""
+        return self.loss is None
+
+    def as_target(self, trial: Trial) -> np.ndarray:
+        """Value of the answer to every source row, given as if it were a target row; larger is better."""
+        answers = _answers(trial)
+        return self._values(answers.on_source, answers.on_source_proba, self.domains.y)
+
+    def as_source(self, trial: Trial) -> np.ndarray:
+        """Value of the answer to every source row, given on the source's own path."""
+        answers = _answers(trial)
+        return self._values(answers.own_source, answers.source_proba, self.domains.y)
+
+    def labelled(self, trial: Trial, rows: np.ndarray) -> np.ndarray:
+        """Value of the answer to some target rows with labels."""
+        answers, proba = _answers(trial), _answers(trial).target_proba
+        y = self.domains.y_target[rows]  # type: ignore[index]
+        return self._values(answers.on_target[rows], None if proba is None else proba[rows], y)
+
+    def _values(self, predicted: np.ndarray, proba: np.ndarray | None, y: np.ndarray) -> np.ndarray:
+        """1 where a class is right, or minus the loss."""
+        if isinstance(self.loss, ProbabilityLoss):
+            return -self.loss(proba, np.searchsorted(self.classes, y))  # type: ignore[arg-type]
+        return (predicted == y).astype(float) if self.loss is None else -self.loss(predicted, y)
+
+    def expected(self, right: np.ndarray, predicted: np.ndarray, proba: np.ndarray | None) -> np.ndarray:
+        """What the values would be on average if the classes had the probabilities `right`."""
+        if isinstance(self.loss, ProbabilityLoss):
+            return -(right * self.loss.of_every_class(proba)).sum(axis=1)  # type: ignore[arg-type]
+        return right[np.arange(len(right)), np.searchsorted(self.classes, predicted)]  # type: ignore[arg-type]
 
     def positive(self, values: np.ndarray) -> np.ndarray:
         """Values as the performance estimators want them: accuracy, or the loss itself."""
-        return values if self.classes is not None else -values
+        return values if self.counts else -values
+
+    def unit(self, before: PerformanceEstimate | None) -> float:
+        """Gains are large or small beside this: 1 of an accuracy, the loss of the model as it is otherwise."""
+        return 1.0 if self.counts else max(0.0 if before is None else before.value, 1e-300)
 
 
 # --- judges with an interval -------------------------------------------------------------------------------
@@ -159,9 +194,8 @@ class Case:
 def by_labels(case: Case) -> Evidence:
     """Paired comparison on labelled target rows, each answered by models that did not see its label."""
     rows = np.flatnonzero(case.domains.labelled)
-    y = case.domains.y_target[rows]  # type: ignore[index]
     groups = None if case.groups_target is None else case.groups_target[rows]
-    base = case.values(_answers(case.baseline).on_target[rows], y)
+    base = case.labelled(case.baseline, rows)
     method = "cross-fitting on the labelled target rows"
 
     def performance(values: np.ndarray) -> PerformanceEstimate:
@@ -169,8 +203,8 @@ def by_labels(case: Case) -> Evidence:
 
     gains, after = {}, {}
     for trial in case.trials:
-        values = case.values(_answers(trial).on_target[rows], y)
-        gains[trial.name] = on_labels(values - base, classes=case.classes is not None, groups=groups)
+        values = case.labelled(trial, rows)
+        gains[trial.name] = on_labels(values - base, classes=case.counts, groups=groups)
         after[trial.name] = performance(values)
     before = performance(base)
     return Evidence(method, LABELLED, before, _findings(case, gains, after, before))
@@ -178,7 +212,7 @@ def by_labels(case: Case) -> Evidence:
 
 def by_weights(case: Case, **reading) -> Evidence:
     """Doubly robust paired comparison on source rows, under covariate shift."""
-    n, y = len(case.domains.y), case.domains.y
+    n = len(case.domains.y)
     with ignored(UserWarning):  # the diagnosis has said it
         problem = read_problem(
             case.domains.X,
@@ -191,8 +225,8 @@ def by_weights(case: Case, **reading) -> Evidence:
         table = problem.table.without(set(case.report.separators))
         ratio = ClassifierRatio(random_state=case.seed)
         ratio.fit(table.design[:n], table.design[n:], groups=case.domains.groups)
-    base = case.values(_answers(case.baseline).on_source, y)
-    values = [case.values(_answers(trial).on_source, y) for trial in case.trials]
+    base = case.as_target(case.baseline)
+    values = [case.as_target(trial) for trial in case.trials]
 
     # what to expect of the values at x, learnt on the source and cross-fitted
     source = np.arange(table.n) < n
@@ -219,7 +253,7 @@ def by_weights(case: Case, **reading) -> Evidence:
             weights,
             expected[:n, j],
             expected[n:, j],
-            classes=case.classes is not None,
+            classes=case.counts,
             **groups,
         )
         after[trial.name] = performance(values[j - 1], expected[:, 0] + expected[:, j])
@@ -237,7 +271,7 @@ def by_prior(case: Case) -> Evidence:
     y, weight = case.domains.y, case.domains.sample_weight
     answers = _answers(case.baseline)
     prior = target_prior(case)
-    base = case.values(answers.on_source, y)
+    base = case.as_target(case.baseline)
     method = "label-shift risk with confidence as control"
     if prior is None:
         nothing = Finding("", "The model has no probabilities, from which the target prior is estimated.")
@@ -247,12 +281,16 @@ def by_prior(case: Case) -> Evidence:
     keywords = {"weight": weight, "groups": case.domains.groups, "groups_target": case.groups_target}
 
     def sure(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
-        """Probability that the answers are right in the target, at source and at target rows."""
+        """What the answers are worth by the probabilities of the target, at source and at target rows."""
         own = _answers(trial)
-        return _chosen(right[0], own.on_source, prior), _chosen(right[1], own.on_target, prior)
+        at_source = case.expected(right[0], own.on_source, own.on_source_proba)
+        return at_source, case.expected(right[1], own.on_target, own.target_proba)
 
     def performance(values: np.ndarray, source: np.ndarray, target: np.ndarray) -> PerformanceEstimate:
-        found = under_label_shift(values, y, prior, source, target, **keywords)
+        found = under_label_shift(values, y, prior, source, target, classes=case.counts, **keywords)
+        if not case.counts:
+            low, high = found.effect().ci  # type: ignore[misc]
+            return PerformanceEstimate(method, case.metric, max(-found.value, 0.0), (max(-high, 0.0), -low), LABEL)
         value = float(np.clip(found.value, 0, 1))
         degrees = max(found.rows - 1, 1)
         ci = proportion_interval(value, found.se**2, len(y) + len(target), degrees=degrees)
@@ -262,14 +300,15 @@ def by_prior(case: Case) -> Evidence:
     before = performance(base, *base_sure)
     gains, after, expected = {}, {}, {}
     for trial in case.trials:
-        values = case.values(_answers(trial).on_source, y)
+        values = case.as_target(trial)
         own_sure = sure(trial)
         source, target = own_sure[0] - base_sure[0], own_sure[1] - base_sure[1]
-        gains[trial.name] = under_label_shift(values - base, y, prior, source, target, **keywords)
+        gains[trial.name] = under_label_shift(values - base, y, prior, source, target, classes=case.counts, **keywords)
         after[trial.name] = performance(values, *own_sure)
         expected[trial.name] = on_labels(target, classes=False, groups=case.groups_target)
     found = _findings(case, gains, after, before)
-    found = {name: _expected(f, gains[name], expected[name]) for name, f in found.items()}
+    worth = NOT_WORTH * case.unit(before)
+    found = {name: _expected(f, gains[name], expected[name], worth) for name, f in found.items()}
     found = {name: _unless_one_is_left(f, prior) for name, f in found.items()}
     return Evidence(method, LABEL, before, {name: _if_it_fits(f, case.report) for name, f in found.items()})
 
@@ -285,12 +324,12 @@ def by_outcome_weights(case: Case) -> Evidence:
     answers = _answers(case.baseline)
     rng = np.random.RandomState(case.seed)
     weights = own * outcome_weights(y, answers.own_source, answers.on_target, own, rng)[0]
-    base = case.values(answers.on_source, y)
+    base = case.as_target(case.baseline)
     nothing = np.zeros(1)
     before = _weighted(case, base, weights)
     gains, after = {}, {}
     for trial in case.trials:
-        values = case.values(_answers(trial).on_source, y)
+        values = case.as_target(trial)
         gains[trial.name] = under_covariate(
             values - base, weights, np.zeros(len(y)), nothing, classes=False, groups=case.domains.groups
         )
@@ -358,10 +397,10 @@ def fits_well(report: ShiftReport) -> bool:
     return fit is None or fit.pvalue >= DOUBTFUL_FIT
 
 
-def _expected(finding: Finding, gain: Gain, expected: Gain) -> Finding:
+def _expected(finding: Finding, gain: Gain, expected: Gain, worth: float) -> Finding:
     """A gain that the calibrated probabilities expect and the labelled rows do not contradict is plausible."""
     lower = expected.lower(LEVEL)
-    if finding.earned or lower <= NOT_WORTH or gain.value <= -gain.se:
+    if finding.earned or lower <= worth or gain.value <= -gain.se:
         return finding
     likely, least, shown = amounts(expected.value, lower, gain.value, sign=True)
     reason = (
@@ -402,9 +441,7 @@ def _findings(
 ) -> dict[str, Finding]:
     """A candidate passes when the lower bound of its gain is above zero, all candidates counted."""
     level = LEVEL / max(len(gains), 1)
-    unit = 1.0 if case.classes is not None else max(before.value, 1e-300)
-    own = _answers(case.baseline).on_target
-    same = {trial.name for trial in case.trials if np.array_equal(_answers(trial).on_target, own)}
+    unit, same = case.unit(before), _same(case)
     found = {}
     for name, gain in gains.items():
         lower = gain.lower(level)
@@ -413,12 +450,24 @@ def _findings(
         if lower > 0:
             reason = f"Its gain of {value} is above zero ({bound})."
         elif name in same:
-            reason = SAME
+            reason = same[name]
         elif gain.value <= NEAR_ZERO * unit:
             reason = f"It {would(gain.value)} help this model: estimated gain {value} ({bound})."
         else:
             reason = f"Its gain of {value} cannot be told from zero ({bound})."
         found[name] = Finding("verified" if lower > 0 else "", reason, gain.effect(), after[name], gain.value, gain.se)
+    return found
+
+
+def _same(case: Case) -> dict[str, str]:
+    """Candidates whose answers on the target are those of the model as it is, as far as they are judged."""
+    own, found = _answers(case.baseline), {}
+    for trial in case.trials:
+        answers = _answers(trial)
+        likely = (own.target_proba, answers.target_proba)
+        as_likely = any(p is None for p in likely) or np.array_equal(*likely)  # type: ignore[arg-type]
+        if np.array_equal(answers.on_target, own.on_target) and (as_likely or case.counts):
+            found[trial.name] = SAME if as_likely else SAME_CLASSES
     return found
 
 
@@ -436,8 +485,9 @@ def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) 
     """
     baseline = _answers(case.baseline)
     method = f"{CIRCULAR}, {CONFIDENCE}, information maximisation"
-    if case.classes is None or baseline.source_proba is None or baseline.target_proba is None:
-        missing = "In regression" if case.classes is None else "For a model without probabilities"
+    if not case.counts or baseline.source_proba is None or baseline.target_proba is None:
+        missing = "In regression" if case.classes is None else f"Of the {case.metric}"
+        missing = "For a model without probabilities" if case.counts else missing
         reason = f"{missing} nothing can be said about this without target labels."
         return Evidence(method, ALIGNED, None, {t.name: Finding("", reason, silent=True) for t in case.trials})
     before, base = _confidence_estimate(baseline, case), _heuristics(baseline, case)
@@ -611,7 +661,7 @@ def _confidence_estimate(answers: Answers, case: Case) -> PerformanceEstimate:
 
 def without_shift(case: Case) -> PerformanceEstimate:
     """Performance on the source out of fold, which is that on the target when nothing shifted."""
-    values = case.positive(case.values(_answers(case.baseline).own_source, case.domains.y))
+    values = case.positive(case.as_source(case.baseline))
     weights = np.ones(len(values)) if case.domains.sample_weight is None else case.domains.sample_weight
     found = importance_weighted(values, weights, case.metric, groups=case.domains.groups)
     return PerformanceEstimate("cross-validation on the source", case.metric, found.value, found.ci, "no shift")
@@ -620,7 +670,7 @@ def without_shift(case: Case) -> PerformanceEstimate:
 def fallback(case: Case) -> PerformanceEstimate | None:
     """Target performance of the model as it is, where no judge says more."""
     answers = _answers(case.baseline)
-    if case.classes is None or answers.source_proba is None or answers.target_proba is None:
+    if not case.counts or answers.source_proba is None or answers.target_proba is None:
         return None
     correct = (answers.own_source == case.domains.y).astype(float)
     return average_confidence(
@@ -631,11 +681,6 @@ def fallback(case: Case) -> PerformanceEstimate | None:
         groups=case.domains.groups,
         groups_target=case.groups_target,
     )
-
-
-def _chosen(proba: np.ndarray, predicted: np.ndarray, prior: PriorFit) -> np.ndarray:
-    """Probability of the predicted class."""
-    return proba[np.arange(len(proba)), np.searchsorted(prior.classes, predicted)]
 
 
 def _answers(trial: Trial) -> Answers:

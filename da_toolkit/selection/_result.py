@@ -79,8 +79,9 @@ class AdaptationResult:
     explanation : str
         Plain sentences.
     metric : str
-        ``"accuracy"``; of a regressor the mean of its loss: ``"mean squared error"``, of quantile models ``"mean
-        pinball loss at 0.9"``, of those that minimise absolute errors ``"mean absolute error"``.
+        ``"accuracy"``, or by `scoring` ``"log loss"`` or ``"Brier score"``; of a regressor the mean of its loss:
+        ``"mean squared error"``, of quantile models ``"mean pinball loss at 0.9"``, of those that minimise absolute
+        errors ``"mean absolute error"``.
     before, after : PerformanceEstimate or None
         Estimated target performance of the source-only model and of the returned one.
     candidates : tuple of Candidate
