@@ -233,6 +233,8 @@ def budget_sentence(report: ShiftReport) -> str:
     """How many target labels would settle whether p(y|x) changed, and what all of them would show if not that."""
     from ._results import MIN_LABELS  # which imports this module
 
+    if report.task is None:
+        return "Without labels of the source, labels of the target do not tell either."
     budget = report.label_budget()
     power = f"(power {share(budget.power)})"
     if report.n_target < MIN_LABELS:

@@ -261,6 +261,8 @@ def test_without_source_labels_only_p_x_is_compared():
     assert {t.quantity for t in report.tests} == {"p(x)"}
     assert set(report.verdict.untestable) == {"p(y|x)", "p(x|y)", "p(y)"}
     assert report.task is None
+    assert "labels of the target do not tell either" in " ".join(str(report).split())
+    assert "would reveal" not in str(report)
 
 
 def test_impact_takes_the_weights_of_both_sides():
