@@ -532,6 +532,8 @@ def test_target_shift_contract():
             TargetShiftWeighting(**({"estimator": Ridge()} | options)).fit(X, np.round(y), X_target)
     with pytest.raises(InputError, match="constant"):
         TargetShiftWeighting(Ridge()).fit(X, np.ones(len(X)), X_target)
+    with pytest.raises(InputError, match="a single group; accepted: at least 2 groups"):
+        TargetShiftWeighting(Ridge()).fit(X, y, X_target, groups=np.zeros(len(X)))
 
 
 def test_a_rare_class_is_cross_fitted_in_fewer_folds():

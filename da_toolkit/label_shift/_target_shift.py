@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 from sklearn.base import is_classifier
-from sklearn.model_selection import GroupKFold, KFold
+from sklearn.model_selection import KFold
 from sklearn.preprocessing import SplineTransformer
 
 from shift_detectors._errors import InputError
@@ -24,7 +24,7 @@ from .._base import (
     split_model,
     take_rows,
 )
-from ..weighting._base import effective_sample_size
+from ..weighting._base import effective_sample_size, group_folds
 
 RIDGES = 10.0 ** np.arange(-3, 4.01, 0.5)  # strengths that "auto" compares; the largest leaves the source as it is
 MIN_ESS_SHARE = 0.05
@@ -135,10 +135,10 @@ class TargetShiftWeighting(BaseAdapter):
             raise InputError(f"{n} source rows, cv={self.cv}", "two rows per fold", "Use a smaller cv.")
         groups = domains.groups
         if groups is not None:
-            splits = GroupKFold(min(self.cv, len(np.unique(groups)))).split(np.zeros(n), None, groups)
+            folds = group_folds(groups, self.cv)
+            splits = [(np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in range(folds.max() + 1)]
         else:
-            splits = KFold(self.cv, shuffle=True, random_state=rng.randint(2**31 - 1)).split(np.zeros(n))
-        splits = list(splits)
+            splits = list(KFold(self.cv, shuffle=True, random_state=rng.randint(2**31 - 1)).split(np.zeros(n)))
         part = rng.permutation(n_target) % len(splits)
         source, target = np.zeros(n), np.zeros(n_target)
         for fold, (train, test) in enumerate(splits):

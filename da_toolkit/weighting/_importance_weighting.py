@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone, is_classifier
-from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError, ShiftWarning
@@ -28,7 +27,7 @@ from .._base import (
     take_rows,
 )
 from .._loss import loss_of
-from ._base import effective_sample_size
+from ._base import effective_sample_size, group_folds
 from ._classifier_ratio import ClassifierRatio
 from ._diagnosis import WeightDiagnosis, diagnose_weights
 from ._encoder import NumberEncoder
@@ -228,12 +227,9 @@ def within_one_standard_error(losses: np.ndarray, weights: np.ndarray, groups: n
 def _folds(domains: Domains, classification: bool, rng: np.random.RandomState) -> np.ndarray:
     """Fold of every row, at most 5: classes (or all rows) are dealt out in turn, groups stay whole."""
     n = len(domains.y)
+    if domains.groups is not None:
+        return group_folds(domains.groups, 5)
     folds = np.empty(n, int)
-    if domains.groups is not None and len(np.unique(domains.groups)) > 1:
-        splitter = GroupKFold(min(5, len(np.unique(domains.groups))))
-        for k, (_, test) in enumerate(splitter.split(folds, groups=domains.groups)):
-            folds[test] = k
-        return folds
     strata = np.unique(domains.y, return_inverse=True)[1] if classification else np.zeros(n)
     folds[np.lexsort((rng.uniform(size=n), strata))] = np.arange(n) % min(5, n)
     return folds
