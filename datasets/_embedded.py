@@ -39,7 +39,7 @@ def load_clinic(*, strength: float = 1.0, random_state: Any = None) -> DomainPai
     ----------
     strength : float
         See `induce_covariate_shift`.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Returns
     -------
@@ -96,7 +96,7 @@ def load_digits_label(*, target_prior: Any = None, random_state: Any = None) -> 
     ----------
     target_prior : array-like of shape (10,), mapping from digit to probability or Series, optional
         Other class frequencies.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Returns
     -------
@@ -142,7 +142,7 @@ def load_digits_scanner(kind: str = "contrast", *, severity: float = 1.0, random
     kind : {"contrast", "blur", "rotation"}
     severity : float
         0 is the source's scanner.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Returns
     -------
@@ -183,7 +183,7 @@ def load_concept(*, task: str = "regression", strength: float = 1.0, random_stat
     ----------
     task : {"regression", "classification"}
     strength : float
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Returns
     -------

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from sklearn.utils import check_random_state
 
 from da_toolkit._base import read_prior
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from ._pair import TASKS, DomainPair
 
@@ -53,7 +53,7 @@ def make_no_shift(
     as_frame : bool
         A pandas frame with numeric, skewed, categorical, boolean and missing values instead of an array. The
         stated truth stays exact.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Returns
     -------

@@ -17,10 +17,10 @@ from scipy import sparse
 from scipy.optimize import brentq
 from scipy.special import expit, ndtri
 from scipy.stats import rankdata
-from sklearn.utils import check_random_state
 
 from da_toolkit._base import read_prior
 from shift_detectors._errors import InputError
+from shift_detectors._random import check_random_state
 
 from ._pair import DomainPair
 
@@ -47,7 +47,7 @@ def induce_no_shift(
         "auto": numbers with more than 20 distinct values are a regression.
     name : str
         Name of the pair.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Returns
     -------

@@ -101,7 +101,7 @@ def load_scene(name: str, *, random_state: Any = None) -> DomainPair:
     ----------
     name : str
         A key of `SCENES`.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Returns
     -------

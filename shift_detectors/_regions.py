@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 import numpy as np
 from scipy.stats import norm
 from sklearn.tree import DecisionTreeClassifier
-from sklearn.utils import check_random_state
 
+from ._random import check_random_state
 from ._results import Effect, Region
 from ._table import Table
 from ._text import number, squeeze
@@ -43,7 +43,7 @@ def find_regions(table: Table, groups: np.ndarray | None = None, random_state=No
     table : Table
     groups : ndarray of int, shape (n,), optional
         Rows of a group stay in one half.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Returns
     -------

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.utils import check_random_state
 
+from ._random import check_random_state
 from ._results import DomainMap, FeatureSummary
 from ._table import Table
 
@@ -121,7 +121,7 @@ def domain_map(table: Table, y_source: np.ndarray | None = None, random_state=No
     table : Table
     y_source : ndarray of shape (n_source,), optional
         Labels; those of the drawn rows are kept.
-    random_state : int, RandomState or None
+    random_state : int, Generator, RandomState or None
 
     Returns
     -------

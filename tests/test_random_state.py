@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from da_toolkit.datasets import make_covariate_shift
+from da_toolkit.datasets import induce_no_shift, make_covariate_shift
 from sklearn.linear_model import LogisticRegression
 
 from da_toolkit import ClassifierRatio, ImportanceWeighting, PriorCentered, adapt
@@ -28,6 +28,8 @@ USES = {
     ),
     "ratio": lambda seed: ClassifierRatio(random_state=seed).fit(PAIR.X_source, PAIR.X_target).weights_[0],
     "cross_validate": circular,
+    "generated": lambda seed: make_covariate_shift(20, 20, random_state=seed).X_source,
+    "induced": lambda seed: induce_no_shift(PAIR.X_source, PAIR.y_source, random_state=seed).X_source,
 }
 
 
