@@ -20,7 +20,7 @@ from ._learners import Inputs, crossfit_probabilities, make_folds
 from ._multivariate import JointTest
 from ._overlap import depends_on_y, feature_importance, importance_weights, measure_overlap, separators
 from ._performance import beyond_support, measure_impact, reads_columns, task_of
-from ._permutation import permuted_domains, pvalue, signed
+from ._permutation import check_permutations, permuted_domains, pvalue, signed
 from ._portfolio import portfolio
 from ._prior import among, counted, estimate_prior, observed_prior
 from ._random import generator
@@ -130,10 +130,7 @@ def diagnose(
     if not 0 < alpha < 1:
         raise InputError(f"alpha={alpha!r}", "a level between 0 and 1", "0.05 is usual.")
     start = time.perf_counter()
-    if n_permutations < MIN_PERMUTATIONS:
-        raise InputError(
-            f"n_permutations={n_permutations}", f"at least {MIN_PERMUTATIONS}", "With fewer no p-value can be small."
-        )
+    check_permutations(n_permutations, MIN_PERMUTATIONS)
     if isinstance(detectors, str) and detectors != "auto":
         raise InputError(f"detectors={detectors!r}", '"auto" or a list of detector instances such as [MMDTest()]')
     if not isinstance(min_effect, dict) and min_effect != "default":

@@ -14,8 +14,22 @@ has weights, or they depend on x, they hold their level approximately.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.special import gammaincc
+
+from ._errors import InputError
+
+
+def check_permutations(n_permutations: Any, least: int = 1) -> None:
+    """Raise unless it is a number of permutations that can tell something."""
+    if not isinstance(n_permutations, (int, np.integer)) or n_permutations < least:
+        raise InputError(
+            f"n_permutations={n_permutations!r}",
+            f"a whole number of at least {least}",
+            "With few permutations no p-value can be small.",
+        )
 
 
 def pvalue(statistics: np.ndarray) -> float:
@@ -62,6 +76,7 @@ def permuted_domains(
     ndarray of bool, shape (n, n_permutations + 1)
         Column 0 is the observed assignment.
     """
+    check_permutations(n_permutations)
     domain = np.asarray(domain, bool)
     n = len(domain)
     if groups is not None:
@@ -135,6 +150,7 @@ def same_length(squares: np.ndarray) -> np.ndarray:
 
 def random_signs(n: int, n_signs: int, rng: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray:
     """Random signs (n, n_signs + 1), one for all rows of a group; column 0 is +1."""
+    check_permutations(n_signs)
     unit = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
     flips = rng.integers(0, 2, (int(unit.max()) + 1, n_signs), dtype=np.int8) * np.int8(2) - np.int8(1)
     return np.column_stack([np.ones(n, np.float32), flips[unit]])

@@ -468,7 +468,8 @@ class PriorDisplay(Display):
         ax.locator_params(axis="x", nbins=4)
         ax.xaxis.set_major_formatter(as_percent)
         left_out = len(prior.classes) - len(order)
-        ax.set_xlabel("share of rows" + (f"\n({left_out} classes that changed less not drawn)" if left_out else ""))
+        less = f"\n({left_out} class{'es' * (left_out > 1)} that changed less not drawn)" if left_out else ""
+        ax.set_xlabel(f"share of rows{less}")
 
 
 class ImpactDisplay(Display):

@@ -297,6 +297,14 @@ def test_missing_labels_are_named(detector):
         detector().test(X, X)
 
 
+@pytest.mark.parametrize("n_permutations", [0, -1, 2.5, "a"])
+@pytest.mark.parametrize("detector", [d for d in ALL if "n_permutations" in d().get_params()])
+def test_what_is_no_number_of_permutations_is_refused(detector, n_permutations):
+    X, y = np.random.default_rng(0).normal(size=(2, 60, 2)), np.arange(60) % 2
+    with pytest.raises(InputError, match=f"n_permutations={n_permutations!r}; accepted: a whole number of at least 1"):
+        detector(n_permutations).test(*X, y_source=y, y_target=y)
+
+
 def test_score_test_sees_a_change_that_cancels_on_average():
     """p(y|x) goes up on one side of x0 = 0 and down on the other."""
     hits = 0

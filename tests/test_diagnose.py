@@ -389,8 +389,9 @@ def test_bad_min_effect_and_detectors():
         diagnose(X, None, X, min_effect={"ks": 0.1})
     with pytest.raises(InputError, match="detectors='MMDTest'"):
         diagnose(X, None, X, detectors="MMDTest")
-    with pytest.raises(InputError, match="n_permutations"):
-        diagnose(X, None, X, n_permutations=10)
+    for few in (10, "a"):
+        with pytest.raises(InputError, match=f"n_permutations={few!r}; accepted: a whole number of at least 99"):
+            diagnose(X, None, X, n_permutations=few)
     with pytest.raises(InputError, match="positive weight"):
         diagnose(X, None, X, sample_weight=np.r_[np.ones(19), 0])
     with pytest.raises(InputError, match="instances"):

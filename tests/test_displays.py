@@ -331,14 +331,16 @@ def test_prior_of_an_estimator():
         PriorDisplay.from_estimator(object())
 
 
-def test_many_classes_with_long_names_stay_apart():
+@pytest.mark.parametrize(("n", "left_out"), [(13, "1 class that"), (20, "8 classes that")])
+def test_many_classes_with_long_names_stay_apart(n, left_out):
     rng = np.random.default_rng(0)
-    source, target = rng.dirichlet(np.ones(20), 2)
-    names = tuple(f"department of something with a very long name, ward {k}" for k in range(20))
+    source, target = rng.dirichlet(np.ones(n), 2)
+    names = tuple(f"department of something with a very long name, ward {k}" for k in range(n))
     prior = PriorEstimate(names, source, target, np.column_stack([target, target]), "MLLS")
     display = PriorDisplay(prior).plot()
     labels = [label.get_text() for label in display.ax_.get_yticklabels()]
     assert len(set(labels)) == len(labels) == _plot.MAX_CLASSES
+    assert f"({left_out} changed less not drawn)" in display.ax_.get_xlabel()
     check_inside(display)
 
 
