@@ -1,7 +1,8 @@
 """Every adapter and method object as one literal row: what it addresses and what it needs.
 
-The rows feed `recommend`, the command line and the documentation. They are literal so that reading them imports
-nothing, least of all torch; `Row.load` imports the class when it is wanted.
+The rows feed ``adapt(candidates=...)``, the command line and the documentation; what "auto" tries is a rule in
+``selection/_recommend.py``. They are literal so that reading them imports nothing, least of all torch; `Row.load`
+imports the class when it is wanted.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def read_problem(
     groups, groups_target : array-like of shape (n_rows,), optional
         Rows with equal values belong together, also across the sides. Both or neither.
     sample_weight, sample_weight_target : array-like of shape (n_rows,), optional
-        Non-negative; scaled to mean 1 on each side. A side without weights has weight 1.
+        Positive; scaled to mean 1 on each side. A side without weights has weight 1.
     source_domain : array-like of shape (n_source,), optional
         Which of several sources a row comes from.
     representation : fitted transformer, function, or (torch module, layer name), optional
@@ -227,7 +227,7 @@ def _weights(weight: Any, weight_target: Any, n_source: int, n_target: int) -> n
         if values is None:
             sides.append(np.ones(n))
             continue
-        accepted = f"({n},), one finite non-negative weight per row of {rows}"
+        accepted = f"({n},), one finite positive weight per row of {rows}"
         try:
             array = np.asarray(values, dtype=float)
         except (TypeError, ValueError):
@@ -241,7 +241,7 @@ def _weights(weight: Any, weight_target: Any, n_source: int, n_target: int) -> n
         if not array.all():
             raise InputError(
                 f"{argument} is zero in {(array == 0).sum()} of {n} rows",
-                accepted.replace("non-negative", "positive"),
+                accepted,
                 "A row of weight zero says nothing: drop it, with its label.",
             )
         sides.append(array / array.mean())

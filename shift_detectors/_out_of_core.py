@@ -1,8 +1,9 @@
 """`diagnose` on domains that do not fit into memory: two passes, then the usual diagnosis of what they found.
 
-The first pass draws the row sample; a plan is made of it. The second pass counts every row. p(x), p(y) and the
-effects of single features come from the counts; what needs rows (domain classifier, p(y|x), p(x|y), overlap, impact)
-sees the row sample. When every row is in the sample there is no second pass: it is the diagnosis in memory.
+The first pass draws the row sample; a plan is made of it. The second pass counts every row. p(x), p(y), p(x|y) of
+classes and the effects of single features come from the counts; what needs rows (domain classifier, p(y|x), p(x|y) of a
+numeric y, overlap, impact) sees the row sample. When every row is in the sample there is no second pass: it is the
+diagnosis in memory.
 """
 
 from __future__ import annotations

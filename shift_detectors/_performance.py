@@ -58,11 +58,12 @@ def importance_weighted(
     Parameters
     ----------
     values : array of shape (n_source,)
-        Correct (0/1) or squared error of held-out source rows.
+        Correct (0/1) or loss of held-out source rows.
     weights : array of shape (n_source,)
         p_t(x) / p_s(x), any constant factor; times the row's own weight, if there are such. They count as known:
         their own error is not in the interval.
-    metric : {"accuracy", "mean squared error"}
+    metric : str
+        ``"accuracy"``, or the name of a mean loss.
     groups : array-like of shape (n_source,), optional
 
     Examples
@@ -96,7 +97,8 @@ def doubly_robust(
         As in `importance_weighted`.
     fitted_source, fitted_target : array of shape (n_source,) and (n_target,)
         Cross-fitted regression of the values on x, at the source and at the target rows.
-    metric : {"accuracy", "mean squared error"}
+    metric : str
+        ``"accuracy"``, or the name of a mean loss.
     sample_weight_target, groups, groups_target : array-like, optional
 
     Examples

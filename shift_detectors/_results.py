@@ -186,7 +186,8 @@ class Overlap:
     top_weight_share : float
         Share of the total weight that the heaviest 1 % of the source rows carry.
     propensity_source, propensity_target : ndarray
-        Cross-fitted P(target | x) of up to 2000 rows a side, for plotting.
+        Cross-fitted P(target | x) of up to 2000 rows a side, as it were if both sides had equally many rows; for
+        plotting.
     """
 
     effective_sample_size: float
@@ -209,7 +210,8 @@ class PriorEstimate:
     ci : ndarray of shape (n_classes, 2)
         95 % interval of `target`.
     method : str
-        ``"observed labels"`` or ``"MLLS"``.
+        ``"observed labels"``, ``"MLLS"`` or ``"MLLS and observed labels"``; where an estimator's prior is drawn its
+        name (``"BBSE"``) or ``"given"``.
     assumption : str
         What must hold for the estimate to be right; empty when labels were counted.
     """
@@ -237,7 +239,7 @@ class PerformanceEstimate:
     method : str
         For example ``"importance weighting"``, ``"label-shift risk"``, ``"average confidence"``.
     metric : str
-        ``"accuracy"`` or ``"mean squared error"``.
+        ``"accuracy"``, or the name of a mean loss such as ``"mean squared error"``.
     value : float
     ci : tuple of float or None
     assumption : str
@@ -262,7 +264,7 @@ class Impact:
     ----------
     metric : str
     source : PerformanceEstimate
-        On held-out source rows (or on all of them, with a note, for a model that was fitted elsewhere).
+        On the given source rows: it flatters a model that was trained on them, as a note says.
     target : PerformanceEstimate or None
         On the labelled target rows, where there are any.
     estimates : tuple of PerformanceEstimate

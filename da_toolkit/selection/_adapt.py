@@ -112,7 +112,8 @@ def adapt(
         minimise another loss) or "neg_mean_absolute_error" of a regressor. Heuristics, which speak where no assumption
         and no label does, know accuracy alone.
     groups, sample_weight, source_domain : array-like of shape (n_source,), optional
-        Rows that belong together are folded together; weights say what the rows represent, as in a survey.
+        Rows that belong together are folded together; weights say what the rows represent, as in a survey. The
+        diagnosis refuses a weight of zero.
     groups_target : array-like of shape (n_target,), optional
     sample_weight_target : array-like of shape (n_target,), optional
         For the diagnosis alone: adapters and estimated gains count every target row once.

@@ -1,7 +1,7 @@
 r"""Gain of an adapted model over the model as it is, on the target, with an interval.
 
 All three estimators compare the two models on the *same* held-out rows. With v the value of an answer (1 when a
-class is right; minus the loss where one is judged) and d = v(adapted) - v(source-only):
+class is right; minus the loss that is judged otherwise) and d = v(adapted) - v(source-only):
 
 ====================== ================================================ =======================================
 function               formula                                          right when
