@@ -225,7 +225,7 @@ def diagnose(
             min_effect=effects,
             separators=alone,
             notes=_unique(large_notes + problem.notes + found["notes"]),
-            summaries=summarise(kept.table, [f.feature for f in features]),
+            summaries=summarise(kept.table, [f.feature for f in features], kept.weight),
             domain_map=domain_map(kept.table, problem.y_source, seed),
             regions=find_regions(kept.table, kept.groups, seed) if "p(x)" in found["shifts"] else (),
             verdict_with_separators=with_separators,

@@ -33,7 +33,7 @@ def find_regions(table: Table, groups: np.ndarray | None = None, random_state=No
 
     .. math:: \log \frac{p_t}{p_s} \pm z \sqrt{\frac{1 - p_t}{n_t p_t} + \frac{1 - p_s}{n_s p_s}} .
 
-    Regions whose interval holds 1 are left out.
+    Regions whose interval holds 1 are left out. Rows count alike: weights are not used.
 
     Assumption: the shift can be cut out along the columns. Fails where only a combination of many columns changed:
     then no region may be found although the samples differ.

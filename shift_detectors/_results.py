@@ -344,9 +344,9 @@ class FeatureSummary:
     bins : tuple
         Bin edges (numeric, datetime: seconds since 1970; one more than shares) or category names.
     source, target : ndarray
-        Share of the side's non-missing rows per bin.
+        Share of the side's non-missing rows per bin, by their weights where there are such.
     missing_source, missing_target : float
-        Share of missing values.
+        Share of missing values, likewise.
     """
 
     feature: str

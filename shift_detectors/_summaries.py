@@ -17,7 +17,7 @@ MAX_ROWS = 600  # rows a side on the map
 TAIL = 0.005  # share of each side's rows that an axis may leave to its end bins
 
 
-def summarise(table: Table, order: Sequence[str]) -> tuple[FeatureSummary, ...]:
+def summarise(table: Table, order: Sequence[str], weight: np.ndarray | None = None) -> tuple[FeatureSummary, ...]:
     """Bin every feature of both samples on common edges.
 
     Numeric features: at most 30 bins of equal width between the smaller of the two 0.5 % quantiles and the
@@ -30,6 +30,8 @@ def summarise(table: Table, order: Sequence[str]) -> tuple[FeatureSummary, ...]:
     table : Table
     order : sequence of str
         Names of the features to summarise, in this order.
+    weight : ndarray of shape (n,), optional
+        What the rows represent: shares are those of the weight. The edges are those of the rows.
 
     Returns
     -------
@@ -49,27 +51,25 @@ def summarise(table: Table, order: Sequence[str]) -> tuple[FeatureSummary, ...]:
     """
     numeric = {name: j for j, name in enumerate(table.numeric_names)}
     categorical = {name: j for j, name in enumerate(table.categorical_names)}
+    weights = np.split(np.ones(table.n) if weight is None else weight, [table.n_source])
     return tuple(
-        _numeric(table, numeric[name]) if name in numeric else _categorical(table, categorical[name]) for name in order
+        _numeric(table, numeric[name], weights) if name in numeric else _categorical(table, categorical[name], weights)
+        for name in order
     )
 
 
-def _numeric(table: Table, j: int) -> FeatureSummary:
+def _numeric(table: Table, j: int, weights: list[np.ndarray]) -> FeatureSummary:
     name, column = table.numeric_names[j], table.numeric[:, j]
-    sides = column[: table.n_source], column[table.n_source :]
-    finite = tuple(side[np.isfinite(side)] for side in sides)
-    edges = _edges(*finite)
-    inner = edges[1:-1]
-    shares = [np.bincount(np.searchsorted(inner, side, "right"), minlength=len(edges) - 1) for side in finite]
-    return FeatureSummary(
-        name,
-        "datetime" if name in table.datetimes else "numeric",
-        tuple(edges.tolist()),
-        shares[0] / max(1, len(finite[0])),
-        shares[1] / max(1, len(finite[1])),
-        _missing(np.isnan(sides[0])),
-        _missing(np.isnan(sides[1])),
-    )
+    sides = np.split(column, [table.n_source])
+    finite = [np.isfinite(side) for side in sides]
+    edges = _edges(*(side[rows] for side, rows in zip(sides, finite, strict=True)))
+    shares = [
+        _shares(np.searchsorted(edges[1:-1], side[rows], "right"), w[rows], len(edges) - 1)
+        for side, rows, w in zip(sides, finite, weights, strict=True)
+    ]
+    missing = [_missing(np.isnan(side), w) for side, w in zip(sides, weights, strict=True)]
+    kind = "datetime" if name in table.datetimes else "numeric"
+    return FeatureSummary(name, kind, tuple(edges.tolist()), shares[0], shares[1], *missing)
 
 
 def _edges(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -89,11 +89,11 @@ def _edges(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.linspace(low, high, bins + 1)
 
 
-def _categorical(table: Table, j: int) -> FeatureSummary:
-    codes, values = table.codes[:, j], table.categories[j]
-    sides = codes[: table.n_source], codes[table.n_source :]
-    counts = np.array([np.bincount(side[side >= 0], minlength=len(values)) for side in sides], float)
-    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+def _categorical(table: Table, j: int, weights: list[np.ndarray]) -> FeatureSummary:
+    sides, values = np.split(table.codes[:, j], [table.n_source]), table.categories[j]
+    shares = np.array(
+        [_shares(side[side >= 0], w[side >= 0], len(values)) for side, w in zip(sides, weights, strict=True)]
+    )
     used = np.flatnonzero(shares.sum(axis=0))
     used = used[np.argsort(-shares.sum(axis=0)[used], kind="stable")]
     top, rest = used[:MAX_CATEGORIES], used[MAX_CATEGORIES:]
@@ -102,12 +102,18 @@ def _categorical(table: Table, j: int) -> FeatureSummary:
     if len(rest):
         names.append(f"other ({len(rest)})")
         drawn = np.column_stack([drawn, shares[:, rest].sum(axis=1)])
-    missing = [_missing(side < 0) for side in sides]
+    missing = [_missing(side < 0, w) for side, w in zip(sides, weights, strict=True)]
     return FeatureSummary(table.categorical_names[j], "categorical", tuple(names), drawn[0], drawn[1], *missing)
 
 
-def _missing(mask: np.ndarray) -> float:
-    return float(mask.mean()) if mask.size else 0.0
+def _shares(bins: np.ndarray, weight: np.ndarray, n_bins: int) -> np.ndarray:
+    """Share of the weight that lies in each bin; zero where there is none."""
+    mass = np.bincount(bins, weights=weight, minlength=n_bins)
+    return mass / (mass.sum() or 1.0)
+
+
+def _missing(mask: np.ndarray, weight: np.ndarray) -> float:
+    return float(np.average(mask, weights=weight)) if mask.size else 0.0
 
 
 def domain_map(table: Table, y_source: np.ndarray | None = None, random_state=None) -> DomainMap:

@@ -265,6 +265,21 @@ def test_without_source_labels_only_p_x_is_compared():
     assert "would reveal" not in str(report)
 
 
+def test_pictures_of_features_count_rows_by_their_weight():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"visits": rng.integers(0, 4, 60).astype(float), "ward": rng.choice(list("ab"), 60)})
+    X.loc[:9, "visits"] = np.nan
+    weight = rng.integers(1, 4, 60)
+    report = diagnose(X, None, X, sample_weight=weight, random_state=0, n_permutations=99)
+    visits, ward = sorted(report.summaries, key=lambda summary: summary.feature)
+    known = X["visits"].notna()
+    counted = [weight[X["visits"] == k].sum() / weight[known].sum() for k in range(4)]
+    np.testing.assert_allclose(visits.source, counted)
+    np.testing.assert_allclose(visits.target, [(X["visits"] == k).sum() / known.sum() for k in range(4)])
+    assert visits.missing_source == pytest.approx(weight[~known].sum() / weight.sum())
+    np.testing.assert_allclose(ward.source, [weight[X["ward"] == name].sum() / weight.sum() for name in ward.bins])
+
+
 def test_impact_takes_the_weights_of_both_sides():
     rng = np.random.default_rng(0)
     X, X_target = rng.normal(size=(2, 300, 2))
