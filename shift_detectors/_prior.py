@@ -160,7 +160,8 @@ def estimate_prior(
     weight_source, weight_target : array-like, optional
         Row weights.
     groups_source, groups_target : array-like, optional
-        Rows of equal value belong together, in the covariance and the interval.
+        Rows of equal value belong together, in the covariance, the interval, the p-value and how far correction and
+        shrinkage are taken; not in the calibration, which copies of rows still make too sure.
 
     Returns
     -------
@@ -180,7 +181,9 @@ def estimate_prior(
     (array([0.07, 0.93]), array([0.89, 0.96]))
     """
     classes = np.asarray(classes)
-    rows = read_predictions(proba_source, y_source, proba_target, classes, y_target, weight_source)
+    rows = read_predictions(
+        proba_source, y_source, proba_target, classes, y_target, weight_source, groups_source, groups_target
+    )
     proba_source, y, proba_target = rows.proba_source, rows.y, rows.proba_target
     labelled, w_source = rows.labelled, rows.weight
     w_target = _check_weight(weight_target, "weight_target", len(proba_target))
@@ -200,11 +203,11 @@ def estimate_prior(
     corrected, step, instead = 0.0, np.zeros(len(q)), on_source
     if calibration is not None:
         step, instead = _correction(q, pi, g_source, y, w_source, ratio, labelled, w_target)
-        corrected = _signal(step, instead - on_source, groups_source)
+        corrected = _signal(step, instead - on_source, rows.groups)
         q = np.maximum(q + corrected * step, 0)
         q /= q.sum()
     mixture = [(1 - corrected, on_source), (corrected, instead)]
-    covariance, degrees = sandwich(on_target, mixture, y, groups_source, groups_target)
+    covariance, degrees = sandwich(on_target, mixture, y, rows.groups, rows.groups_target)
     covariance = covariance + corrected * (1 - corrected) * np.outer(step, step) + blind
     n_effective = float(len(w_target) ** 2 / (w_target @ w_target))
     ci = np.array(
@@ -213,7 +216,8 @@ def estimate_prior(
             for p, v, d in zip(q, np.diag(covariance), degrees, strict=True)
         ]
     )
-    statistic, pvalue = _no_change(g_source, np.where(labelled[:, None], ratio, g_target), labelled, w_source, w_target)
+    said = np.where(labelled[:, None], ratio, g_target)
+    statistic, pvalue = _no_change(g_source, said, labelled, w_source, w_target, rows.groups, rows.groups_target)
     weight = 1.0
     if shrink:
         df = len(classes) - 1
@@ -527,7 +531,7 @@ def sandwich(
     return total, np.maximum(np.diag(total) ** 2 / np.maximum(squares, 1e-300), 1.0)
 
 
-def _no_change(g_source, g_target, labelled, w_source, w_target) -> tuple[float, float]:
+def _no_change(g_source, g_target, labelled, w_source, w_target, groups, groups_target) -> tuple[float, float]:
     """Score test of q = pi: Hotelling's test that the mean calibrated predictions agree.
 
     At q = pi the score is the difference of the mean calibrated predictions over pi, and errors of the
@@ -544,7 +548,47 @@ def _no_change(g_source, g_target, labelled, w_source, w_target) -> tuple[float,
     common = common / max(n, 1) * (w_source @ w_source / len(w_source) ** 2 + free @ free / len(w_target) ** 2)
     known = w_target[labelled]
     common = common + (np.diag(pi) - np.outer(pi, pi)) * (known @ known) / len(w_target) ** 2
-    return hotelling(mean - pi, common, n)
+    on_source = w_source[:, None] * (g_source - pi) / len(g_source)
+    on_target = w_target[:, None] * (g_target - mean) / len(g_target)
+    common = common * design_effect(common, (on_source, groups), (on_target, groups_target))
+    return hotelling(mean - pi, common, degrees_of_change(labelled, len(g_source), groups, groups_target))
+
+
+def design_effect(covariance: np.ndarray, *errors: tuple[np.ndarray, np.ndarray | None]) -> float:
+    """How many times groups widen a covariance of independent rows, at least 1: the mean over its directions.
+
+    Divided by it, a test statistic that took rows for independent has its mean back (Rao and Scott, Journal of the
+    American Statistical Association 1981).
+
+    Parameters
+    ----------
+    covariance : ndarray of shape (n_classes, n_classes)
+    *errors : (ndarray of shape (n_rows, n_classes), ndarray of shape (n_rows,) or None)
+        What each row adds to the error, and the groups, of each domain.
+
+    Examples
+    --------
+    >>> rows = np.array([[1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, 1.0]])
+    >>> design_effect(rows.T @ rows, (rows, None)), design_effect(rows.T @ rows, (rows, np.array([0, 0, 1, 1])))
+    (1.0, 2.0)
+    """
+    metric = np.linalg.pinv(covariance, rcond=1e-10, hermitian=True)
+
+    def size(rows: np.ndarray) -> float:
+        return float(((rows @ metric) * rows).sum())
+
+    alone = sum(size(rows) for rows, _ in errors)
+    together = sum(size(sum_within(rows, groups)) for rows, groups in errors)
+    return max(1.0, together / alone) if alone > 0 else 1.0
+
+
+def degrees_of_change(
+    labelled: np.ndarray, n_source: int, groups: np.ndarray | None, groups_target: np.ndarray | None
+) -> int:
+    """Degrees of freedom of the variance of predictions: source and unlabelled target rows, or groups of them."""
+    n = n_source if groups is None else len(np.unique(groups))
+    n_target = int((~labelled).sum()) if groups_target is None else len(np.unique(groups_target[~labelled]))
+    return n + n_target - 2
 
 
 def hotelling(move: np.ndarray, covariance: np.ndarray, n: int) -> tuple[float, float]:
@@ -582,6 +626,7 @@ class Predictions:
         Columns of the known target labels.
     weight : ndarray of shape (n_source,)
         Mean 1.
+    groups, groups_target : ndarray of shape (n_source,) and (n_target,), or None
     """
 
     proba_source: np.ndarray
@@ -590,10 +635,19 @@ class Predictions:
     labelled: np.ndarray
     known: np.ndarray
     weight: np.ndarray
+    groups: np.ndarray | None
+    groups_target: np.ndarray | None
 
 
 def read_predictions(
-    proba_source: Any, y_source: Any, proba_target: Any, classes: np.ndarray, y_target: Any, weight_source: Any
+    proba_source: Any,
+    y_source: Any,
+    proba_target: Any,
+    classes: np.ndarray,
+    y_target: Any = None,
+    weight_source: Any = None,
+    groups_source: Any = None,
+    groups_target: Any = None,
 ) -> Predictions:
     """Check what an estimate of the prior is given; every class needs a held-out source row."""
     proba_source = _check_proba(proba_source, "proba_source", len(classes))
@@ -608,7 +662,9 @@ def read_predictions(
             "Use stratified folds, or merge rare classes.",
         )
     labelled, known = _known_labels(y_target, classes, len(proba_target))
-    return Predictions(proba_source, y, proba_target, labelled, known, weight)
+    groups = _check_groups(groups_source, "groups_source", len(proba_source))
+    groups_target = _check_groups(groups_target, "groups_target", len(proba_target))
+    return Predictions(proba_source, y, proba_target, labelled, known, weight, groups, groups_target)
 
 
 def _check_proba(proba: Any, name: str, k: int) -> np.ndarray:
@@ -633,6 +689,15 @@ def _check_weight(weight: Any, name: str, n: int) -> np.ndarray:
     if weight.shape != (n,) or not np.isfinite(weight).all() or weight.min() < 0 or weight.sum() == 0:
         raise InputError(f"{name} of shape {weight.shape}", f"{n} finite numbers >= 0, not all zero")
     return weight / weight.mean()
+
+
+def _check_groups(groups: Any, name: str, n: int) -> np.ndarray | None:
+    if groups is None:
+        return None
+    groups = np.asarray(groups)
+    if groups.shape != (n,):
+        raise InputError(f"{name} of shape {groups.shape} beside {n} rows of probabilities", f"shape ({n},)")
+    return groups
 
 
 def _columns(y: Any, classes: np.ndarray, name: str, n: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from da_toolkit.datasets import make_label_shift
 from scipy.optimize import minimize
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
@@ -21,7 +21,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from da_toolkit import BBSE, MLLS, RLLS, PriorCorrection, TargetShiftWeighting
+from da_toolkit import BBSE, MLLS, RLLS, FeatureAlignment, PriorCorrection, TargetShiftWeighting
 from da_toolkit.label_shift._rlls import _penalised
 from shift_detectors._errors import InputError, ShiftWarning
 
@@ -228,6 +228,82 @@ def test_groups_keep_copies_out_of_the_folds():
         for g in (groups, None)
     ]
     assert error[0] < error[1]
+
+
+class Recording(MLLS):
+    """Remembers the groups that it is given."""
+
+    def fit(self, *args, classes=None, groups_source=None, **known):
+        Recording.groups = groups_source
+        return super().fit(*args, classes=classes, groups_source=groups_source, **known)
+
+
+class WithoutGroups(BaseEstimator):
+    """Of a user: `fit` takes no groups."""
+
+    def fit(self, proba_source, y_source, proba_target, *, classes):
+        self.prior_ = self.source_prior_ = np.full(len(classes), 1 / len(classes))
+        self.confidence_interval_ = np.column_stack([self.prior_, self.prior_])
+        return self
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        PriorCorrection(LogisticRegression(), Recording(), random_state=0),
+        FeatureAlignment(LogisticRegression(), class_prior=Recording(), random_state=0),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_groups_reach_a_prior_that_takes_them(model):
+    X, y = two_classes(0, 300, 0.5)
+    X_target, _ = two_classes(1, 300, 0.9)
+    groups = np.arange(300) // 3
+    model.fit(X, y, X_target, groups=groups)
+    assert np.array_equal(Recording.groups, groups)
+    name = "prior" if isinstance(model, PriorCorrection) else "class_prior"
+    clone(model).set_params(**{name: WithoutGroups()}).fit(X, y, X_target, groups=groups)
+
+
+@pytest.mark.parametrize("prior", [MLLS(), BBSE()], ids=lambda prior: type(prior).__name__)
+def test_copies_of_rows_in_groups_know_no_more_than_the_rows(prior):
+    X, y = two_classes(0, 60, 0.5)
+    proba = LogisticRegression().fit(*two_classes(1, 500, 0.5)).predict_proba(X)
+    proba_target = LogisticRegression().fit(*two_classes(1, 500, 0.5)).predict_proba(two_classes(2, 1000, 0.65)[0])
+    copies = np.repeat(np.arange(60), 10)
+    alone, unknown, known = (
+        clone(prior).fit(proba[rows], y[rows], proba_target, groups_source=groups)
+        for rows, groups in ((np.arange(60), None), (copies, None), (copies, copies))
+    )
+    widths = [np.diff(fit.confidence_interval_[0])[0] for fit in (alone, unknown, known)]
+    assert widths[2] == pytest.approx(widths[0], rel=0.15) and widths[1] < 0.7 * widths[0]
+    assert known.pvalue_ == pytest.approx(alone.pvalue_, rel=0.3) and unknown.pvalue_ < 0.3 * alone.pvalue_
+    single = clone(prior).fit(proba, y, proba_target, groups_source=np.arange(60), groups_target=np.arange(1000))
+    assert single.pvalue_ == pytest.approx(alone.pvalue_) and single.prior_ == pytest.approx(alone.prior_)
+
+
+@pytest.mark.parametrize("prior", [MLLS(shrink=True), BBSE()], ids=lambda prior: type(prior).__name__)
+@pytest.mark.parametrize("labelled", [0, 150])
+def test_no_change_is_not_rejected_where_the_rows_of_a_group_share_their_class(prior, labelled):
+    """30 groups of 15 rows a side, each with its own frequency of the classes."""
+    groups, classifier = np.repeat(np.arange(30), 15), LogisticRegression().fit(*two_classes(0, 500, 0.5))
+    rejected, inside, shrunk = np.zeros(2), np.zeros(2), np.zeros(2)
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        y, y_target = ((rng.random(450) < rng.beta(0.5, 0.5, 30)[groups]).astype(int) for _ in range(2))
+        signs = (np.r_[y, y_target] * 2 - 1)[:, None]
+        proba = classifier.predict_proba(rng.normal(size=(900, 5)) + signs * [0.96, 0.48, 0, 0, 0])
+        known = np.where(np.arange(450) < labelled, y_target, None)
+        for i, given in enumerate(({}, {"groups_source": groups, "groups_target": groups})):
+            fit = clone(prior).fit(proba[:450], y, proba[450:], y_target=known, **given)
+            low, high = fit.confidence_interval_[1]
+            rejected[i] += fit.pvalue_ <= 0.05
+            inside[i] += low <= 0.5 <= high
+            shrunk[i] += np.array_equal(fit.prior_, fit.source_prior_)
+    margin = 3.5 * np.sqrt(0.05 * 0.95 / 150)
+    assert rejected[1] / 150 < 0.05 + margin < 0.25 < rejected[0] / 150
+    assert inside[1] / 150 > 0.95 - margin and inside[0] / 150 < 0.85
+    assert isinstance(prior, BBSE) or shrunk[1] > shrunk[0] + 30
 
 
 def test_clone_pickle_seed_and_nesting(fitted):

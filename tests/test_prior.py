@@ -332,6 +332,8 @@ def test_correct_proba_is_bayes_rule():
         ({"y_target": [0, None]}, "y_target of shape"),
         ({"calibration": "platt"}, "platt"),
         ({"weight_source": [-1, 1, 1, 1]}, "weight_source"),
+        ({"groups_source": [0, 1]}, "groups_source of shape"),
+        ({"groups_target": [0, 1]}, "groups_target of shape"),
     ],
 )
 def test_bad_input(change, message):

@@ -28,6 +28,7 @@ from scipy.special import logit, softmax
 from sklearn.base import clone
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.utils.validation import has_fit_parameter
 
 from shift_detectors._errors import InputError
 
@@ -284,6 +285,8 @@ def _estimate(prior: Any, rows: Rows, proba: np.ndarray, proba_target: np.ndarra
     known: dict[str, Any] = {} if rows.y_target is None else {"y_target": rows.y_target}
     if rows.weight is not None:
         known["weight_source"] = rows.weight
+    if rows.groups is not None and has_fit_parameter(prior, "groups_source"):
+        known["groups_source"] = rows.groups
     return clone(prior).fit(proba, rows.y, proba_target, classes=np.unique(rows.y), **known).prior_
 
 

@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from shift_detectors._prior import centred_by_class, hotelling, proportion_interval, read_predictions, sandwich
+from shift_detectors._influence import sum_within
+from shift_detectors._prior import (
+    centred_by_class,
+    degrees_of_change,
+    design_effect,
+    hotelling,
+    proportion_interval,
+    read_predictions,
+    sandwich,
+)
 from shift_detectors._warnings import warn
 
 SMALLEST_SINGULAR_VALUE = 0.1  # of the matrix of p(prediction | class): below it errors grow tenfold
@@ -84,6 +93,8 @@ class BBSE(BaseEstimator):
         y_target: Any = None,
         classes: Any = None,
         weight_source: Any = None,
+        groups_source: Any = None,
+        groups_target: Any = None,
     ):
         """Estimate the target prior.
 
@@ -99,13 +110,18 @@ class BBSE(BaseEstimator):
         classes : array-like of shape (n_classes,), optional
             Class of each column; the sorted labels of `y_source` when not given.
         weight_source : array-like of shape (n_source,), optional
+        groups_source, groups_target : array-like of shape (n_source,) and (n_target,), optional
+            Rows of equal value belong together: they count as a group in interval, covariance and p-value, which do
+            not move the prior. (The penalty of `RLLS` counts rows.)
 
         Returns
         -------
         self
         """
         self.classes_ = np.unique(np.asarray(y_source)) if classes is None else np.asarray(classes)
-        rows = read_predictions(proba_source, y_source, proba_target, self.classes_, y_target, weight_source)
+        rows = read_predictions(
+            proba_source, y_source, proba_target, self.classes_, y_target, weight_source, groups_source, groups_target
+        )
         k, n, m = len(self.classes_), len(rows.y), len(rows.proba_target)
         own = np.eye(k)[rows.y] * rows.weight[:, None]
         p = own.sum(axis=0) / n
@@ -134,7 +150,9 @@ class BBSE(BaseEstimator):
         on_target[rows.labelled] = known - frequency
         weight = share * rows.weight / p[rows.y]
         columns = -weight[:, None] * centred_by_class(said_source, rows.y, rows.weight) @ solve.T
-        self.covariance_, degrees = sandwich(on_target, [(1.0, q[rows.y, None] * columns)], rows.y)
+        self.covariance_, degrees = sandwich(
+            on_target, [(1.0, q[rows.y, None] * columns)], rows.y, rows.groups, rows.groups_target
+        )
         self.covariance_ += share * right[~seen].T @ right[~seen]  # where nothing is seen anything is possible
 
         estimate = share * q + (1 - share) * frequency
@@ -142,7 +160,8 @@ class BBSE(BaseEstimator):
         # as q_k moves, the others move along, and with them the weight of the errors in each column
         variance = np.diag(self.covariance_)
         along = self.covariance_ / np.maximum(variance, 1e-300)
-        by_column = np.eye(k)[rows.y].T @ columns**2 / n**2
+        kind, moved = _within_classes(columns, rows.y, rows.groups)
+        by_column = np.eye(k)[kind].T @ moved**2 / n**2
         square = (by_column * along**2).sum(axis=0)
         linear = 2 * (by_column * along * (q[:, None] - along * unshrunk)).sum(axis=0)
         self.confidence_interval_ = np.array(
@@ -164,7 +183,12 @@ class BBSE(BaseEstimator):
         per_source = (rows.weight @ rows.weight) / n**2
         no_change = common * (share**2 * per_source + share / m)
         no_change += classes * ((1 - share**2) * per_source + (1 - share) / m)
-        self.pvalue_ = hotelling(estimate - p, no_change, n_free)[1]
+        both = share * on_source + (1 - share) * (np.eye(k)[rows.y] - p)
+        errors = (rows.weight[:, None] * both / n, rows.groups), (on_target / m, rows.groups_target)
+        no_change = no_change * design_effect(no_change, *errors)
+        self.pvalue_ = hotelling(
+            estimate - p, no_change, degrees_of_change(rows.labelled, n, rows.groups, rows.groups_target)
+        )[1]
         return self
 
     def _said(self, proba: np.ndarray) -> np.ndarray:
@@ -173,6 +197,15 @@ class BBSE(BaseEstimator):
     def _shrink(self, q: np.ndarray, given: np.ndarray, mu: np.ndarray, p: np.ndarray, n: int) -> np.ndarray:
         """The estimate from unlabelled rows that is reported; `n` source rows."""
         return q
+
+
+def _within_classes(values: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Classes and sums of the rows of every class in every group; without groups the rows themselves."""
+    if groups is None:
+        return y, values
+    k = y.max() + 1
+    cell = np.unique(groups, return_inverse=True)[1] * k + y
+    return np.unique(cell) % k, sum_within(values, cell)
 
 
 def _on_simplex(q: np.ndarray) -> np.ndarray:

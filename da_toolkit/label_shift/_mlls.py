@@ -67,6 +67,8 @@ class MLLS(BaseEstimator):
         y_target: Any = None,
         classes: Any = None,
         weight_source: Any = None,
+        groups_source: Any = None,
+        groups_target: Any = None,
     ) -> MLLS:
         """Estimate the target prior.
 
@@ -81,6 +83,9 @@ class MLLS(BaseEstimator):
         classes : array-like of shape (n_classes,), optional
             Class of each column; the sorted labels of `y_source` when not given.
         weight_source : array-like of shape (n_source,), optional
+        groups_source, groups_target : array-like of shape (n_source,) and (n_target,), optional
+            Rows of equal value belong together: they count as a group in interval, covariance and p-value, and in how
+            far correction and shrinkage are taken. The calibration counts rows; copies of rows make it too sure.
 
         Returns
         -------
@@ -96,6 +101,8 @@ class MLLS(BaseEstimator):
             calibration=self.calibration,
             shrink=self.shrink,
             weight_source=weight_source,
+            groups_source=groups_source,
+            groups_target=groups_target,
         )
         self.prior_ = self.result_.prior
         self.source_prior_ = self.result_.source_prior

@@ -46,6 +46,9 @@ class PriorCorrection(BaseAdapter):
     A class with fewer than four source rows (or rows of a single group) cannot be cross-fitted: a `ShiftWarning` names
     it, it keeps its frequency in the source, and the others are corrected.
 
+    With `groups`, source rows that belong together share a fold, and count as one group in the interval and in the
+    evidence of a change. Target rows count one by one: where these belong together, fit `MLLS` with `groups_target`.
+
     Assumes label shift: p(x|y) is the same in source and target, and the target has no new class. Fails when
     p(x|y) changed. The corrected decision is the most probable class under the target's frequencies, also
     when the model was fitted with balanced class weights.
@@ -195,6 +198,8 @@ class PriorCorrection(BaseAdapter):
             known["y_target"] = labels[rows_target]
         if domains.sample_weight is not None:
             known["weight_source"] = domains.sample_weight[rows]
+        if domains.groups is not None and has_fit_parameter(prior, "groups_source"):
+            known["groups_source"] = domains.groups[rows]
         method: Any = clone(prior)
         method.fit(proba, domains.y[rows], proba_target[rows_target], classes=classes[columns], **known)
         self.prior_ = widen(method.prior_, columns, frequency)
