@@ -106,6 +106,24 @@ def test_jdot_with_one_round_is_label_propagation():
     assert JDOT(HEAD, max_iter=50, random_state=0).fit(X, y, Z).n_iter_ < 50
 
 
+class Decisions(LogisticRegression):
+    """A logistic regression that keeps its probabilities to itself."""
+
+    @property
+    def predict_proba(self):
+        raise AttributeError("predict_proba")
+
+
+@pytest.mark.parametrize("prior", [(0.5, 0.5, 0.0), (0.4, 0.3, 0.3)])
+@pytest.mark.parametrize("method", [JDOT, SelfTraining])
+def test_decision_values_are_log_odds(method, prior):
+    rng = np.random.default_rng(8)
+    (X, y), (Z, _) = blobs(150, rng, 0.0, prior), blobs(150, rng, 1.0, prior)
+    hidden, shown = (method(model, random_state=0).fit(X, y, Z) for model in (Decisions(max_iter=1000), HEAD))
+    np.testing.assert_allclose(hidden.target_labels_, shown.target_labels_, atol=1e-9)
+    assert hidden.class_prior_ == pytest.approx(shown.class_prior_)
+
+
 def test_a_divided_label_counts_by_its_parts():
     rng = np.random.default_rng(3)
     (X, y), (Z, _) = blobs(80, rng), blobs(70, rng, 1.0)

@@ -25,10 +25,10 @@ class JDOT(OTLabelPropagation):
               + \varepsilon\, \mathrm{KL}(\gamma \,|\, a b^\top) + \tau\, \mathrm{KL}(\gamma 1 \,|\, a).
 
     In classification :math:`y_i` is the indicator of the class and f(z) the probabilities (of a model that has none:
-    the softmax of its decision values), so that the loss is Brier's; the model is fitted by its own loss. Alternately
-    the plan is solved for given f, and f is fitted to the labels that the plan carries to each z; the first
-    plan knows distances only (with `alpha` 1 it is that of `OTLabelPropagation`). It ends when the labels settle, or
-    after `max_iter` rounds.
+    the softmax of its decision values; of two classes, of zero and the value), so that the loss is Brier's; the model
+    is fitted by its own loss. Alternately the plan is solved for given f, and f is fitted to the labels that the plan
+    carries to each z; the first plan knows distances only (with `alpha` 1 it is that of `OTLabelPropagation`). It ends
+    when the labels settle, or after `max_iter` rounds.
 
     **Class frequencies, known target labels, many rows and the weight of source rows** are treated as in
     `OTLabelPropagation`.

@@ -14,6 +14,7 @@ from .._base import Domains, NumericColumns, fit_weighted, take_rows, weight_par
 from ..weighting._encoder import pool
 from ._base import as_matrix
 from ._mass import Rows, choose_prior, measure_parts, source_similarity
+from ._pseudo_labels import class_probabilities
 
 FAINT = 1e-3  # least weight of a source row: keeps every class known
 MINOR = 0.02  # parts of a label below this are left out of the fit
@@ -95,24 +96,10 @@ class Labelling:
         return fit_weighted(head, Z, y, weight, rng)
 
     def answers(self, model: Any) -> np.ndarray:
-        """What the model says about each target row, shape (n_target, k): values, or probabilities of classes.
-
-        Of a model without probabilities: the softmax of its decision values, or its answer.
-        """
+        """What the model says about each target row, shape (n_target, k): values, or probabilities of classes."""
         if self.classes is None:
             return np.reshape(model.predict(self.Z_target), (-1, 1))
-        if hasattr(model, "predict_proba"):
-            own = model.predict_proba(self.Z_target)
-        elif hasattr(model, "decision_function"):
-            scores = model.decision_function(self.Z_target)
-            scores = np.column_stack([-scores, scores]) if scores.ndim == 1 else scores
-            own = np.exp(scores - scores.max(axis=1, keepdims=True))
-            own /= own.sum(axis=1, keepdims=True)
-        else:
-            return (model.predict(self.Z_target)[:, None] == self.classes).astype(float)
-        proba = np.zeros((len(own), len(self.classes)))
-        proba[:, np.searchsorted(self.classes, model.classes_)] = own
-        return proba
+        return class_probabilities(model, self.Z_target, self.classes)
 
 
 def read_labelling(head: Any, Z: Any, Z_target: Any, domains: Domains, class_prior: Any, rng: Any) -> Labelling:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
-from scipy.special import logit, softmax
+from scipy.special import logit
 from sklearn.base import clone
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -35,6 +35,7 @@ from shift_detectors._errors import InputError
 from .._base import NumericColumns, check_prior, fit_weighted, read_prior, take_rows, weight_parameter
 from ..label_shift._mlls import MLLS
 from ._linear_ot import LinearOT
+from ._pseudo_labels import class_probabilities
 
 ROWS = 1000  # rows a side between which distances are computed
 FEW = 10  # rows of each part that are among them, if there are that many
@@ -306,26 +307,12 @@ def _out_of_fold(head: Any, rows: Rows, tables: list, rng: Any) -> tuple[np.ndar
         if len(np.unique(y[train])) < 2:
             continue
         model = fit_weighted(head, take_rows(rows.Z, train), y[train], None if weight is None else weight[train], rng)
-        proba[test] = _probabilities(model, take_rows(rows.Z, test), classes)
+        proba[test] = class_probabilities(model, take_rows(rows.Z, test), classes)
         asked = np.flatnonzero(part == fold)
         for table, answer in zip(tables, answers, strict=True):
             if len(asked):
-                answer[asked] = _probabilities(model, take_rows(table, asked), classes)
+                answer[asked] = class_probabilities(model, take_rows(table, asked), classes)
     return proba, answers
-
-
-def _probabilities(model: Any, X: Any, classes: np.ndarray) -> np.ndarray:
-    """Shape (n_rows, n_classes); of a model without probabilities from its decision values, or its labels."""
-    if hasattr(model, "predict_proba"):
-        own = model.predict_proba(X)
-    elif hasattr(model, "decision_function"):
-        values = model.decision_function(X)
-        own = softmax(values if values.ndim == 2 else np.column_stack([np.zeros(len(values)), values]), axis=1)
-    else:
-        return (model.predict(X)[:, None] == classes).astype(float)
-    proba = np.zeros((len(own), len(classes)))
-    proba[:, np.searchsorted(classes, model.classes_)] = own
-    return proba
 
 
 def _folds(codes: np.ndarray, counts: np.ndarray, groups: np.ndarray | None, rng: Any) -> list:

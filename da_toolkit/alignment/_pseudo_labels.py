@@ -1,4 +1,4 @@
-"""Guessed classes of target rows: what JDA and LocationScale alternate with."""
+"""Guessed classes of target rows: what JDA, LocationScale, JDOT and SelfTraining alternate with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 from sklearn.base import is_classifier
 
 from shift_detectors._errors import InputError
@@ -30,13 +31,28 @@ def choose_labeller(estimator: Any, default: Any) -> Any:
     return estimator if estimator is not None and is_classifier(estimator) and not is_frozen(estimator) else default
 
 
+def class_probabilities(model: Any, X: Any, classes: np.ndarray) -> np.ndarray:
+    """Shape (n_rows, n_classes); of a model without probabilities from its decision values, or its labels.
+
+    The decision value of two classes is taken for the log-odds of the second, several for logarithms up to a constant.
+    """
+    if hasattr(model, "predict_proba"):
+        own = model.predict_proba(X)
+    elif hasattr(model, "decision_function"):
+        values = model.decision_function(X)
+        own = softmax(values if values.ndim == 2 else np.column_stack([np.zeros(len(values)), values]), axis=1)
+    else:
+        return (model.predict(X)[:, None] == classes).astype(float)
+    proba = np.zeros((len(own), len(classes)))
+    proba[:, np.searchsorted(classes, model.classes_)] = own
+    return proba
+
+
 def memberships(model: Any, Z: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Class probabilities of the rows, 0 or 1 where the model gives only labels; shape (n_rows, n_classes)."""
     if not hasattr(model, "predict_proba"):
         return indicators(model.predict(Z), classes, len(Z))
-    proba = np.zeros((len(Z), len(classes)))
-    proba[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(Z)
-    return proba
+    return class_probabilities(model, Z, classes)
 
 
 def indicators(y: Any, classes: np.ndarray, n_rows: int) -> np.ndarray:
