@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -525,6 +525,42 @@ def _resample(weight: np.ndarray, classes: np.ndarray | None, rng: np.random.Ran
     return np.sort(drawn)
 
 
+# --- parameters --------------------------------------------------------------------------------------------
+
+FINITE = float(np.finfo(float).max)
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is one number; True and False are none."""
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def check_numbers(method: Any, highest: dict[str, float]) -> None:
+    """Each named parameter is a number above 0 and at most the given one."""
+    for name, high in highest.items():
+        value = getattr(method, name)
+        if not is_number(value) or not 0 < value <= high:
+            raise InputError(f"{name}={value!r}", "a number above 0")
+
+
+def check_counts(method: Any, lowest: dict[str, int]) -> None:
+    """Each named parameter is a whole number from the given one on."""
+    for name, low in lowest.items():
+        value = getattr(method, name)
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
+            raise InputError(f"{name}={value!r}", f"a whole number from {low}")
+
+
+def check_choices(method: Any, *names: str) -> None:
+    """Each named parameter holds numbers above 0 to choose from, or is None for the default ones."""
+    for name in names:
+        values = getattr(method, name)
+        if values is None:
+            continue
+        if np.ndim(values) != 1 or not len(values) or not all(is_number(value) and value > 0 for value in values):
+            raise InputError(f"{name}={values!r}", "positive numbers, at least one", "None takes the default ones.")
+
+
 # --- rows and labels ---------------------------------------------------------------------------------------
 
 
@@ -802,7 +838,7 @@ class NumericColumns:
         self.names: list | None = None
         if columns is not None:
             if hasattr(X, "iloc"):
-                self.names = [c for c, t in zip(columns, X.dtypes, strict=True) if _is_number(t)]
+                self.names = [c for c, t in zip(columns, X.dtypes, strict=True) if _is_numeric(t)]
             else:
                 self.names = [c for c in columns if X.schema[c].is_numeric()]
             if not self.names:
@@ -847,5 +883,5 @@ def floating_type(X: Any) -> np.dtype:
     return X.dtype if X.dtype.kind == "f" else np.dtype(float)
 
 
-def _is_number(dtype: Any) -> bool:
+def _is_numeric(dtype: Any) -> bool:
     return pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)

@@ -390,13 +390,15 @@ def test_predictions_that_are_all_alike_are_no_evidence(prior):
         (LogisticRegression(), {"X_target": None}, "X_target"),
         (LogisticRegression(), {"prior": [0.5, 0.6]}, "sum to 1"),
         (LogisticRegression(), {"prior": {0: 0.5, 2: 0.5}}, "classes"),
+        (LogisticRegression(), {"cv": 1}, "cv=1"),
+        (LogisticRegression(), {"cv": 2.5}, "cv=2.5"),
     ],
 )
 def test_bad_input(estimator, change, message):
     X, y = two_classes(0, 60, 0.5)
-    change = {"y": y, "X_target": X, "prior": None} | change
+    change = {"y": y, "X_target": X, "prior": None, "cv": 5} | change
     with pytest.raises(InputError, match=message):
-        PriorCorrection(estimator, change["prior"]).fit(X, change["y"], change["X_target"])
+        PriorCorrection(estimator, change["prior"], cv=change["cv"]).fit(X, change["y"], change["X_target"])
 
 
 # --- BBSE and RLLS ------------------------------------------------------------------------------------------
@@ -539,8 +541,9 @@ def test_every_prior_serves_the_correction(prior):
 
 def test_bad_options_of_priors():
     good = np.full((4, 2), 0.5), [0, 1, 0, 1], np.full((3, 2), 0.5)
-    with pytest.raises(InputError, match="alpha"), pytest.warns(ShiftWarning):
-        RLLS(alpha=-1).fit(*good)
+    for alpha in (-1, "a"):
+        with pytest.raises(InputError, match="alpha"), pytest.warns(ShiftWarning):
+            RLLS(alpha=alpha).fit(*good)
     with pytest.raises(InputError, match="no probabilities"):
         BBSE().fit(np.ones((4, 2)), good[1], good[2])
     with pytest.raises(InputError, match="no held-out source row"):
@@ -602,6 +605,7 @@ def test_target_shift_contract():
         ({"estimator": LogisticRegression()}, "classifier"),
         ({"estimator": FrozenEstimator(Ridge())}, "FrozenEstimator"),
         ({"ridge": -1}, "ridge"),
+        ({"ridge": None}, "ridge"),
         ({"n_splines": 2}, "n_splines"),
     ):
         with pytest.raises(InputError, match=message):

@@ -372,6 +372,7 @@ def test_clone_pickle_refit_and_untouched_input(method):
         {"marginal_penalty": "auto"},
         {"transported_mass": 1},
         {"sharpening": -1},
+        {"sharpening": True},
         {"max_rows": 1},
         {"shrinkage": 2},
         {"shrinkage": "none"},

@@ -523,6 +523,16 @@ def test_groups_are_any_values_but_more_than_one(kind):
         (KLIEP(n_components=0), "n_components=0"),
         (KLIEP(cv=1), "cv=1"),
         (KLIEP(cv=11), "cv=11"),
+        (KLIEP(cv=2.5), "cv=2.5"),  # type: ignore[arg-type]
+        (KLIEP(n_centers="a"), "n_centers='a'"),  # type: ignore[arg-type]
+        *((cls(clip="a"), "clip='a'") for cls in (KLIEP, KMM, GaussianRatio)),
+        *((cls(bandwidths=["a"]), "bandwidths") for cls in (KLIEP, KMM, RuLSIF, KernelDensityRatio)),
+        *((cls(bandwidths=0.5), "bandwidths") for cls in (KLIEP, KMM, RuLSIF)),
+        (KMM(n_landmarks=2.5), "n_landmarks=2.5"),  # type: ignore[arg-type]
+        (KMM(slack="a"), "slack='a'"),  # type: ignore[arg-type]
+        (RuLSIF(alpha="a"), "alpha='a'"),  # type: ignore[arg-type]
+        (NearestNeighborRatio(n_neighbors=2.5), "n_neighbors=2.5"),  # type: ignore[arg-type]
+        (GaussianRatio(shared="a"), "shared='a'"),  # type: ignore[arg-type]
         (RuLSIF(n_centers=0), "n_centers=0"),
         (NearestNeighborRatio(counting="radius"), "counting='radius'"),
         (NearestNeighborRatio(n_neighbors=0), "n_neighbors=0"),

@@ -573,6 +573,8 @@ def test_a_frozen_model_needs_its_columns():
         (TCA(n_landmarks=1), "n_landmarks"),
         (TCA(standardize="yes"), "standardize"),
         (JDA(max_iter=0), "max_iter"),
+        (JDA(max_iter=True), "max_iter"),
+        (TCA(mu=True), "mu"),
         (LocationScale(max_iter=2.5), "max_iter"),
     ],
     ids=repr,

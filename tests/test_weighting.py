@@ -256,6 +256,7 @@ def test_only_categories():
     [
         (ClassifierRatio(cv=1), "cv=1"),
         (ClassifierRatio(cv=1000), "cv=1000"),
+        (ClassifierRatio(cv=2.5), "cv=2.5"),  # type: ignore[arg-type]
         (ClassifierRatio(calibration="platt"), "calibration='platt'"),
         (ClassifierRatio(calibration=None), "calibration=None"),
         (ClassifierRatio(clip=0.5), "clip=0.5"),
@@ -384,7 +385,7 @@ def test_exponent():
     half = np.sqrt(fits[1.0].weights_)
     np.testing.assert_allclose(fits[0.5].weights_, half / half.mean())
     assert fits["auto"].exponent_ > 0
-    for bad in (-1, 2, "best"):
+    for bad in (-1, 2, "best", None):
         with pytest.raises(InputError, match="exponent"):
             ImportanceWeighting(LogisticRegression(), exponent=bad).fit(X, y, X_target)
 

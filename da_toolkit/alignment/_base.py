@@ -12,6 +12,8 @@ from sklearn.utils.multiclass import type_of_target
 
 from shift_detectors._errors import InputError
 
+from .._base import is_number
+
 UNITS = 10.0  # standard deviations further apart than this mean different units
 
 
@@ -164,6 +166,15 @@ def _as_mass(weight: Any, n_rows: int, name: str) -> np.ndarray:
             "Check the ratio or prior they come from.",
         )
     return mass / mass.sum()
+
+
+def check_shrinkage(shrinkage: Any) -> bool:
+    """Whether it is "auto"; an `InputError` unless it is that or a number from 0 to 1."""
+    if isinstance(shrinkage, str) and shrinkage == "auto":
+        return True
+    if not (is_number(shrinkage) and 0 <= shrinkage <= 1):
+        raise InputError(f"shrinkage={shrinkage!r}", '"auto" or a number from 0 to 1')
+    return False
 
 
 def column_units(variance: np.ndarray, varies: np.ndarray, standardize: Any) -> np.ndarray:

@@ -49,6 +49,7 @@ import numpy as np
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
+from .._base import FINITE, check_counts, check_numbers
 from ._base import BaseAligner, column_units
 from ._mass import told_apart
 from ._subspace import RANK, ROWS_PER_AXIS, check_n_components, n_leading
@@ -151,12 +152,9 @@ class ComponentAligner(BaseAligner):
     def _check_parameters(self) -> None:
         if self.kernel not in KERNELS:
             raise InputError(f"kernel={self.kernel!r}", f"one of {KERNELS}")
-        for name, value in (("mu", self.mu), ("bandwidth", self.bandwidth)):
-            automatic = name == "bandwidth" and isinstance(value, str) and value == "auto"
-            if not automatic and not (isinstance(value, (int, float, np.number)) and 0 < value < np.inf):
-                raise InputError(f"{name}={value!r}", "a number above 0")
-        if not isinstance(self.n_landmarks, (int, np.integer)) or self.n_landmarks < 2:
-            raise InputError(f"n_landmarks={self.n_landmarks!r}", "a whole number of at least 2")
+        automatic = isinstance(self.bandwidth, str) and self.bandwidth == "auto"
+        check_numbers(self, dict.fromkeys(["mu"] if automatic else ["mu", "bandwidth"], FINITE))
+        check_counts(self, {"n_landmarks": 2})
         if self.n_components != "auto":
             check_n_components(self.n_components)
 

@@ -20,6 +20,7 @@ from .._base import (
     Domains,
     NumericColumns,
     check_aligner,
+    check_counts,
     column_names,
     fit_front,
     fit_weighted,
@@ -223,8 +224,7 @@ class FeatureAlignment(BaseAdapter):
         if not (sparse.issparse(Z) or sparse.issparse(Z_target)):
             return None
         n_components = self.n_components
-        if not isinstance(n_components, (int, np.integer)) or n_components < 1:
-            raise InputError(f"n_components={n_components!r}", "an integer of at least 1")
+        check_counts(self, {"n_components": 1})
         if Z.shape[1] <= n_components:
             return FunctionTransformer(_dense, accept_sparse=True).fit(Z)
         if is_frozen(self.estimator):

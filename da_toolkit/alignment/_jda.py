@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
-from shift_detectors._errors import InputError
-
-from .._base import fit_weighted
+from .._base import check_counts, fit_weighted
 from ._components import ComponentAligner, mean_difference
 from ._pseudo_labels import balanced, check_labels, choose_labeller, indicators, memberships
 
@@ -123,8 +121,7 @@ class JDA(ComponentAligner):
         self.max_iter = max_iter
 
     def _fit(self, X_source, X_target, y_source, y_target, source_mass, target_mass, estimator) -> None:
-        if not isinstance(self.max_iter, (int, np.integer)) or self.max_iter < 1:
-            raise InputError(f"max_iter={self.max_iter!r}", "a whole number of at least 1")
+        check_counts(self, {"max_iter": 1})
         check_labels(y_source, "JDA")
         rng = self._generator()
         phi_source, phi_target = self._features(X_source, X_target, source_mass, target_mass, rng)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .._base import FINITE, check_counts, check_numbers
 from ._label_propagation import OTLabelPropagation, Transport
-from ._labelling import Labelling, check_counts, check_numbers
+from ._labelling import Labelling
 
 SETTLED = 0.002  # mean squared change of the labels, over that between two random rows, at which the loop ends
 
@@ -114,5 +115,5 @@ class JDOT(OTLabelPropagation):
 
     def _check(self) -> None:
         super()._check()
-        check_numbers(self, {"alpha": np.finfo(float).max})
+        check_numbers(self, {"alpha": FINITE})
         check_counts(self, {"max_iter": 1})

@@ -10,8 +10,8 @@ from sklearn.metrics.pairwise import euclidean_distances
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import warn
 
-from .._base import BaseAdapter, Domains, fit_front, refuse_frozen, split_model
-from ._labelling import Labelling, check_counts, check_numbers, read_labelling
+from .._base import FINITE, BaseAdapter, Domains, check_counts, check_numbers, fit_front, refuse_frozen, split_model
+from ._labelling import Labelling, read_labelling
 from ._plan import coordinates, draw, potentials
 
 KNOWN = 10.0  # weight of a known target label in the cost
@@ -136,7 +136,7 @@ class OTLabelPropagation(BaseAdapter):
         return Transport(task, 1.0, self.relaxation, self.regularization, self.max_rows, rng).labels()
 
     def _check(self) -> None:
-        check_numbers(self, {"relaxation": np.inf, "regularization": np.finfo(float).max})
+        check_numbers(self, {"relaxation": np.inf, "regularization": FINITE})
         check_counts(self, {"max_rows": 2})
 
 

@@ -155,19 +155,3 @@ def source_share(X: np.ndarray, part: np.ndarray, X_target: np.ndarray, mass: np
     observed = parts.energy(nearest)
     chance = nearest**2 @ parts.own + parts.distance[-1, -1] / len(X_target)
     return float(min(1.0, chance / observed)) if observed > 0 else 1.0
-
-
-def check_numbers(method: Any, highest: dict[str, float]) -> None:
-    """Each named parameter is a number above 0 and at most the given one."""
-    for name, high in highest.items():
-        value = getattr(method, name)
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value <= high:
-            raise InputError(f"{name}={value!r}", "a number above 0")
-
-
-def check_counts(method: Any, lowest: dict[str, int]) -> None:
-    """Each named parameter is a whole number from the given one on."""
-    for name, low in lowest.items():
-        value = getattr(method, name)
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-            raise InputError(f"{name}={value!r}", f"a whole number from {low}")

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import fit_weighted
+from .._base import check_counts, fit_weighted
 from ._base import BaseAligner, kept
 from ._pseudo_labels import balanced, check_labels, choose_labeller, indicators, memberships
 
@@ -92,8 +92,7 @@ class LocationScale(BaseAligner):
         self.random_state = random_state
 
     def _fit(self, X_source, X_target, y_source, y_target, source_mass, target_mass, estimator) -> None:
-        if not isinstance(self.max_iter, (int, np.integer)) or self.max_iter < 1:
-            raise InputError(f"max_iter={self.max_iter!r}", "a whole number of at least 1")
+        check_counts(self, {"max_iter": 1})
         check_labels(y_source, "LocationScale")
         rng = check_random_state(self.random_state)
         self.classes_, codes = np.unique(y_source, return_inverse=True)

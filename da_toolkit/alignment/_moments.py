@@ -24,9 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from shift_detectors._errors import InputError
-
-from ._base import BaseAligner, column_units, kept
+from ._base import BaseAligner, check_shrinkage, column_units, kept
 
 RANK = 1e-10  # directions with less than this share of the largest variance are taken as constant
 FLOOR = 1e-6  # least shrinkage: bounds the map where one domain alone is constant
@@ -97,9 +95,7 @@ def shrunk_moments(
     standardize: Any,
 ) -> Moments:
     """The moments of both domains in their joint principal space; masses sum to 1."""
-    auto = isinstance(shrinkage, str) and shrinkage == "auto"
-    if not auto and not (isinstance(shrinkage, (int, float)) and 0 <= shrinkage <= 1):
-        raise InputError(f"shrinkage={shrinkage!r}", '"auto" or a number from 0 to 1')
+    auto = check_shrinkage(shrinkage)
     mean_s, mean_t = source_mass @ X_source, target_mass @ X_target
     # rows whose covariance is A'A: the square root of the mass is inside
     A, B = X_source - mean_s, X_target - mean_t

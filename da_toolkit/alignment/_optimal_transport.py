@@ -17,7 +17,8 @@ from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored, warn
 
-from ._base import BaseAligner
+from .._base import FINITE, check_counts, check_numbers, is_number
+from ._base import BaseAligner, check_shrinkage
 from ._mass import _minimise_on_simplex
 from ._plan import ITERATIONS, NO_MASS, at_mass, coordinates, draw, plan_of, potentials
 
@@ -326,22 +327,12 @@ class OptimalTransport(BaseAligner):
     def _check_parameters(self) -> None:
         if self.method not in METHODS:
             raise InputError(f"method={self.method!r}", f"one of {METHODS}")
-        for name, low, high in (
-            ("regularization", 0.0, np.inf),
-            ("class_regularization", 0.0, np.inf),
-            ("marginal_penalty", 0.0, np.inf),
-            ("transported_mass", 0.0, 1.0),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not low < value < high:
-                raise InputError(f"{name}={value!r}", f"a number between {low:g} and {high:g}")
-        for name, low in (("sharpening", 0), ("max_rows", 2)):
-            value = getattr(self, name)
-            if not isinstance(value, (int, np.integer)) or value < low:
-                raise InputError(f"{name}={value!r}", f"a whole number from {low}")
-        share = self.shrinkage
-        if not (share == "auto" or (isinstance(share, (int, float)) and 0 <= share <= 1)):
-            raise InputError(f"shrinkage={share!r}", '"auto" or a number from 0 to 1')
+        strengths = ("regularization", "class_regularization", "marginal_penalty")
+        check_numbers(self, dict.fromkeys(strengths, FINITE))
+        if not (is_number(self.transported_mass) and 0 < self.transported_mass < 1):
+            raise InputError(f"transported_mass={self.transported_mass!r}", "a number between 0 and 1")
+        check_counts(self, {"sharpening": 0, "max_rows": 2})
+        check_shrinkage(self.shrinkage)
 
 
 def _translation(X, Z, a, b, classes) -> np.ndarray:

@@ -21,6 +21,7 @@ from shift_detectors._warnings import warn
 from .._base import (
     BaseAdapter,
     Domains,
+    check_counts,
     check_prior,
     fit_weighted,
     is_frozen,
@@ -137,8 +138,7 @@ class PriorCorrection(BaseAdapter):
     def _fit(self, domains: Domains) -> None:
         self._check_estimator()
         check_prior(self.prior, "prior")
-        if self.cv < 2:
-            raise InputError(f"cv={self.cv}", "at least 2 folds")
+        check_counts(self, {"cv": 2})
         rng = check_random_state(self.random_state)
         X, y, weight = domains.X, domains.y, domains.sample_weight
         self.front_ = None  # nothing happens between the parts of the model

@@ -7,6 +7,7 @@ from scipy.optimize import nnls
 
 from shift_detectors._errors import InputError
 
+from .._base import is_number
 from ._bbse import BBSE
 
 CONFIDENCE = 0.05  # the penalty bounds the error of C with probability 1 - CONFIDENCE
@@ -69,7 +70,7 @@ class RLLS(BBSE):
         self.alpha = alpha
 
     def _shrink(self, q: np.ndarray, given: np.ndarray, mu: np.ndarray, p: np.ndarray, n: int) -> np.ndarray:
-        if not (np.isfinite(self.alpha) and self.alpha >= 0):
+        if not (is_number(self.alpha) and 0 <= self.alpha < np.inf):
             raise InputError(f"alpha={self.alpha!r}", "a finite number >= 0", "0.01 is the default.")
         k = len(p)
         bound = 2 * np.log(2 * k / CONFIDENCE) / n

@@ -17,8 +17,10 @@ from shift_detectors._warnings import warn
 from .._base import (
     BaseAdapter,
     Domains,
+    check_counts,
     fit_front,
     fit_weighted,
+    is_number,
     join_model,
     refuse_frozen,
     split_model,
@@ -159,12 +161,9 @@ class TargetShiftWeighting(BaseAdapter):
                 "For classes use PriorCorrection.",
             )
         automatic = isinstance(self.ridge, str) and self.ridge == "auto"
-        if not automatic and (isinstance(self.ridge, str) or not 0 <= self.ridge < np.inf):
+        if not automatic and not (is_number(self.ridge) and 0 <= self.ridge < np.inf):
             raise InputError(f"ridge={self.ridge!r}", "'auto' or a number >= 0", "Choose one.")
-        for name, low in (("n_splines", 3), ("cv", 2)):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or value < low:
-                raise InputError(f"{name}={value!r}", f"a whole number of at least {low}", "Change it.")
+        check_counts(self, {"n_splines": 3, "cv": 2})
 
     @property
     def estimator_(self) -> Any:

@@ -16,7 +16,7 @@ from shift_detectors._influence import effective_rows
 from shift_detectors._text import some
 from shift_detectors._warnings import warn
 
-from .._base import Target, as_rows, check_columns, column_names
+from .._base import Target, as_rows, check_columns, column_names, is_number
 from ._diagnosis import WeightDiagnosis, covered_share, diagnose_weights
 from ._encoder import as_frame
 
@@ -48,7 +48,7 @@ def effective_sample_size(weights: np.ndarray) -> float:
 
 def check_clip(clip: float | None) -> None:
     """Raise unless `clip` is None or a multiple of the mean weight above 1."""
-    if clip is not None and not clip > 1:
+    if clip is not None and not (is_number(clip) and clip > 1):
         raise InputError(f"clip={clip!r}", "a number above 1 (times the mean weight) or None", "Choose one.")
 
 

@@ -21,7 +21,7 @@ from shift_detectors._learners import one_thread
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
 
-from .._base import as_rows, take_rows
+from .._base import as_rows, check_counts, take_rows
 from ._base import BaseRatio, check_clip
 from ._encoder import RowEncoder, pool
 from ._gaussian_ratio import SELECT_ON, TwoGaussians, choose_shares
@@ -166,7 +166,8 @@ class ClassifierRatio(BaseRatio):
                 "The default stacks several learners, which needs the logistic step.",
             )
         check_clip(self.clip)
-        if not 2 <= self.cv <= min(n_source, n_target):
+        check_counts(self, {"cv": 2})
+        if self.cv > min(n_source, n_target):
             raise InputError(
                 f"cv={self.cv} folds for {n_source} source and {n_target} target rows",
                 "at least 2 folds, and a row of each domain in every fold",

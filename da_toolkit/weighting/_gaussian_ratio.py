@@ -11,6 +11,7 @@ from scipy.linalg import solve_triangular
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
+from .._base import is_number
 from ._base import BaseRatio, check_clip, group_folds
 from ._encoder import NumberEncoder, pool
 
@@ -78,7 +79,7 @@ class GaussianRatio(BaseRatio):
 
     def _fit(self, X_source: Any, X_target: Any, groups: np.ndarray | None) -> np.ndarray:
         check_clip(self.clip)
-        if self.shared is not None and not 0 <= self.shared <= 1:
+        if self.shared is not None and not (is_number(self.shared) and 0 <= self.shared <= 1):
             raise InputError(f"shared={self.shared!r}", "a number from 0 to 1, or None", "Choose one.")
         if min(X_source.shape[0], X_target.shape[0]) < 4:
             raise InputError("fewer than 4 rows on a side", "at least 4", "Collect more rows.")

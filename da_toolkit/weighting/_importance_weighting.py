@@ -21,6 +21,7 @@ from .._base import (
     check_ratio,
     fit_front,
     fit_weighted,
+    is_number,
     join_model,
     refuse_frozen,
     split_model,
@@ -122,7 +123,7 @@ class ImportanceWeighting(BaseAdapter):
         refuse_frozen(self.estimator, "ImportanceWeighting")
         check_ratio(self.ratio)
         automatic = isinstance(self.exponent, str) and self.exponent == "auto"
-        if not automatic and (isinstance(self.exponent, str) or not 0 <= self.exponent <= 1):
+        if not automatic and not (is_number(self.exponent) and 0 <= self.exponent <= 1):
             raise InputError(f"exponent={self.exponent!r}", "a number from 0 to 1, or 'auto'", "Choose one.")
         rng = check_random_state(self.random_state)
         front, head = split_model(self.estimator, self.at)

@@ -11,6 +11,7 @@ from sklearn.metrics import pairwise_distances_chunked
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
+from .._base import check_choices
 from ._base import BaseRatio, check_clip
 from ._classifier_ratio import stack
 from ._encoder import NumberEncoder, pool
@@ -78,9 +79,8 @@ class KernelDensityRatio(BaseRatio):
 
     def _fit(self, X_source: Any, X_target: Any, groups: np.ndarray | None) -> np.ndarray:
         check_clip(self.clip)
+        check_choices(self, "bandwidths")
         factors = np.asarray(BANDWIDTHS if self.bandwidths is None else self.bandwidths, float)
-        if factors.ndim != 1 or not len(factors) or not np.all(factors > 0):
-            raise InputError(f"bandwidths={self.bandwidths!r}", "positive numbers, or None", "Choose some.")
         if min(X_source.shape[0], X_target.shape[0]) < 3:
             raise InputError("fewer than 3 rows on a side", "at least 3", "Collect more rows.")
         rng = check_random_state(self.random_state)

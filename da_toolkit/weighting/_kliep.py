@@ -11,6 +11,7 @@ from sklearn.metrics import pairwise_distances
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
+from .._base import check_choices, check_counts
 from ._base import BaseRatio, check_clip, group_folds
 from ._encoder import NumberEncoder, pool
 
@@ -169,13 +170,10 @@ class KLIEP(BaseRatio):
 
     def _check(self, n: int) -> None:
         check_clip(self.clip)
-        for name in ("n_centers", "n_components"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name}={value!r}", "at least 1", "Leave the default.")
-        if self.bandwidths is not None and (len(self.bandwidths) == 0 or not np.min(self.bandwidths) > 0):
-            raise InputError(f"bandwidths={self.bandwidths!r}", "positive numbers, at least one", "None: the default.")
-        if not 2 <= self.cv <= n // 2:
+        given = [name for name in ("n_centers", "n_components") if getattr(self, name) is not None]
+        check_counts(self, {"cv": 2} | dict.fromkeys(given, 1))
+        check_choices(self, "bandwidths")
+        if self.cv > n // 2:
             raise InputError(
                 f"cv={self.cv} folds for {n} rows in the smaller domain",
                 "at least 2 folds, and two rows of each domain in every fold",

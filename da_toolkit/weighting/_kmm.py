@@ -9,6 +9,7 @@ import numpy as np
 
 from shift_detectors._errors import InputError
 
+from .._base import is_number
 from ._matching import Link, MatchingRatio
 
 
@@ -99,7 +100,7 @@ class KMM(MatchingRatio):
 
     def _check(self, n: int) -> None:
         super()._check(n)
-        if not 0 <= self.slack <= 1:
+        if not (is_number(self.slack) and 0 <= self.slack <= 1):
             raise InputError(f"slack={self.slack!r}", "a number from 0 to 1", "0 holds the mean weight at 1.")
 
 

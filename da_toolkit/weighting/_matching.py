@@ -24,6 +24,7 @@ from sklearn.metrics import pairwise_distances
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
+from .._base import check_choices, check_counts
 from ._base import BaseRatio, check_clip
 from ._encoder import NumberEncoder, pool
 
@@ -151,11 +152,8 @@ class MatchingRatio(BaseRatio):
 
     def _check(self, n: int) -> None:
         check_clip(self.clip)
-        if self.n_landmarks < 2:
-            raise InputError(f"n_landmarks={self.n_landmarks!r}", "at least 2", "100 is the default.")
-        for name, values in (("bandwidths", self.bandwidths), ("penalties", self.penalties)):
-            if values is not None and (len(values) == 0 or not np.min(values) > 0):
-                raise InputError(f"{name}={values!r}", "positive numbers, at least one", "None takes the default ones.")
+        check_counts(self, {"n_landmarks": 2})
+        check_choices(self, "bandwidths", "penalties")
         if n < 3:
             raise InputError("fewer than 3 rows on a side", "at least 3", "Collect more rows.")
 

@@ -11,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
+from .._base import check_counts
 from ._base import BaseRatio, check_clip
 from ._classifier_ratio import stack
 from ._encoder import NumberEncoder, pool
@@ -175,7 +176,10 @@ class NearestNeighborRatio(BaseRatio):
         if min(n_source, n_target) < 3:
             raise InputError("fewer than 3 rows on a side", "at least 3", "Collect more rows.")
         others = min(n_source, AMONG) + min(n_target, AMONG) - (1 if groups is None else np.bincount(groups).max())
-        if self.n_neighbors is not None and not 1 <= self.n_neighbors <= others:
+        if self.n_neighbors is None:
+            return
+        check_counts(self, {"n_neighbors": 1})
+        if self.n_neighbors > others:
             raise InputError(f"n_neighbors={self.n_neighbors!r}", f"1 to {others}, or None", "Choose one.")
 
 

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import as_rows, check_columns
+from .._base import as_rows, check_choices, check_columns, check_counts, is_number
 from ._base import BaseRatio, group_folds
 from ._classifier_ratio import ClassifierRatio
 from ._encoder import NumberEncoder, pool
@@ -141,13 +141,10 @@ class RuLSIF(BaseRatio):
         return self.relative_ratio_
 
     def _check(self, n: int) -> None:
-        if not 0 <= self.alpha < 1:
+        if not (is_number(self.alpha) and 0 <= self.alpha < 1):
             raise InputError(f"alpha={self.alpha!r}", "0 <= alpha < 1", "Use 0 for uLSIF, 0.1 for RuLSIF.")
-        if self.n_centers < 1:
-            raise InputError(f"n_centers={self.n_centers!r}", "at least 1", "200 is the default.")
-        for name, values in (("bandwidths", self.bandwidths), ("penalties", self.penalties)):
-            if values is not None and (len(values) == 0 or not np.min(values) > 0):
-                raise InputError(f"{name}={values!r}", "positive numbers, at least one", "None takes the default ones.")
+        check_counts(self, {"n_centers": 1})
+        check_choices(self, "bandwidths", "penalties")
         if n < 3:
             raise InputError("fewer than 3 rows on a side", "at least 3", "Collect more rows.")
 
