@@ -131,10 +131,16 @@ ALL_PAIRS = 20  # up to this many columns every pairwise product enters the seco
 RANDOM_PAIRS = 200
 
 
-def second_moments(Z: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Centred, standardised squares and pairwise products of the columns, clipped at three deviations.
+def moment_pairs(d: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The two columns of every product: all pairs for up to `ALL_PAIRS` columns, `RANDOM_PAIRS` random ones above."""
+    if d <= ALL_PAIRS:
+        return np.triu_indices(d)
+    a, b = rng.integers(0, d, (2, RANDOM_PAIRS))
+    return np.r_[np.arange(d), a[a != b]], np.r_[np.arange(d), b[a != b]]
 
-    All pairs for up to `ALL_PAIRS` columns, `RANDOM_PAIRS` random ones above.
+
+def second_moments(Z: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Centred, standardised squares and pairwise products (`moment_pairs`) of the columns, clipped at three deviations.
 
     Returns
     -------
@@ -142,13 +148,8 @@ def second_moments(Z: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray,
     squares : ndarray of bool, shape (k,)
         Which of them are squares.
     """
-    d = Z.shape[1]
     Z = np.clip(Z, -3, 3)
-    if d <= ALL_PAIRS:
-        a, b = np.triu_indices(d)
-    else:
-        a, b = rng.integers(0, d, (2, RANDOM_PAIRS))
-        a, b = np.r_[np.arange(d), a[a != b]], np.r_[np.arange(d), b[a != b]]
+    a, b = moment_pairs(Z.shape[1], rng)
     Q = Z[:, a] * Z[:, b]
     Q -= Q.mean(axis=0)
     scale = Q.std(axis=0)

@@ -32,7 +32,7 @@ import pandas as pd
 
 from ._boundary import read_problem
 from ._columns import _numbers, _seconds, _without_arrow
-from ._distance_tests import ALL_PAIRS, RANDOM_PAIRS, squared_bandwidth
+from ._distance_tests import moment_pairs, squared_bandwidth
 from ._errors import InputError
 from ._overlap import separators
 from ._row_sample import RowSample, as_keys, mixed
@@ -304,16 +304,12 @@ class SummaryPlan:
         ]
         apart = separators(problem)
         within = np.repeat([c.name not in apart for c in columns], [c.n_design for c in columns])
-        d, joint = len(within), np.flatnonzero(within)
+        joint = np.flatnonzero(within)
         bandwidth = squared_bandwidth(table.without(set(apart)).design, rng) if len(joint) else 1.0
         # spectral density of exp(-|x|^2 / s): normal with variance 2 / s
         frequencies = rng.normal(scale=np.sqrt(2 / bandwidth), size=(WAVES, len(joint)))
         phases = rng.uniform(0, 2 * np.pi, WAVES)
         waves = np.rint(np.column_stack([frequencies, phases]) * UNIT)
-        a, b = np.triu_indices(d)
-        if d > ALL_PAIRS:
-            a, b = rng.integers(0, d, (2, RANDOM_PAIRS))
-            a, b = np.r_[np.arange(d), a[a != b]], np.r_[np.arange(d), b[a != b]]
         plan = cls(
             tuple(columns),
             None if label is None else _label_column(problem, label),
@@ -321,7 +317,7 @@ class SummaryPlan:
             groups,
             joint,
             waves,
-            np.array([a, b]),
+            np.array(moment_pairs(len(within), rng)),
             apart,
             sample_size,
             seed,

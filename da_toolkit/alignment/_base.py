@@ -192,6 +192,23 @@ def column_units(variance: np.ndarray, varies: np.ndarray, standardize: Any) -> 
     return np.where(varies, deviation, 1.0) if standardize else np.ones_like(deviation)
 
 
+def varying(variance: np.ndarray, *means: np.ndarray) -> np.ndarray:
+    """Which columns vary by more than the rounding errors of their means."""
+    rounding = 100 * np.finfo(float).eps * sum(np.abs(mean) for mean in means)
+    return variance > rounding**2
+
+
+def shrunk_mean(mean_s, mean_t, variance_s, variance_t, noise_s: float, noise_t: float, varies) -> np.ndarray:
+    """The target's mean, drawn towards the source's as far as the difference is noise (James and Stein).
+
+    `noise_s` and `noise_t` are the sums of the squared masses, 1 / n with equal ones.
+    """
+    variance = ((variance_s + variance_t) / 2)[varies]
+    signal = ((mean_t - mean_s)[varies] ** 2 / variance).sum()
+    noise = ((variance_s * noise_s + variance_t * noise_t)[varies] / variance).sum()
+    return np.where(varies, mean_s + kept(signal, noise) * (mean_t - mean_s), mean_t)
+
+
 def kept(signal: float, noise: float) -> float:
     """Part of a squared difference that its sampling noise does not explain."""
     return max(0.0, 1 - noise / signal) if signal > 0 else 0.0

@@ -50,7 +50,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
 from .._base import FINITE, check_counts, check_numbers
-from ._base import BaseAligner, column_units
+from ._base import BaseAligner, column_units, varying
 from ._mass import told_apart
 from ._subspace import RANK, ROWS_PER_AXIS, check_n_components, n_leading
 
@@ -116,7 +116,7 @@ class ComponentAligner(BaseAligner):
         if not self.told_apart_:
             self.variance_, self.n_components_ = variance, len(variance)
             return X_source, X_target
-        varies = variance > (100 * np.finfo(float).eps * np.abs(self._offset)) ** 2
+        varies = varying(variance, self._offset)
         self._scale = np.where(varies, column_units(variance, varies, self.standardize), np.inf)
         pooled = self._rows(pooled)
         self._map, phi = self._feature_map(pooled, mass, rng)

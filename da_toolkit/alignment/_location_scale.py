@@ -14,7 +14,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
 from .._base import check_counts, fit_weighted
-from ._base import BaseAligner, kept
+from ._base import BaseAligner, kept, varying
 from ._pseudo_labels import balanced, check_labels, choose_labeller, indicators, memberships
 
 FOLDS = 3
@@ -192,7 +192,7 @@ def _moments(X: np.ndarray, member: np.ndarray, mass: np.ndarray) -> tuple[np.nd
     centre = X.mean(axis=0)
     mean = weight.T @ (X - centre)
     variance = weight.T @ (X - centre) ** 2 - mean**2
-    variance[variance <= (100 * np.finfo(float).eps * np.abs(centre)) ** 2] = 0.0
+    variance[~varying(variance, centre)] = 0.0
     return mean + centre, variance, np.where(total > 0, (weight**2).sum(axis=0), np.inf)
 
 

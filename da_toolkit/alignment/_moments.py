@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._base import BaseAligner, check_shrinkage, column_units, kept
+from ._base import BaseAligner, check_shrinkage, column_units, shrunk_mean, varying
 
 RANK = 1e-10  # directions with less than this share of the largest variance are taken as constant
 FLOOR = 1e-6  # least shrinkage: bounds the map where one domain alone is constant
@@ -105,12 +105,9 @@ def shrunk_moments(
 
     var_s, var_t = np.einsum("ij,ij->j", A, A), np.einsum("ij,ij->j", B, B)
     variance = (var_s + var_t) / 2
-    rounding = 100 * np.finfo(float).eps * (np.abs(mean_s) + np.abs(mean_t))
-    varies = variance > rounding**2
-    if auto and varies.any():
-        signal = ((mean_t - mean_s)[varies] ** 2 / variance[varies]).sum()
-        noise = ((var_s * noise_s + var_t * noise_t)[varies] / variance[varies]).sum()
-        mean_t = np.where(varies, mean_s + kept(signal, noise) * (mean_t - mean_s), mean_t)
+    varies = varying(variance, mean_s, mean_t)
+    if auto:
+        mean_t = shrunk_mean(mean_s, mean_t, var_s, var_t, noise_s, noise_t, varies)
 
     scale = column_units(variance, varies, standardize)
     for rows in (A, B):

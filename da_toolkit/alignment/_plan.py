@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._base import column_units
+from ._base import column_units, varying
 
 TOLERANCE = 1e-6  # part of the mass that may be in the wrong row
 ITERATIONS = 5000
@@ -31,8 +31,7 @@ def coordinates(X_source, X_target, source_mass, target_mass, standardize: Any) 
     """Coordinates for two domains whose masses sum to 1."""
     mean_s, mean_t = source_mass @ X_source, target_mass @ X_target
     variance = (source_mass @ (X_source - mean_s) ** 2 + target_mass @ (X_target - mean_t) ** 2) / 2
-    rounding = 100 * np.finfo(float).eps * (np.abs(mean_s) + np.abs(mean_t))
-    varies = variance > rounding**2
+    varies = varying(variance, mean_s, mean_t)
     middle = (mean_s + mean_t) / 2
     return Coordinates(
         np.where(varies, middle, mean_s),

@@ -24,7 +24,7 @@ import numpy as np
 
 from shift_detectors._errors import InputError
 
-from ._base import column_units, kept
+from ._base import column_units, kept, shrunk_mean, varying
 
 SHARE = 0.99  # part of the variance that is kept
 ROWS_PER_AXIS = 5.0
@@ -53,9 +53,9 @@ def subspaces(
     """The principal subspaces that `SubspaceAlignment` and `GFK` bring together; masses sum to 1."""
     mean_s, mean_t = source_mass @ X_source, target_mass @ X_target
     variance_s, variance_t = source_mass @ (X_source - mean_s) ** 2, target_mass @ (X_target - mean_t) ** 2
-    rounding = 100 * np.finfo(float).eps * (np.abs(mean_s) + np.abs(mean_t))
-    varies = variance_s + variance_t > 2 * rounding**2
-    scale = column_units((variance_s + variance_t) / 2, varies, standardize)
+    variance = (variance_s + variance_t) / 2
+    varies = varying(variance, mean_s, mean_t)
+    scale = column_units(variance, varies, standardize)
     noise_s, noise_t = (source_mass**2).sum(), (target_mass**2).sum()  # 1 / n with equal masses
 
     axes_s, spread_s = principal_axes((X_source - mean_s) / scale * varies, source_mass)
@@ -67,11 +67,7 @@ def subspaces(
     else:
         k = min(check_n_components(n_components), estimable)
 
-    if varies.any():
-        pooled = ((variance_s + variance_t) / 2)[varies]
-        signal = ((mean_t - mean_s)[varies] ** 2 / pooled).sum()
-        noise = ((variance_s * noise_s + variance_t * noise_t)[varies] / pooled).sum()
-        mean_t = np.where(varies, mean_s + kept(signal, noise) * (mean_t - mean_s), mean_t)
+    mean_t = shrunk_mean(mean_s, mean_t, variance_s, variance_t, noise_s, noise_t, varies)
     return Subspaces(mean_s, mean_t, scale, axes_s[:, :k], axes_t[:, :k])
 
 

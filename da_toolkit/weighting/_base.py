@@ -92,6 +92,8 @@ class BaseRatio(BaseEstimator):
         The constant that makes `weights_` have mean 1; `predict` uses the same one.
     """
 
+    clip: float | None  # of the subclasses that call `_most`
+
     def fit(self, X_source: Any, X_target: Any, *, groups: Any = None):
         """Learn the ratio.
 
@@ -186,6 +188,15 @@ class BaseRatio(BaseEstimator):
             f"Left out of the ratio: {some(names)}, with one value in the source that no target row has. The weights "
             f"are right where y does not depend on {'it' if len(names) == 1 else 'them'}."
         )
+
+    def _most(self, n_source: int) -> float:
+        """Largest weight, as a multiple of the mean."""
+        return np.sqrt(n_source) if self.clip is None else self.clip
+
+    def _clipped(self, raw: np.ndarray) -> np.ndarray:
+        """The weights of the source rows, none above the largest, which `_predict` reads in `_largest`."""
+        self._largest = self._most(len(raw)) * raw.mean()
+        return np.minimum(raw, self._largest)
 
     def _checked(self, weights: Any, method: str, n: int) -> np.ndarray:
         """What a subclass returned, if it can be weights."""

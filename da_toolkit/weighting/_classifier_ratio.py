@@ -126,9 +126,7 @@ class ClassifierRatio(BaseRatio):
         odds = np.exp(self.log_odds_)
         self.auc_ = float(roc_auc_score(domain, odds))
         self.coverage_ = float(min(1.0, odds[:n_source].mean() * n_source / n_target))
-        clip = np.sqrt(n_source) if self.clip is None else self.clip
-        self._largest = clip * odds[:n_source].mean()
-        return np.minimum(odds[:n_source], self._largest)
+        return self._clipped(odds[:n_source])
 
     def _covered(self, X_source: Any, X_target: Any, groups: np.ndarray | None) -> float:
         return self.coverage_

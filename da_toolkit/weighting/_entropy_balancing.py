@@ -92,8 +92,8 @@ class EntropyBalancing(MatchingRatio):
     def _link(self, largest: float) -> Link:
         return Entropy(largest)
 
-    def _largest(self, n: int) -> float:
-        return n if self.clip is None else min(self.clip, n)
+    def _most(self, n_source: int) -> float:
+        return n_source if self.clip is None else min(self.clip, n_source)
 
 
 class Entropy(Link):

@@ -96,8 +96,7 @@ class GaussianRatio(BaseRatio):
         self._gaussians = TwoGaussians(source, target, self.shared_, self.diagonal_)
         folds = None if groups is None else group_folds(groups, FOLDS)
         odds = np.exp(self.slope_ * on_source(self._gaussians, source, target, folds))
-        self._largest = (np.sqrt(len(source)) if self.clip is None else self.clip) * odds.mean()
-        return np.minimum(odds, self._largest)
+        return self._clipped(odds)
 
     def _predict(self, X: Any) -> np.ndarray:
         return np.minimum(np.exp(self.slope_ * self._gaussians.log_ratio(self._encode(X))), self._largest)

@@ -113,8 +113,7 @@ class KernelDensityRatio(BaseRatio):
         raw = self.slope_ * on_source[:, 0]
         self._shift = raw.max()  # the scale is free, so the largest may be 1
         ratio = np.exp(raw - self._shift)
-        self._largest = (np.sqrt(len(source)) if self.clip is None else self.clip) * ratio.mean()
-        return np.minimum(ratio, self._largest)
+        return self._clipped(ratio)
 
     def _predict(self, X: Any) -> np.ndarray:
         rows = self._encode(X)

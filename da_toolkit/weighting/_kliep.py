@@ -124,8 +124,7 @@ class KLIEP(BaseRatio):
         self.bandwidth_ = self._multiple * median_distance(projected[orders[0]], self.centers_)
         self._theta = kliep(*(bumps(rows, self.centers_, self.bandwidth_) for rows in (projected, projected_target)))
         raw = bumps(projected, self.centers_, self.bandwidth_) @ self._theta
-        self._largest = (np.sqrt(len(raw)) if self.clip is None else self.clip) * raw.mean()
-        return np.minimum(raw, self._largest)
+        return self._clipped(raw)
 
     def _predict(self, X: Any) -> np.ndarray:
         phi = bumps(self._encode(X) @ self._projection, self.centers_, self.bandwidth_)
@@ -138,7 +137,7 @@ class KLIEP(BaseRatio):
         if self.n_components is not None:
             numbers = [min(self.n_components, d)]
         multiples = np.asarray(BANDWIDTHS if self.bandwidths is None else self.bandwidths, float)
-        clip = np.sqrt(len(source)) if self.clip is None else self.clip
+        clip = self._most(len(source))
         gain = np.empty((len(numbers), len(multiples), len(source)))
         gain_target = np.empty((len(numbers), len(multiples), len(target)))
         for out, out_target in self._folds(len(source), len(target), groups):

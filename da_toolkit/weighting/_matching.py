@@ -91,7 +91,6 @@ class MatchingRatio(BaseRatio):
     n_landmarks: int
     bandwidths: Sequence[float] | None
     penalties: Sequence[float] | None
-    clip: float | None
     slack: float = 0.0
     random_state: Any
 
@@ -114,7 +113,7 @@ class MatchingRatio(BaseRatio):
             None if groups is None else groups[orders[0][:SELECT_ON]],
         )
         self._features = KernelFeatures(landmarks, self.bandwidth_)
-        self._bounded = self._link(self._largest(len(source)))
+        self._bounded = self._link(self._most(len(source)))
         Z = self._features(source)
         moments = np.zeros(Z.shape[1])
         for start in range(0, len(target), CHUNK):  # of the target nothing but its mean is needed
@@ -126,15 +125,12 @@ class MatchingRatio(BaseRatio):
     def _predict(self, X: Any) -> np.ndarray:
         return self._bounded.weights(self._features(self._encode(X)) @ self._theta)
 
-    def _largest(self, n: int) -> float:
-        return np.sqrt(n) if self.clip is None else self.clip
-
     def _choose(self, source: np.ndarray, target: np.ndarray, landmarks: np.ndarray, groups) -> None:
         """Set ``bandwidth_`` and ``penalty_`` to those with the smallest leave-one-out loss."""
         median = np.median(pairwise_distances(source, landmarks)) or 1.0
         bandwidths = np.asarray(BANDWIDTHS if self.bandwidths is None else self.bandwidths, float) * median
         penalties = np.sort(np.asarray(PENALTIES if self.penalties is None else self.penalties, float))[::-1]
-        link = self._link(self._largest(len(source)))
+        link = self._link(self._most(len(source)))
         self.objective_ = np.full((len(bandwidths), len(penalties)), np.inf)
         for i, bandwidth in enumerate(bandwidths):
             features = KernelFeatures(landmarks, bandwidth)

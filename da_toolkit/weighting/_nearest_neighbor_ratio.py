@@ -119,8 +119,7 @@ class NearestNeighborRatio(BaseRatio):
                 (source[few[0]], owners[0][few[0]]), (target[few[1]], owners[1][few[1]])
             )
             ratio = self._smoothed(self._near(source, [self.n_neighbors_], owners[0]))[:, 0]
-        self._largest = (np.sqrt(n_source) if self.clip is None else self.clip) * ratio.mean()
-        return np.minimum(ratio, self._largest)
+        return self._clipped(ratio)
 
     def _predict(self, X: Any) -> np.ndarray:
         rows = self._encode(X)
