@@ -464,6 +464,26 @@ def test_any_layer_of_a_transformer_on_tokens(layer):
     )
 
 
+class PaddedNet(TokenNet):
+    """Passes torch the mask of what is padded, whereupon it packs rows of different lengths in evaluation mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 1)
+
+    def forward(self, tokens):
+        return self.head(self.encoder(self.embedding(tokens), src_key_padding_mask=tokens == 0)[:, 0])
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize("loss", [None, DANN()], ids=["None", "DANN"])
+def test_a_transformer_that_is_told_what_is_padded(loss):
+    tokens = torch.randint(1, 20, (60, 7), generator=torch.Generator().manual_seed(0))
+    tokens[:, 5:] = 0
+    adapter = quick(module=PaddedNet, loss=loss, max_epochs=1).fit(tokens, tokens[:, 0] % 2, tokens)
+    assert adapter.predict(tokens).shape == (60,) and adapter.transform(tokens).shape == (60, 8)
+
+
 # --- errors -------------------------------------------------------------------------------------------------
 
 

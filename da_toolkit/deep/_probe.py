@@ -38,7 +38,8 @@ def probe(module: nn.Module, batch: Tensor) -> tuple[Any, list[Call]]:
     calls: list[Call] = []
 
     def keep(name: str, part: nn.Module, _inputs: Any, output: Tensor) -> None:
-        calls.append(Call(name, part, output.clone()))  # a later layer may overwrite it
+        if not output.is_nested:  # as torch makes padded rows inside its transformer; never what the module returns
+            calls.append(Call(name, part, output.clone()))  # a later layer may overwrite it
 
     watched = [(name, part) for name, part in module.named_modules() if isinstance(part, (nn.Linear, nn.Sigmoid))]
     hooks = [part.register_forward_hook(partial(keep, name)) for name, part in watched]
@@ -118,8 +119,10 @@ def try_module(module: nn.Module, batch: Tensor, classifies: bool) -> Any:
 
 
 def _is_sigmoid(outputs: Tensor, call: Call) -> bool:
+    if call.output.numel() != outputs.numel():
+        return False
     given = call.output.sigmoid() if isinstance(call.part, nn.Linear) else call.output
-    return given.numel() == outputs.numel() and torch.allclose(given.reshape(outputs.shape), outputs)
+    return torch.allclose(given.reshape(outputs.shape), outputs)
 
 
 def _sum_to_one(outputs: Tensor) -> bool:
