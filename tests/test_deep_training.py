@@ -31,7 +31,20 @@ from torch.utils.data import (  # noqa: E402
 )
 
 from da_toolkit._base import Target  # noqa: E402
-from da_toolkit.deep import CDAN, DAN, DANN, SHOT, WDGRL, AlignmentLoss, DeepAdapter, DeepCORAL, SourceFree  # noqa: E402
+from da_toolkit.deep import (  # noqa: E402
+    CDAN,
+    DAN,
+    DANN,
+    SHOT,
+    TENT,
+    WDGRL,
+    AdaBN,
+    AlignmentLoss,
+    DeepAdapter,
+    DeepCORAL,
+    SourceFree,
+    frozen_module,
+)
 from da_toolkit.deep._description import describe  # noqa: E402
 from da_toolkit.deep._early_stopping import (  # noqa: E402
     collapsed,
@@ -41,8 +54,8 @@ from da_toolkit.deep._early_stopping import (  # noqa: E402
     weighted_risk,
 )
 from da_toolkit.deep._rows import read_source  # noqa: E402
-from da_toolkit.deep._trainer import PairedBatches, rows_are_independent  # noqa: E402
-from da_toolkit.transfer import Embedding  # noqa: E402
+from da_toolkit.deep._trainer import PairedBatches, finite, rows_are_independent  # noqa: E402
+from da_toolkit.transfer import Embedding, FineTuning  # noqa: E402
 from shift_detectors._errors import InputError, ShiftWarning  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -534,6 +547,37 @@ def test_a_training_that_ends_in_nan_names_the_likely_cause():
     half = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3)).half()
     with pytest.raises(InputError, match="Half precision.*mixed_precision=True"):
         quick(DANN(), module=half).fit(1e5 * X, y, X_target)
+
+
+def test_predictions_that_are_no_numbers_are_refused():
+    X, y, X_target, _ = problem()
+    holes = X_target.copy()
+    holes[3, 1] = np.nan
+    module = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    adapter = quick(module=module).fit(X, y, X_target)
+    tuned = FineTuning(module, head_epochs=1, epochs=1, device="cpu").fit(None, y, X_target, y[: len(X_target)])
+    for refused, rows in (
+        (adapter.predict, "1 of 240 rows"),
+        (adapter.transform, "1 of 240 rows"),
+        (tuned.predict, "1 of 240 rows"),
+        (lambda holes: quick(module=module, patience=2).fit(X, y, holes), "1 of 240 rows"),
+        (lambda holes: adapter.predict(1e39 * X_target), "240 of 240 rows"),
+        (lambda holes: frozen_module(module, range(3)).predict(1e39 * X_target), "240 of 240 rows"),
+        (SourceFree(module, SHOT(), device="cpu").fit, "1 of 240 rows"),
+        (SourceFree(module, AdaBN(), device="cpu").fit, "240 of 240 rows"),
+    ):
+        with pytest.raises(InputError, match=f"no finite output for {rows}.*missing"):
+            refused(Images(holes))
+    for method in (SHOT(), TENT(threshold=1.1)):
+        with pytest.raises(InputError, match="Half precision"):
+            SourceFree(copy.deepcopy(module).half(), method, lr=1.0, device="cpu").fit(X_target)
+
+
+def test_minus_infinity_may_rule_out_a_class():
+    assert finite(torch.tensor([[-torch.inf, 1.0], [0.0, -torch.inf]])).shape == (2, 2)
+    for bad in (torch.inf, torch.nan):
+        with pytest.raises(InputError, match="1 of 2 rows"):
+            finite(torch.tensor([[-torch.inf, 1.0], [0.0, bad]]))
 
 
 def test_data_sets_that_cannot_be_used_are_refused():

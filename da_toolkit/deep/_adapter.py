@@ -40,6 +40,7 @@ from ._trainer import (
     PairedBatches,
     Rows,
     Trainer,
+    finite,
     predict_logits,
     predict_rows,
     rows_are_independent,
@@ -588,7 +589,7 @@ class DeepAdapter(BaseEstimator):
                     layer = find_layer(module, self.layer, inputs)
                 batch = run_module(module, Rows(inputs), self._n_outputs, layer)
                 parts.append((batch.features if features else batch.logits).cpu())
-        return to_numpy(torch.cat(parts))
+        return to_numpy(finite(torch.cat(parts)))
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
         if self.task_ == "classification":

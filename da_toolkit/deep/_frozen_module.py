@@ -14,6 +14,7 @@ from torch import nn
 from shift_detectors._errors import InputError
 
 from ._probe import first_rows, try_module
+from ._trainer import finite
 
 ROWS = 1024  # in a batch
 
@@ -87,19 +88,19 @@ class _ModuleClassifier(ClassifierMixin, BaseEstimator):
         self.module.eval()
         try:
             with torch.no_grad():
-                parts = [self.module(part.to(parameter)).cpu().double().numpy() for part in rows.split(ROWS)]
+                parts = [self.module(part.to(parameter)).cpu() for part in rows.split(ROWS)]
         finally:
             for part, mode in training.items():
                 part.training = mode
-        logits = np.concatenate(parts)
+        logits = torch.cat(parts)
         if logits.shape != (len(rows), len(self.classes)):
             raise InputError(
-                f"the module gives an output of shape {logits.shape} for {len(rows)} rows",
+                f"the module gives an output of shape {tuple(logits.shape)} for {len(rows)} rows",
                 f"logits of shape ({len(rows)}, {len(self.classes)}), one column per class",
                 "For a single logit z, give (0, z).",
             )
         try_module(self.module, first_rows(rows).to(parameter), classifies=True)
-        return softmax(logits, axis=1)
+        return softmax(finite(logits).double().numpy(), axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
         return self.classes[self.predict_proba(X).argmax(axis=1)]

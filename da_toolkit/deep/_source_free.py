@@ -24,7 +24,7 @@ from ._early_stopping import collapsed
 from ._options import check_positive, check_whole, find_device
 from ._probe import find_layer, first_rows, try_module
 from ._rows import float_type, plain, read_rows, same_rows, to_device
-from ._trainer import Layer, Rows, run_module, to_numpy
+from ._trainer import Layer, Rows, finite, run_module, to_numpy
 
 
 class SourceFreeMethod(BaseEstimator):
@@ -239,7 +239,8 @@ class SourceFree(ClassifierMixin, BaseEstimator):
                 run_module(self.module_, Rows(inputs[rows]), len(self.classes_), layer)
                 for rows in torch.arange(len(inputs)).split(1024)
             ]
-        return DomainBatch(inputs, *(torch.cat([getattr(p, name) for p in parts]) for name in ("features", "logits")))
+        features, logits = (torch.cat([getattr(p, name) for p in parts]) for name in ("features", "logits"))
+        return DomainBatch(inputs, features, finite(logits))
 
     def _trained(self) -> nn.Module:
         if isinstance(self.module, DeepAdapter):

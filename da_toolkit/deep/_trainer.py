@@ -400,12 +400,26 @@ def predict_rows(
         ]
     objective.train()
     features, logits = (torch.cat([getattr(part, name) for part in parts]) for name in ("features", "logits"))
-    return DomainBatch(rows.inputs, features, logits, *rows[1:])
+    return DomainBatch(rows.inputs, features, finite(logits), *rows[1:])
 
 
 def predict_logits(objective: Objective, rows: Rows, domain: str = "target") -> Tensor:
     """Outputs of all rows in evaluation mode; the objective is left in training mode."""
     return predict_rows(objective, rows, domain).logits
+
+
+def finite(outputs: Tensor) -> Tensor:
+    """The outputs of a prediction, refused where a row's largest is no finite number: -inf may rule out a class."""
+    bad = int((~outputs[:, None].flatten(1).amax(dim=1).isfinite()).sum())
+    if bad:
+        raise InputError(
+            f"the module gives no finite output for {bad} of {len(outputs)} rows",
+            "finite outputs",
+            "Half precision is too coarse: pass module.float()."
+            if outputs.dtype == torch.float16
+            else "Look for missing, infinite or huge values (the rows of a data set are not checked), or lower lr.",
+        )
+    return outputs
 
 
 def to_numpy(values: Tensor) -> np.ndarray:

@@ -423,7 +423,7 @@ class FineTuning(BaseEstimator):
 
     def _outputs(self, X: Any, path: str, n_outputs: int) -> np.ndarray:
         from ..deep._rows import float_type, read_rows, same_rows, to_device
-        from ..deep._trainer import Rows, run_module
+        from ..deep._trainer import Rows, finite, run_module
         from ._fine_tuning_training import torch
 
         rows, module = read_rows(X, "X"), getattr(self, path)
@@ -434,7 +434,7 @@ class FineTuning(BaseEstimator):
                 run_module(module, Rows(to_device(rows[part], float_type(module), device)), n_outputs, None).logits
                 for part in torch.arange(len(rows)).split(1024)
             ]
-        return torch.cat(parts).cpu().double().numpy()
+        return finite(torch.cat(parts)).cpu().double().numpy()
 
     # --- details -------------------------------------------------------------------------------------------
 

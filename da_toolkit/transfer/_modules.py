@@ -18,7 +18,7 @@ from .._base import column_names
 from ..deep._network import MLP
 from ..deep._probe import copy_module
 from ..deep._rows import DatasetRows, float_type, read_rows, to_device
-from ..deep._trainer import read_outputs
+from ..deep._trainer import finite, read_outputs
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def run_rows(module: nn.Module, X: Tensor, n_outputs: int, device: torch.device,
             read_outputs(module(to_device(X[rows], float_type(module), device)), n_outputs).cpu()
             for rows in torch.arange(len(X)).split(batch_size)
         ]
-    return torch.cat(parts)
+    return finite(torch.cat(parts))
 
 
 def per_row(values: Any, name: str, n: int) -> np.ndarray | None:
