@@ -492,6 +492,24 @@ class Detached(AlignmentLoss):
         return target.features.square().mean().item()
 
 
+class OneElement(AlignmentLoss):
+    def __init__(self, shape=(1,)):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, source, target, progress):
+        return target.features.square().mean().reshape(self.shape)
+
+
+def test_a_loss_of_one_element_is_a_number():
+    X, y, X_target, _ = problem()
+    one, number, both = (
+        quick(loss, weight=1.0).fit(X, y, X_target).history_[-1]["alignment_loss"]
+        for loss in (OneElement(), OneElement(()), OneElement() + OneElement(()))
+    )
+    assert one == number < both
+
+
 @pytest.mark.parametrize("loss, message", [(OnePerRow(), "of shape"), (Detached(), "of type float.*Keep it a tensor")])
 def test_a_loss_that_is_no_number_says_so(loss, message):
     X, y, X_target, _ = problem()

@@ -92,6 +92,20 @@ class AlignmentLoss(BaseEstimator, nn.Module):
     __mul__ = __rmul__
 
 
+def align(loss: nn.Module, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
+    """An alignment loss of a pair of batches, shape (); refused when it is not one number."""
+    value = loss(source, target, progress)
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return value.reshape(())
+    is_tensor = isinstance(value, Tensor)
+    raise InputError(
+        f"{type(loss).__name__} gives a loss of "
+        + (f"shape {tuple(value.shape)}" if is_tensor else f"type {type(value).__name__}"),
+        "a tensor with one number per pair of batches",
+        "Average it over the rows." if is_tensor else "Keep it a tensor: its gradient is needed.",
+    )
+
+
 def class_logits(batch: DomainBatch, loss: str) -> Tensor:
     """Logits of a classification, shape (n, n_classes); an error for a regression."""
     if batch.logits.ndim != 2 or batch.logits.shape[1] < 2:

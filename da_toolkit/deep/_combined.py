@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._batch import AlignmentLoss, DomainBatch
+from ._batch import AlignmentLoss, DomainBatch, align
 
 
 class WeightedSum(AlignmentLoss):
@@ -45,7 +45,7 @@ class WeightedSum(AlignmentLoss):
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         """Weighted sum of the losses of a pair of batches."""
         weights = [loss.default_weight for loss in self.losses_] if self.weights is None else self.weights
-        terms = [w * loss(source, target, progress) for w, loss in zip(weights, self.losses_, strict=True)]
+        terms = [w * align(loss, source, target, progress) for w, loss in zip(weights, self.losses_, strict=True)]
         return torch.stack(terms).sum()
 
 

@@ -28,7 +28,7 @@ from torch.utils.hooks import RemovableHandle
 
 from shift_detectors._errors import InputError
 
-from ._batch import AlignmentLoss, DomainBatch
+from ._batch import AlignmentLoss, DomainBatch, align
 from ._early_stopping import BestEpoch
 from ._team import Team
 
@@ -185,15 +185,7 @@ class Objective(nn.Module):
         if target is None:
             return self.task_loss(self.run(self.source_path, source)), None
         s, t = self.run_both(source, target)
-        alignment = None if self.alignment is None else self.alignment(self.reweighted(s), t, progress)
-        if alignment is not None and not (isinstance(alignment, Tensor) and alignment.numel() == 1):
-            is_tensor = isinstance(alignment, Tensor)
-            raise InputError(
-                f"{type(self.alignment).__name__} gives a loss of "
-                + (f"shape {tuple(alignment.shape)}" if is_tensor else f"type {type(alignment).__name__}"),
-                "a tensor with one number per pair of batches",
-                "Average it over the rows." if is_tensor else "Keep it a tensor: its gradient is needed.",
-            )
+        alignment = None if self.alignment is None else align(self.alignment, self.reweighted(s), t, progress)
         return self.task_loss(s, t), alignment
 
     def run(self, path: nn.Module, rows: Rows) -> DomainBatch:
