@@ -354,6 +354,7 @@ def test_known_target_labels_join_the_training(loss):
     np.testing.assert_array_equal(none, quick(loss=loss).fit(X, y, X_target).predict_proba(X_target))
 
 
+@pytest.mark.filterwarnings("ignore:DeepCORAL teaches the module nothing")  # the two paths differ all the same
 def test_batch_normalisation_keeps_the_statistics_of_the_two_domains_apart():
     X, y, X_target, _ = problem(shift=10.0)
     module = nn.Sequential(nn.BatchNorm1d(4, affine=False), nn.Linear(4, 3))

@@ -7,6 +7,7 @@ import functools
 import math
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,8 @@ from da_toolkit.deep import (  # noqa: E402
     CDAN,
     DAN,
     DANN,
+    JAN,
+    MCC,
     SHOT,
     TENT,
     WDGRL,
@@ -515,6 +518,20 @@ def test_a_loss_that_is_no_number_says_so(loss, message):
     X, y, X_target, _ = problem()
     with pytest.raises(InputError, match=f"{type(loss).__name__} gives a loss {message}"):
         quick(loss).fit(X, y, X_target)
+
+
+@pytest.mark.parametrize("loss, taught", [(DANN(), False), (WDGRL(), False), (MCC(), True), (JAN(), True)], ids=str)
+def test_an_alignment_that_cannot_change_the_module_is_told(loss, taught):
+    frozen = nn.Sequential(nn.Linear(4, 8), nn.ReLU()).requires_grad_(False)
+    with warnings.catch_warnings(record=True) as heard, torch.no_grad():  # the caller's mode does not matter
+        warnings.simplefilter("always")
+        for module in (
+            nn.Sequential(frozen, nn.Linear(8, 3)),
+            nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)),
+        ):
+            quick(loss, module=module, max_epochs=1).fit(*problem()[:3])
+    expected = [] if taught else [f"{type(loss).__name__} teaches the module nothing"]
+    assert [str(warning.message)[: len(text)] for warning, text in zip(heard, expected, strict=True)] == expected
 
 
 # --- data sets ----------------------------------------------------------------------------------------------

@@ -23,7 +23,9 @@ from da_toolkit._base import BaseAdapter, column_names, read_prior, refuse_new_c
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 from shift_detectors._random import check_random_state
+from shift_detectors._warnings import warn
 
+from ._batch import DomainBatch, align
 from ._description import describe
 from ._early_stopping import LEAST_JUDGES, BestEpoch, Judgement, judge_classes, judge_values
 from ._network import MLP
@@ -399,7 +401,8 @@ class DeepAdapter(BaseEstimator):
             two_paths=with_target,
             mixed_precision=self.mixed_precision,
         )
-        _try_out(objective, source, target if with_target else None, self.batch_size)
+        with torch.enable_grad():
+            _try_out(objective, source, target if with_target else None, self.batch_size)
         team.join(objective.to(device))
         if team.rank > 0:
             torch.manual_seed(torch.initial_seed() + team.rank)  # dropout of its own
@@ -728,7 +731,10 @@ def _softmax(outputs: np.ndarray) -> np.ndarray:
 
 
 def _try_out(objective: Objective, source: Rows, target: Rows | None, batch_size: int) -> None:
-    """Pass one batch per domain: complain about shapes, and let the alignment loss build its networks."""
+    """Pass one batch per domain: complain about shapes, and let the alignment loss build its networks.
+
+    Warns where the alignment would teach the module nothing.
+    """
     objective.eval()
     first = torch.arange(min(batch_size, len(source.inputs)), device=source.inputs.device)
     batch = source.take(first)
@@ -739,6 +745,22 @@ def _try_out(objective: Objective, source: Rows, target: Rows | None, batch_size
     a, b = batch, target.take(first_target)
     if len(b.inputs) > 1 and len(a.inputs) > 1:
         objective.in_one_pass = rows_are_independent(objective.target_path, a.inputs, b.inputs)
-    initialize = getattr(objective.alignment, "initialize", None)
-    if initialize is not None:
-        initialize(s, run_module(objective.target_path, b, objective.n_outputs, objective.layer))
+    if objective.alignment is None:
+        return
+    t = run_module(objective.target_path, b, objective.n_outputs, objective.layer)
+    if hasattr(objective.alignment, "initialize"):
+        objective.alignment.initialize(s, t)
+    if not s.features.requires_grad and not _teaches(objective, s, t):
+        warn(
+            f"{type(objective.alignment).__name__} teaches the module nothing: no parameter before the features that "
+            "it aligns may learn. Let some of them learn (requires_grad), or name another layer."
+        )
+
+
+def _teaches(objective: Objective, source: DomainBatch, target: DomainBatch) -> bool:
+    """Whether a gradient of the alignment loss reaches the module; the loss itself stays as it is."""
+    learn = [parameter for parameter in objective.target_path.parameters() if parameter.requires_grad]
+    device = source.features.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        loss = align(copy.deepcopy(objective.alignment), source, target, progress=0.5)  # type: ignore[arg-type]
+    return loss.requires_grad and any(g is not None for g in torch.autograd.grad(loss, learn, allow_unused=True))
