@@ -250,6 +250,17 @@ def test_mixed_precision_agrees_roughly_and_predicts_in_full_precision():
         assert (mixed.argmax(axis=1) == truth).mean() > 0.8
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_mixed_precision_leaves_modules_of_other_types_as_they_are(dtype):
+    module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).to(dtype)
+    X, y, X_target, _ = problem()
+    mixed, plain = (
+        quick(DANN(), module=module, mixed_precision=flag).fit(X, y, X_target).predict(X_target)
+        for flag in (True, False)
+    )
+    np.testing.assert_array_equal(mixed, plain)
+
+
 class Centring(nn.Module):
     """A layer of the user's own that looks across the batch."""
 

@@ -131,8 +131,8 @@ class DeepAdapter(BaseEstimator):
         (of a torch Dataset the rows are only counted). The callbacks' own state is not in it. Fits of other data,
         such as the folds of a cross-validation, need files of their own; `adapt` writes none.
     mixed_precision : bool
-        Run the module in bfloat16 where torch thinks it safe; losses and predictions stay in full precision. (Modules
-        that are in bfloat16 or float64 train as they are; float16 is too coarse for several of the losses.)
+        Run a float32 module in bfloat16 where torch thinks it safe; losses and predictions stay in full precision.
+        (Modules of other types train as they are; float16 is too coarse for several of the losses.)
     device : str
         ``"auto"``: a CUDA device when there is one, else the CPU.
     distributed : bool
@@ -399,7 +399,7 @@ class DeepAdapter(BaseEstimator):
             layer,
             n_outputs,
             two_paths=with_target,
-            mixed_precision=self.mixed_precision,
+            mixed_precision=self.mixed_precision and dtype == torch.float32,
         )
         with torch.enable_grad():
             _try_out(objective, source, target if with_target else None, self.batch_size)
