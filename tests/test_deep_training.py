@@ -57,7 +57,7 @@ from da_toolkit.deep._early_stopping import (  # noqa: E402
     weighted_risk,
 )
 from da_toolkit.deep._rows import read_source  # noqa: E402
-from da_toolkit.deep._trainer import PairedBatches, finite, rows_are_independent  # noqa: E402
+from da_toolkit.deep._trainer import Layer, PairedBatches, finite, rows_are_independent  # noqa: E402
 from da_toolkit.transfer import Embedding, FineTuning  # noqa: E402
 from shift_detectors._errors import InputError, ShiftWarning  # noqa: E402
 
@@ -300,6 +300,10 @@ def test_domains_share_a_pass_only_where_that_makes_no_difference(layer, expecte
     domains = torch.tensor(X).float(), torch.tensor(X_target).float()
     assert rows_are_independent(module, *domains) is expected
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    for size in (1e-5, 0.0):  # of a head that hides what is before it
+        nn.init.constant_(module[2].weight, size)
+        nn.init.zeros_(module[2].bias)
+        assert rows_are_independent(module, *domains, Layer("2", output=False)) is expected
 
 
 def test_one_pass_and_two_passes_train_alike(monkeypatch):

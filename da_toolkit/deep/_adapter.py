@@ -744,7 +744,7 @@ def _try_out(objective: Objective, source: Rows, target: Rows | None, batch_size
     first_target = torch.arange(min(batch_size, len(target.inputs)), device=target.inputs.device)
     a, b = batch, target.take(first_target)
     if len(b.inputs) > 1 and len(a.inputs) > 1:
-        objective.in_one_pass = rows_are_independent(objective.target_path, a.inputs, b.inputs)
+        objective.in_one_pass = rows_are_independent(objective.target_path, a.inputs, b.inputs, objective.layer)
     if objective.alignment is None:
         return
     t = run_module(objective.target_path, b, objective.n_outputs, objective.layer)
