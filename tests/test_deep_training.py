@@ -201,6 +201,18 @@ def test_early_stopping_does_not_look_at_target_labels_and_holds_groups_out_toge
         quick(patience=2).fit(X, y, X_target, groups=groups[1:])
 
 
+def test_rows_of_weight_zero_do_not_judge():
+    X, y, X_target, _ = problem()
+    few, module = np.arange(len(X)) % 10 == 0, nn.Linear(4, 3)
+    weighted, alone = (quick(patience=2, module=module, task="classification") for _ in range(2))
+    weighted.fit(X, y, X_target, sample_weight=few.astype(float))
+    alone.fit(X[few], y[few], X_target)
+    np.testing.assert_array_equal(weighted.predict_proba(X_target), alone.predict_proba(X_target))
+    for options, groups in (({}, 0 * y), ({"validation_fraction": 0.9}, np.arange(len(X)) % 2)):
+        with pytest.raises(InputError, match="patience with . groups of the source"):
+            quick(patience=2, **options).fit(X, y, X_target, groups=groups)
+
+
 # --- schedules, clipping, precision -------------------------------------------------------------------------
 
 

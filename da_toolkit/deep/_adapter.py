@@ -360,17 +360,17 @@ class DeepAdapter(BaseEstimator):
         to = partial(torch.as_tensor, device=device)
         dtype = float_type(module)
         weight = _read_weight(sample_weight, len(source_x))
-        held_out = self._held_out(labels, groups)
+        keep = np.ones(len(source_x), bool) if weight is None else weight > 0  # a batch of zero weights has no mean
+        held_out = self._held_out(labels, groups, keep)
         source = Rows(
             to_device(source_x, dtype, device),
             to(self._encode(labels.y_source, dtype)),
             None if weight is None else to(weight).to(dtype),
         )
         whole = source
-        keep = np.ones(len(source_x), bool) if weight is None else weight > 0  # a batch of zero weights has no mean
         validation = None
         if held_out is not None:
-            validation = subset(source, to(np.flatnonzero(held_out & keep)))
+            validation = subset(source, to(np.flatnonzero(held_out)))
             keep &= ~held_out
         if not keep.all():
             source = subset(source, to(np.flatnonzero(keep)))
@@ -499,26 +499,31 @@ class DeepAdapter(BaseEstimator):
 
         return judge_classification
 
-    def _held_out(self, labels: Any, groups: Any) -> np.ndarray | None:
-        """Mask of the source rows that only judge; None without early stopping."""
+    def _held_out(self, labels: Any, groups: Any, keep: np.ndarray) -> np.ndarray | None:
+        """Mask of the source rows that only judge, drawn among those to keep; None without early stopping."""
         groups = None if groups is None else np.asarray(plain(groups))
         n = len(labels.y_source)
         if groups is not None and groups.shape != (n,):
             raise InputError(f"groups of shape {groups.shape}", f"shape ({n},)", "Pass one group per source row.")
         if self.patience is None:
             return None
+        rows = np.flatnonzero(keep)
+        y, groups = labels.y_source[rows], None if groups is None else groups[rows]
+        units, n_units = ("rows", len(rows)) if groups is None else ("groups", len(np.unique(groups)))
+        if np.ceil(self.validation_fraction * n_units) >= n_units:
+            raise InputError(
+                f"patience with {n_units} {units} of the source, all of which validation_fraction holds out",
+                f"{units} to train on, and others to judge by",
+                "Lower validation_fraction, or leave patience out.",
+            )
         seed = int(torch.randint(2**31 - 1, (1,)))
         options = {"n_splits": 1, "test_size": self.validation_fraction, "random_state": seed}
         split = ShuffleSplit(**options) if groups is None else GroupShuffleSplit(**options)
         classes = labels.task == "classification"
-        if (
-            classes
-            and groups is None
-            and np.unique(labels.y_source, return_counts=True)[1].min() >= 2 / self.validation_fraction
-        ):
+        if classes and groups is None and np.unique(y, return_counts=True)[1].min() >= 2 / self.validation_fraction:
             split = StratifiedShuffleSplit(**options)
         mask = np.zeros(n, bool)
-        mask[next(split.split(mask[:, None], labels.y_source, groups))[1]] = True
+        mask[rows[next(split.split(rows, y, groups))[1]]] = True
         return mask
 
     def _known_prior(self, device: torch.device) -> Tensor | None:
