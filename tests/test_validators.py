@@ -428,7 +428,8 @@ def test_results_labels_and_seeds():
         cross_validate(adapter, X, y, X_target, few, scoring=scoring, cv=3, random_state=5, n_jobs=jobs)
         for jobs in (None, None, 2)
     )
-    assert set(first) == {"fit_time", "score_time", "test_weighted", "test_atc", "test_stock", "test_target"}
+    tested = {"test_weighted", "test_atc", "test_stock", "test_target", "test_target_stock"}
+    assert set(first) == {"fit_time", "score_time"} | tested
     for other, key in itertools.product((again, parallel), ("test_weighted", "test_atc", "test_target")):
         np.testing.assert_array_equal(first[key], other[key])
     assert first["test_target"].mean() > 0.6  # the labels that it was given turned the model round
@@ -458,6 +459,32 @@ def test_stock_scorers_ask_about_source_rows(head):
     assert mean["by_name"] == mean["made"] == mean["own"] > 0.9 > mean["astray"] and mean["ranks"] > 0.95
     with pytest.raises(ValueError, match="accurately"):
         cross_validate(adapter, X, y, X_target, scoring="accurately")
+
+
+@pytest.mark.parametrize(
+    ("scoring", "key", "known"),
+    [
+        ("neg_log_loss", "test_target", True),
+        ({"loss": "neg_log_loss"}, "test_target_loss", True),
+        ({"loss": "neg_log_loss"}, "test_target", False),
+        (CircularScore(), "test_target", False),
+    ],
+)
+def test_target_labels_are_scored_by_the_given_scorer(scoring, key, known):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(300, 2)), rng.normal(size=(90, 2))
+    y, y_target = ((rows[:, 0] + rng.normal(size=len(rows)) > 0).astype(int) for rows in (X, X_target))
+    found = cross_validate(LogisticRegression(), X, y, X_target, y_target, scoring=scoring, cv=3, random_state=0)
+    assert np.all(found[key] < 0) if known else np.all(found[key] > 0.5)
+
+
+def test_a_fold_that_a_scorer_refuses_has_no_score():
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(60, 2)), rng.normal(size=(60, 2))
+    few = np.where(np.arange(60) < 8, 1.0, np.nan)
+    y = (X[:, 0] > 0).astype(int)
+    found = cross_validate(LogisticRegression(), X, y, X_target, few, scoring="neg_log_loss", cv=3, random_state=0)
+    assert np.isnan(found["test_target"]).all() and np.isfinite(found["test_score"]).all()
 
 
 def test_alignment_is_chosen_where_it_helps_and_not_elsewhere():

@@ -21,6 +21,8 @@ from .._source_only import SourceOnly
 from ._base import TargetScore
 from ._importance_weighted import ImportanceWeightedScore
 
+SINGLE = "score"  # name of the one scorer that is not in a dict
+
 
 def cross_validate(
     adapter: Any,
@@ -42,7 +44,8 @@ def cross_validate(
 
     In every fold the adapter sees the other folds of the source and of the target; the scorer gets the held-out
     source rows, with labels, and the held-out target rows. With few labelled target rows, these are folded, too:
-    ``test_target`` is the score on held-out labelled target rows, which needs no assumption.
+    ``test_target`` is the score on held-out labelled target rows, which needs no assumption. It is by the scorer of
+    scikit-learn where one is given, and otherwise accuracy or R2.
 
     Parameters
     ----------
@@ -68,7 +71,9 @@ def cross_validate(
     -------
     dict of str to ndarray of shape (cv,)
         ``fit_time``, ``score_time``, ``test_score`` (or ``test_<name>`` of several scorers), and ``test_target``
-        where target labels are given (NaN in folds without one).
+        where target labels are given. With a dict of scorers ``test_target`` is accuracy or R2, and
+        ``test_target_<name>`` is by each scorer of scikit-learn. NaN in folds without a target label, and in those
+        without a class that the scorer needs.
 
     Examples
     --------
@@ -138,17 +143,41 @@ def _one_fold(adapter: Any, scorers: dict, domains: Domains, in_source: np.ndarr
         found[f"test_{name}"] = float(scorer(judged, X_test, domains.y[test]))
     if domains.y_target is not None:
         known = target_test[domains.labelled[target_test]]
-        truth = domains.y_target[known]
-        found["test_target"] = model.score(take_rows(domains.X_target, known), truth) if len(known) else np.nan
+        X_known, truth = take_rows(domains.X_target, known), domains.y_target[known]
+        for name, scorer in _target_scorers(scorers).items():
+            found[f"test_{name}"] = _on_target(scorer, model, X_known, truth)
     found["score_time"] = time.perf_counter() - started
     return found
+
+
+def _target_scorers(scorers: dict) -> dict[str, Any]:
+    """What judges labelled target rows: the model's own score, or the one scorer of scikit-learn; several beside it."""
+    stock = {name: scorer for name, scorer in scorers.items() if isinstance(scorer, _BaseScorer)}
+    named = {"target" if name == SINGLE else f"target_{name}": scorer for name, scorer in stock.items()}
+    return {"target": _own_score} | named
+
+
+def _own_score(model: Any, X: Any, y: np.ndarray) -> float:
+    return model.score(X, y)
+
+
+def _on_target(scorer: Any, model: Any, X: Any, y: np.ndarray) -> float:
+    """Score on labelled target rows; NaN where there are none, or where they lack a class that the scorer needs."""
+    if not len(y):
+        return np.nan
+    try:
+        return float(scorer(model, X, y))
+    except ValueError:
+        if not is_classifier(model) or np.isin(model.classes_, y).all():
+            raise
+        return np.nan
 
 
 def _scorers(scoring: Any, seed: int) -> dict[str, Any]:
     """Scorers by name, each with a seed."""
     if scoring is None:
         scoring = ImportanceWeightedScore()
-    named = dict(scoring) if isinstance(scoring, Mapping) else {"score": scoring}
+    named = dict(scoring) if isinstance(scoring, Mapping) else {SINGLE: scoring}
     named = {name: get_scorer(scorer) if isinstance(scorer, str) else scorer for name, scorer in named.items()}
     for name, scorer in named.items():
         if isinstance(scorer, type) or not callable(scorer):
@@ -157,8 +186,8 @@ def _scorers(scoring: Any, seed: int) -> dict[str, Any]:
                 "a scorer such as CircularScore(), or a dict of scorers",
                 "A scorer is called as scorer(model, X, y).",
             )
-        if name == "target":
-            raise InputError('a scorer named "target"', "another name", "test_target is the score on target labels.")
+        if str(name).startswith("target"):
+            raise InputError(f"a scorer named {name!r}", "another name", "test_target is the score on target labels.")
     return {name: _seeded_score(scorer, seed) for name, scorer in named.items()}
 
 
