@@ -55,6 +55,7 @@ from da_toolkit.selection._guard import (
     Case,
     Evidence,
     Finding,
+    _unless_one_is_left,
     _vetoes,
     best_known,
     by_labels,
@@ -526,6 +527,20 @@ def test_label_shift_that_would_leave_one_class_is_not_believed():
     result = adapt(LogisticRegression(), X, y, X_target, random_state=0)
     assert (result.report.verdict.kind, result.adapter) == ("label", "SourceOnly")
     assert "the classes may have moved" in result.candidates[1].reason
+    assert result.candidates[1].reason in result.explanation  # a gain that is sure is not left for being uncertain
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "believed"),
+    [(0.5, 0.04, False), (0.06, 0.002, False), (0.06, 0.03, True), (0.03, 0.02, True), (0.5, 0.1, True)],
+)
+def test_one_class_is_left_where_the_others_nearly_vanish(source, target, believed):
+    def proba(p):
+        return np.tile([1 - p, p], (2, 1))
+
+    prior = estimate_prior(np.eye(2), [0, 1], np.eye(2), [0, 1])
+    prior = replace(prior, prior=proba(target)[0], source_prior=proba(source)[0])
+    assert (_unless_one_is_left(Finding("verified", ""), prior).earned == "verified") == believed
 
 
 def one_column_apart(seed, change, matters=0):

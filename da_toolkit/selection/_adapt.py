@@ -819,19 +819,16 @@ def _explain(
     finding = evidence.findings[best]
     if finding.gain is not None and finding.gain.ci is not None and finding.after is not None:
         gain, weighting = finding.gain, best.startswith("ImportanceWeighting")
-        weights = "Weights" if weighting else best
         if finding.reason in (guarding.SAME, guarding.SAME_CLASSES):
             return f"The model was left alone. {best}: {finding.reason[0].lower()}{finding.reason[1:]}"
-        where = f"estimated gain {amounts(gain.value, sign=True)[0]} in {case.metric} ({finding.after.method})"
         if gain.value <= guarding.NEAR_ZERO * case.unit(evidence.before):
+            weights = "Weights" if weighting else best
+            where = f"estimated gain {amounts(gain.value, sign=True)[0]} in {case.metric} ({finding.after.method})"
             why = "there is a shift, but weights that favour the target's rows make no better model of this kind"
             return (
                 f"{weights} {guarding.would(gain.value)} help this model: {where}. The model was left alone"
                 f"{f'; {why}' if weighting else ''}.{_rare(case)}"
             )
-        return f"{weights} were not shown to help this model: {where}, too uncertain to act on.".replace(
-            f"{best} were", f"{best} was"
-        )
     return f"The model was left alone: {best} did not earn its place. {finding.reason}"
 
 

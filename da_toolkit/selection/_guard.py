@@ -46,7 +46,7 @@ from shift_detectors._performance import (
 from shift_detectors._prior import PriorFit, estimate_prior, proportion_interval
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
-from shift_detectors._text import amounts
+from shift_detectors._text import amounts, share
 from shift_detectors._warnings import ignored
 
 from .._base import Domains
@@ -61,7 +61,7 @@ from ._recommend import ALIGNED, LABELLED
 LEVEL = 0.05  # one-sided, over all candidates together
 NEAR_ZERO = 0.01  # a gain up to here, in accuracy or as a share of a regressor's loss, is called none
 RIVAL = 2.0  # how many times what is lost under covariate shift must be gained under label shift
-ALONE = 0.95  # share of one class in the target from which on label shift is not believed
+OTHERS = 0.05  # share of all classes but one in the target up to which label shift is not believed
 DOUBTFUL_FIT = 0.15  # p-value of the label-shift fit below which the assumption, though not rejected, is in doubt
 NOT_WORTH = 0.002  # an expected gain of accuracy, or share of a loss, that is not worth an unverified change
 SOURCE_DROP = 0.05  # accuracy on the source that an alignment may cost
@@ -370,15 +370,17 @@ def _weighted(case: Case, values: np.ndarray, weights: np.ndarray) -> Performanc
 
 
 def _unless_one_is_left(finding: Finding, prior: PriorFit) -> Finding:
-    """Nothing when label shift would leave the target a single class.
+    """Nothing when label shift would leave the target a single class, and not the source.
 
     A class that moved towards another one looks like one that became rare, and where only one seems to be left, no
     test can tell; the correction would answer that class whatever x is.
     """
-    share, only = float(prior.prior.max()), prior.classes[prior.prior.argmax()]
-    if not finding.earned or share < ALONE:
+    only = prior.prior.argmax()
+    others, before = 1 - prior.prior[only], 1 - prior.source_prior[only]
+    if not finding.earned or others > OTHERS or others > COLLAPSED * before:
         return finding
-    doubt = f" But label shift would mean that {share:.0%} of the target rows are {only}: the classes may have moved."
+    rest = f"all but {share(others)} of the target rows are {prior.classes[only]}"
+    doubt = f" But label shift would mean that {rest}: the classes may have moved."
     return replace(finding, earned="", reason=finding.reason + doubt)
 
 
