@@ -40,7 +40,7 @@ from ._influence import Part, degrees_of, rows_worth, share_of, variance_of, wei
 from ._prior import PriorFit, proportion_interval
 from ._results import Effect, Impact, PerformanceEstimate
 
-ROUNDING = 1e-9  # by which a share of rows may miss a whole number of them
+ROUNDING = 1e-9  # by which a share of rows may miss a whole number of them, and a difference of losses 0
 READ = 200  # rows on which is tried which columns a model reads
 COVERED = ", and the source covers the target"
 COVARIATE = f"covariate shift: p(y|x) is the same in source and target{COVERED}"
@@ -559,10 +559,14 @@ def split_loss_change(
     shared_source, on_shared_source = _mean(loss_source, own_source * w_source, groups)
     shared_target, on_shared_target = _mean(loss_target, own_target * w_target, groups_target)
 
+    smallest = ROUNDING * float(np.abs(np.r_[loss_source, loss_target]).mean())
+
     def effect(name: str, value: float, source: np.ndarray, target: np.ndarray) -> Effect:
         parts = replace(on_shared_source, terms=source), replace(on_shared_target, terms=target)
         half = _quantile(degrees_of(*parts, shares=False)) * variance_of(*parts) ** 0.5
-        return Effect(name, value, (value - half, value + half))
+        ends = np.array([value, value - half, value + half])
+        value, low, high = np.where(np.abs(ends) < smallest, 0.0, ends).tolist()
+        return Effect(name, value, (low, high))
 
     p_x = effect(
         "loss change due to p(x)",

@@ -392,6 +392,15 @@ def test_loss_split_covers_both_parts(concept):
     assert (inside / REPEATS < 0.99).all()
 
 
+def test_a_loss_split_without_a_change_of_p_x_has_no_rounding_noise():
+    rng = np.random.default_rng(0)
+    loss = rng.random(3000), rng.random(2000) + 0.1
+    # weights of all rows are alike but for their last bit
+    p_x, p_y_given_x = split_loss_change(*loss, np.full(3000, 0.4), np.full(2000, 0.4), 0.4)
+    assert (p_x.value, p_x.ci) == (0.0, (0.0, 0.0))
+    assert p_y_given_x.value == pytest.approx(0.1, abs=0.03) and p_y_given_x.ci[0] > 0
+
+
 @pytest.mark.parametrize(
     ("kind", "first"),
     [
