@@ -339,15 +339,7 @@ def _matched(source: Rows, target: Rows, arguments: tuple[str, str], notes: list
     if source.named or target.named:
         names, without = (source.names, arguments[1]) if source.named else (target.names, arguments[0])
         notes.append(f"{without} has no column names: its columns were matched by position.")
-        sides = [
-            Rows(
-                side.data.set_axis(list(names), axis=1) if isinstance(side.data, pd.DataFrame) else side.data,
-                names,
-                True,
-            )
-            for side in (source, target)
-        ]
-        return sides[0], sides[1]
+        return source.renamed(names), target.renamed(names)
     return source, target
 
 

@@ -297,7 +297,7 @@ def centred_table(table: Table, strata: np.ndarray) -> Table:
         counts = np.bincount(codes[present], minlength=codes.max() + 1)
         means = np.bincount(codes[present], column[present], codes.max() + 1) / np.maximum(counts, 1)
         column[present] -= means[codes[present]]
-    return _with_numeric(table, numeric)
+    return replace(table, numeric=numeric)
 
 
 def residual_table(table: Table, y: np.ndarray) -> Table:
@@ -313,20 +313,7 @@ def residual_table(table: Table, y: np.ndarray) -> Table:
         if present.sum() > basis.shape[1] + 5:
             x, b = numeric[present, j], basis[present]
             numeric[present, j] = x - LinearRegression().fit(b, x).predict(b)
-    return _with_numeric(table, numeric)
-
-
-def _with_numeric(table: Table, numeric: np.ndarray) -> Table:
-    """The same table with other values in its numeric columns."""
-    return Table(
-        numeric,
-        table.codes,
-        table.numeric_names,
-        table.categorical_names,
-        table.categories,
-        table.n_source,
-        table.datetimes,
-    )
+    return replace(table, numeric=numeric)
 
 
 def _balanced_weight(strata, domain, weight):

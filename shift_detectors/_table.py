@@ -66,15 +66,7 @@ class Table:
 
     def take(self, rows: np.ndarray, n_source: int) -> Table:
         """The table of some rows, of which the first `n_source` are the source."""
-        return Table(
-            self.numeric[rows],
-            self.codes[rows],
-            self.numeric_names,
-            self.categorical_names,
-            self.categories,
-            n_source,
-            self.datetimes,
-        )
+        return replace(self, numeric=self.numeric[rows], codes=self.codes[rows], n_source=n_source)
 
     def without(self, names: frozenset[str] | set[str]) -> Table:
         """The table without the named features."""
@@ -210,18 +202,13 @@ class Problem:
         """The problem restricted to rows with a label: all of the source, the labelled target rows."""
         n_source = self.table.n_source
         rows = np.r_[np.arange(n_source), n_source + np.flatnonzero(self.labelled)]
-        return Problem(
-            self.table.take(rows, n_source),
-            self.y_source,
-            None if self.y_target is None else self.y_target[self.labelled],
-            np.ones(self.n_labelled, bool),
-            self.task,
-            self.classes,
-            self.new_classes,
-            None if self.groups is None else self.groups[rows],
-            None if self.weight is None else self.weight[rows],
-            self.source_domain,
-            self.notes,
+        return replace(
+            self,
+            table=self.table.take(rows, n_source),
+            y_target=None if self.y_target is None else self.y_target[self.labelled],
+            labelled=np.ones(self.n_labelled, bool),
+            groups=None if self.groups is None else self.groups[rows],
+            weight=None if self.weight is None else self.weight[rows],
         )
 
     def with_new_classes(self, new: tuple) -> Problem:
