@@ -107,7 +107,7 @@ def play(name: str, *, random_state: int = 0, page: Path | None = None) -> Outco
     """Draw one scene, diagnose and adapt, and compare with the truth."""
     started = time.perf_counter()
     pair = SCENES[name].load(random_state=random_state)
-    model = _model(name, pair)
+    model = _model(pair)
     with ignored(UserWarning):  # the report says what they say
         result = adapt(model, *pair.seen, y_target=_known(name, pair, random_state), random_state=random_state)
     before = _score(model.fit(pair.X_source, pair.y_source), pair)
@@ -117,7 +117,7 @@ def play(name: str, *, random_state: int = 0, page: Path | None = None) -> Outco
     return Outcome(name, result, before, after, page, time.perf_counter() - started)
 
 
-def _model(name: str, pair: DomainPair) -> Any:
+def _model(pair: DomainPair) -> Any:
     """What the people of the scene use: a linear model on standardised features."""
     if pair.task == "regression":
         return make_pipeline(StandardScaler(), Ridge())

@@ -27,7 +27,7 @@ class Partitions(Domain):
         self._parts = X.to_delayed()
         self._first: list[int] = []
 
-    def draw(self, size: int, seed: int, label: str | None, n_jobs: int, step: Callable[[str], None]) -> RowSample:
+    def draw(self, size: int, seed: int, label: str | None, step: Callable[[str], None]) -> RowSample:
         """The row sample; first the rows of every partition are counted, which numbers them."""
         from dask.base import compute
         from dask.delayed import delayed

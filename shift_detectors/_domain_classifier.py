@@ -65,7 +65,7 @@ class DomainClassifierTest(BaseDetector):
     def __init__(self, random_state=None):
         self.random_state = random_state
 
-    def _test(self, problem: Problem, propensity: np.ndarray | None = None) -> ShiftTestResult:
+    def _test(self, problem: Problem) -> ShiftTestResult:
         table = problem.table
         domain = table.domain.astype(int)
         rng = generator(self.random_state)
@@ -73,8 +73,7 @@ class DomainClassifierTest(BaseDetector):
         inputs = Inputs.of(table)
         scores = prequential_scores(inputs, domain, fold, problem.weight)
         statistic, p = rank_sum(scores, domain, fold, problem.groups, problem.weight, rng)
-        if propensity is None:
-            propensity = crossfit_probabilities(inputs, domain, fold, 2, weight=problem.weight)[:, 1]
+        propensity = crossfit_probabilities(inputs, domain, fold, 2, weight=problem.weight)[:, 1]
         return ShiftTestResult(
             detector=type(self).__name__,
             quantity=self.quantity,

@@ -92,7 +92,7 @@ class Domain:
         kept = [name for name in batch.schema.names if name not in self.dropped]
         return batch.select(kept).rename_columns([self.names.get(name, name) for name in kept])
 
-    def draw(self, size: int, seed: int, label: str | None, n_jobs: int, step: Callable[[str], None]) -> RowSample:
+    def draw(self, size: int, seed: int, label: str | None, step: Callable[[str], None]) -> RowSample:
         """The row sample (of an iterator: its first rows)."""
         sample, said = RowSample(size, seed, label), _Rows(f"reading {self.argument}", self.n_rows, step)
         for first, batch in self.batches():
@@ -155,10 +155,10 @@ class Frames(Domain):
                 batch = batch[columns] if isinstance(batch, pd.DataFrame) else batch.select(columns)
             yield batch
 
-    def draw(self, size: int, seed: int, label: str | None, n_jobs: int, step: Callable[[str], None]) -> RowSample:
+    def draw(self, size: int, seed: int, label: str | None, step: Callable[[str], None]) -> RowSample:
         """The row sample; of an iterator its first rows, until the sample is full."""
         if not self.once:
-            return super().draw(size, seed, label, n_jobs, step)
+            return super().draw(size, seed, label, step)
         sample, first = RowSample(size, seed, label), 0
         for batch in self._batches:
             batch = self._checked(batch, len(self._seen))
@@ -269,11 +269,11 @@ class Csv(Domain):
         self._kinds: dict[str, set[str]] = {}  # of every column: what its batches hold
         self._text: dict[str, type] = {}  # columns that are read as text, though some batch looks like numbers
 
-    def draw(self, size: int, seed: int, label: str | None, n_jobs: int, step: Callable[[str], None]) -> RowSample:
+    def draw(self, size: int, seed: int, label: str | None, step: Callable[[str], None]) -> RowSample:
         """The row sample; drawn again if a column of numbers turned out to hold text further down."""
-        sample = super().draw(size, seed, label, n_jobs, step)
+        sample = super().draw(size, seed, label, step)
         self._text = {name: str for name, kinds in self._kinds.items() if len(kinds - {"empty"}) > 1}
-        return super().draw(size, seed, label, n_jobs, step) if self._text else sample
+        return super().draw(size, seed, label, step) if self._text else sample
 
     def raw(self, columns: list[str] | None) -> Iterator[Any]:
         for path in self.files:

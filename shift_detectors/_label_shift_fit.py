@@ -34,7 +34,6 @@ class LabelShiftFit:
     ----------
     q : ndarray of shape (k,)
         Coefficients: the target prior for classes.
-    covariance : ndarray of shape (k, k)
     statistic, degrees, pvalue : float
         Of the test that the mixture fits.
     change_pvalue : float
@@ -42,7 +41,6 @@ class LabelShiftFit:
     """
 
     q: np.ndarray
-    covariance: np.ndarray
     statistic: float
     degrees: int
     pvalue: float
@@ -268,7 +266,7 @@ def _gmm(H_source, H_target, basis, frequency, w_source, w_target) -> LabelShift
     start = np.ones(k) if frequency is None else frequency.copy()
     start = start / (mass @ start)
     if not len(b):  # features that do not vary say nothing
-        return LabelShiftFit(start, np.zeros((k, k)), 0.0, 0, 1.0, 1.0)
+        return LabelShiftFit(start, 0.0, 0, 1.0, 1.0)
 
     def centred(c):
         ratio = basis @ c
@@ -300,17 +298,17 @@ def _gmm(H_source, H_target, basis, frequency, w_source, w_target) -> LabelShift
         c, inverse, J, rank = solve(np.maximum(c, 0) / max(mass @ np.maximum(c, 0), 1e-12))
     degrees = rank - (k - 1)
     if degrees <= 0 or min(n, m) < 2 * rank:
-        return LabelShiftFit(c, inverse, 0.0, 0, 1.0, 1.0)
+        return LabelShiftFit(c, 0.0, 0, 1.0, 1.0)
     spread = inverse
     if frequency is not None:  # the source frequencies, with which q is compared, are estimates too
         spread = inverse + (np.diag(frequency) - np.outer(frequency, frequency)) * (ws**2).sum()
     # V is estimated: Hotelling's F law, with the degrees of freedom of a sum of covariances (Welch, Satterthwaite)
+    rows = centred(c)
     parts = [np.trace(V_target) ** 2 / (m - 1)]
     for column in (basis * frequency).T if frequency is not None else np.ones((1, n)):
-        rows = centred(c) * column[:, None]
-        parts.append((rows**2).sum() ** 2 / max(column.sum() - 1, 1))
-    nu = max((np.trace(V_target) + (centred(c) ** 2).sum()) ** 2 / sum(parts), degrees + 2)
+        parts.append(((rows * column[:, None]) ** 2).sum() ** 2 / max(column.sum() - 1, 1))
+    nu = max((np.trace(V_target) + (rows**2).sum()) ** 2 / sum(parts), degrees + 2)
     p = float(f_distribution.sf(J * (nu - degrees + 1) / (nu * degrees), degrees, nu - degrees + 1))
     move = c - start
     wald = float(move @ np.linalg.pinv(spread, rcond=1e-8, hermitian=True) @ move)
-    return LabelShiftFit(c, inverse, J, degrees, p, float(chi2.sf(wald, k - 1)))
+    return LabelShiftFit(c, J, degrees, p, float(chi2.sf(wald, k - 1)))

@@ -95,7 +95,7 @@ def read_large(
 
     samples = []
     for side in sides:
-        sample = side.sample if isinstance(side, DomainSummary) else side.draw(size, seed, names.label, jobs, step)
+        sample = side.sample if isinstance(side, DomainSummary) else side.draw(size, seed, names.label, step)
         if sample is None:
             raise InputError("a summary without a row sample", "summaries made with keep_rows=True", "Count again.")
         if not sample.n_seen.any():

@@ -43,13 +43,17 @@ def da_toolkit_methods():
     import shift_detectors as sd
     from shift_detectors._boundary import read_problem
     from shift_detectors._diagnose import JOINT_SHARE
+    from shift_detectors._domain_classifier import FOLDS, prequential_scores, rank_sum
+    from shift_detectors._learners import Inputs, make_folds
 
     def decision(s, seed):
         """As `diagnose` decides on p(x), which has the propensities at hand."""
         problem = read_problem(s.X_source, None, s.X_target)
         joint = sd.JointTest(random_state=seed).run(problem).pvalue
-        constant = np.full(problem.table.n, 0.5)
-        classifier = sd.DomainClassifierTest(random_state=seed)._test(problem, propensity=constant).pvalue
+        rng, domain = np.random.default_rng(seed), problem.table.domain.astype(int)
+        fold = make_folds(domain, FOLDS, int(rng.integers(2**31)))
+        scores = prequential_scores(Inputs.of(problem.table), domain, fold)
+        classifier = rank_sum(scores, domain, fold, None, None, rng)[1]
         both = min(1.0, joint / JOINT_SHARE, classifier / (1 - JOINT_SHARE))
         return {"decision": both, "JointTest": joint, "DomainClassifierTest": classifier}
 

@@ -10,8 +10,6 @@ from typing import Any
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate, to_plain
 
-STATUSES = ("verified", "plausible", "unverified", "unchanged")
-
 
 @dataclass(frozen=True)
 class Recommendation:

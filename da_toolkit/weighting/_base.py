@@ -16,7 +16,7 @@ from shift_detectors._influence import effective_rows
 from shift_detectors._text import some
 from shift_detectors._warnings import warn
 
-from .._base import Target, as_rows, check_columns, column_names, is_number
+from .._base import as_rows, check_columns, column_names, is_number
 from ._diagnosis import WeightDiagnosis, covered_share, diagnose_weights
 from ._encoder import as_frame
 
@@ -107,8 +107,6 @@ class BaseRatio(BaseEstimator):
         -------
         self
         """
-        if isinstance(X_target, Target):
-            X_target = X_target.X
         X_source, X_target = as_rows(X_source, "X_source"), as_rows(X_target, "X_target")
         names = column_names(X_source)
         check_columns(X_target, "X_target", X_source.shape[1], names, other="X_source")
@@ -159,8 +157,6 @@ class BaseRatio(BaseEstimator):
             The rows that were given to `fit`.
         """
         check_is_fitted(self)
-        if isinstance(X_target, Target):
-            X_target = X_target.X
         return diagnose_weights(X_source, X_target, self.weights_)
 
     def _covered(self, X_source: Any, X_target: Any, groups: np.ndarray | None) -> float:

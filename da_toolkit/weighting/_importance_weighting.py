@@ -17,7 +17,6 @@ from shift_detectors._warnings import ignored, warn
 from .._base import (
     BaseAdapter,
     Domains,
-    Target,
     check_ratio,
     fit_front,
     fit_weighted,
@@ -182,8 +181,6 @@ class ImportanceWeighting(BaseAdapter):
             The rows that were given to `fit`; compared where the weights were learnt, behind the `front_`.
         """
         check_is_fitted(self)
-        if isinstance(X_target, Target):
-            X_target = X_target.X
         X, X_target = self._check_rows(X), self._check_rows(X_target)
         names = None
         if self.front_ is not None:
