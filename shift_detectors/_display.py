@@ -181,6 +181,23 @@ def name_rows(ax: Axes, names: Sequence[str], **text: Any) -> None:
     ax.tick_params(axis="y", length=0)
 
 
+def draw_pair(ax: Axes, k: int, source: Any, target: Any, ci: Any) -> None:
+    """Row k: a frequency in the source and in the target, with the interval of the latter unless it is None or NaN."""
+    ax.plot([source, target], [k, k], color=FAINT, lw=1, zorder=1)
+    ax.plot(source, k, "o", ms=7, color=SOURCE, alpha=0.75, mew=0, zorder=2)
+    if ci is not None and np.isfinite(ci).all():
+        ax.plot(ci, [k, k], color=TARGET, lw=2.2, solid_capstyle="round", zorder=3)
+    ax.plot(target, k, "D", ms=5.5, mfc="white", mec=TARGET, mew=1.6, zorder=4)
+
+
+def share_axis(ax: Axes, xlabel: str) -> None:
+    """A horizontal axis of frequencies, from zero on."""
+    ax.set_xlim(left=min(0, ax.get_xlim()[0]))
+    ax.locator_params(axis="x", nbins=4)
+    ax.xaxis.set_major_formatter(as_percent)
+    ax.set_xlabel(xlabel)
+
+
 def draw_histogram(ax: Axes, values: np.ndarray, edges: np.ndarray, color: str, fill: bool) -> None:
     """Shares per bin: the source filled, the target as an outline, so that they can be told apart in grey, too."""
     if fill:

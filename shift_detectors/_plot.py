@@ -16,11 +16,13 @@ from ._display import (
     as_percent,
     as_points,
     draw_histogram,
+    draw_pair,
     draw_points,
     draw_rows,
     hide_counts,
     name_rows,
     need,
+    share_axis,
     short_ticks,
 )
 from ._errors import InputError
@@ -254,17 +256,12 @@ class RegionsDisplay(Display):
 
     def _draw(self, ax: Axes) -> None:
         for k, region in enumerate(self.regions):
-            ax.plot([region.source, region.target], [k, k], color=FAINT, lw=1, zorder=1)
-            ax.plot(region.source, k, "o", ms=7, color=SOURCE, alpha=0.75, mew=0, zorder=2)
+            ends = None
             if region.ratio.ci is not None and region.source > 0:
                 ends = np.clip(np.array(region.ratio.ci) * region.target / region.ratio.value, 0, 1)
-                ax.plot(ends, [k, k], color=TARGET, lw=2.2, solid_capstyle="round", zorder=3)
-            ax.plot(region.target, k, "D", ms=5.5, mfc="white", mec=TARGET, mew=1.6, zorder=4)
+            draw_pair(ax, k, region.source, region.target, ends)
         name_rows(ax, ["\n".join(words.clean(condition, 34) for condition in r.rule) for r in self.regions], fontsize=8)
-        ax.set_xlim(left=min(0, ax.get_xlim()[0]))
-        ax.locator_params(axis="x", nbins=4)
-        ax.xaxis.set_major_formatter(as_percent)
-        ax.set_xlabel("share of rows")
+        share_axis(ax, "share of rows")
 
 
 class OverlapDisplay(Display):
@@ -458,18 +455,11 @@ class PriorDisplay(Display):
         prior = self.prior
         order = np.sort(np.argsort(-np.abs(prior.target - prior.source), kind="stable")[:MAX_CLASSES])
         for k, c in enumerate(order):
-            ax.plot([prior.source[c], prior.target[c]], [k, k], color=FAINT, lw=1, zorder=1)
-            ax.plot(prior.source[c], k, "o", ms=7, color=SOURCE, alpha=0.75, mew=0, zorder=2)
-            if np.isfinite(prior.ci[c]).all():
-                ax.plot(prior.ci[c], [k, k], color=TARGET, lw=2.2, solid_capstyle="round", zorder=3)
-            ax.plot(prior.target[c], k, "D", ms=5.5, mfc="white", mec=TARGET, mew=1.6, zorder=4)
+            draw_pair(ax, k, prior.source[c], prior.target[c], prior.ci[c])
         name_rows(ax, [words.squeeze(prior.classes[c]) for c in order])
-        ax.set_xlim(left=min(0, ax.get_xlim()[0]))
-        ax.locator_params(axis="x", nbins=4)
-        ax.xaxis.set_major_formatter(as_percent)
         left_out = len(prior.classes) - len(order)
         less = f"\n({left_out} class{'es' * (left_out > 1)} that changed less not drawn)" if left_out else ""
-        ax.set_xlabel(f"share of rows{less}")
+        share_axis(ax, f"share of rows{less}")
 
 
 class ImpactDisplay(Display):
