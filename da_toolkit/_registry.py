@@ -53,9 +53,14 @@ class Row:
     slot: str | None = None
 
     @property
+    def holder(self) -> str:
+        """The adapter that wraps the model: itself, or the one that takes the method object."""
+        return self.name if self.slot is None else self.slot.partition(".")[0]
+
+    @property
     def label(self) -> str:
         """Name by which it is shown and may be asked for: ``"FeatureAlignment(CORAL)"``."""
-        return self.name if self.slot is None else f"{self.slot.partition('.')[0]}({self.name})"
+        return self.name if self.slot is None else f"{self.holder}({self.name})"
 
     def load(self) -> Any:
         """The class."""

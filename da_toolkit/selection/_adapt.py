@@ -435,17 +435,16 @@ def _unfit(row: _registry.Row, estimator: Any, report: ShiftReport) -> str:
         return f"It is not for {report.task}."
     if row.target_labels == "required" and report.n_labelled == 0:
         return "It needs target labels."
-    if "SourceFree" in (row.name, (row.slot or "").partition(".")[0]):
+    if row.holder == "SourceFree":
         return "It works without the source: da_toolkit.deep.SourceFree(module, ...).fit(X_target)."
-    deep_row = row.name in ("DeepAdapter", "FineTuning") or (row.slot or "").startswith("DeepAdapter")
+    deep_row = row.holder in ("DeepAdapter", "FineTuning")
     if deep_row and not is_deep(estimator):
         return "It needs a torch module: pass DeepAdapter(module, layer=...) as estimator."
     if is_deep(estimator) and not deep_row:
         return "It does not wrap torch modules; the losses of da_toolkit.deep and FineTuning do."
     if deep_row:
         return ""
-    holder = row if row.slot is None else _registry.find(row.slot.partition(".")[0])
-    taken = inspect.signature(holder.load()).parameters
+    taken = inspect.signature(_registry.find(row.holder).load()).parameters
     if "estimator" not in taken:
         return f"It wraps no estimator: use {row.name} by itself."
     wants = [p.name for p in taken.values() if p.default is p.empty and p.name != "estimator"]
@@ -467,10 +466,9 @@ def _make(row: _registry.Row, estimator: Any, task: str | None, candidate: Any) 
         if row.slot is not None:
             return adapter.set_params(loss=method())
         return adapter if adapter.loss is not None else adapter.set_params(loss=_registry.find("DANN").load()())
-    adapter, slot = (row.name, None) if row.slot is None else row.slot.split(".")
-    options = {} if slot is None else {slot: method()}
-    made = _registry.find(adapter).load()(estimator, **options)
-    if adapter == "FeatureAlignment" and is_frozen(estimator):
+    options = {} if row.slot is None else {row.slot.partition(".")[2]: method()}
+    made = _registry.find(row.holder).load()(estimator, **options)
+    if row.holder == "FeatureAlignment" and is_frozen(estimator):
         made.set_params(direction="target_to_source")
     return made
 
@@ -479,8 +477,8 @@ def _name(adapter: Any) -> str:
     """As a registry label where there is one: the adapter with its method object."""
     own = type(adapter).__name__
     for row in _registry.ADAPTERS:
-        holder, _, slot = (row.slot or "").partition(".")
-        if holder == own and type(getattr(adapter, slot, None)).__name__ == row.name:
+        slot = (row.slot or "").partition(".")[2]
+        if row.holder == own and type(getattr(adapter, slot, None)).__name__ == row.name:
             return row.label
     return own
 
