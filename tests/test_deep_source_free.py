@@ -183,6 +183,14 @@ def test_a_collapse_is_reported():
         SourceFree(plain_net(), OneClass(), lr=1e-2, random_state=0).fit(X_target)
 
 
+@pytest.mark.parametrize("method, passes", [(SHOT(), 2), (TENT(), 0), (AdaBN(), 0)], ids=["SHOT", "TENT", "AdaBN"])
+def test_features_of_all_rows_are_kept_for_the_method_that_looks_at_them(trained, monkeypatch, method, passes):
+    layers, run = [], SourceFree._run
+    monkeypatch.setattr(SourceFree, "_run", lambda self, rows, layer: (layers.append(layer), run(self, rows, layer))[1])
+    SourceFree(trained[0], method, max_epochs=2, random_state=0).fit(trained[3])
+    assert [layer is not None for layer in layers] == [True] * passes + [False]
+
+
 def test_bad_input_is_explained(trained):
     source, X, _, X_target, truth, _ = trained
     plain = plain_net()

@@ -215,9 +215,11 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         epochs = method.max_epochs if self.max_epochs is None else self.max_epochs
         if learn:
             optimizer = torch.optim.Adam(learn, lr=self.lr)
+            looks = type(method).start_epoch is not SourceFreeMethod.start_epoch  # else the features are not needed
             for _ in range(epochs):
                 module.eval()
-                method.start_epoch(self._run(inputs, layer))
+                if looks:
+                    method.start_epoch(self._run(inputs, layer))
                 module.train()
                 for rows in order():
                     loss = method.loss(run_module(module, Rows(inputs[rows]), len(self.classes_), layer), rows)
@@ -229,7 +231,7 @@ class SourceFree(ClassifierMixin, BaseEstimator):
             parameter.requires_grad_(True)
         module.zero_grad()
         self.method_ = method
-        if collapsed(to_numpy(self._run(inputs, layer).logits.softmax(dim=1)), prior):
+        if collapsed(to_numpy(self._run(inputs, None).logits.softmax(dim=1)), prior):
             warn("the predictions on the target collapsed into few classes; do not trust the adapted module")
 
     def _run(self, inputs: Any, layer: Any) -> DomainBatch:
