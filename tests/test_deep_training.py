@@ -674,9 +674,11 @@ class Recoded(Images):
 
 def test_labels_of_a_data_set_are_what_it_gives():
     X, y, *_ = problem()
-    few = Subset(Recoded(X, y, lambda label: -label), range(5, 25))
+    few, indexed = Subset(Recoded(X, y, lambda label: -label), range(5, 25)), Recoded(X, y)
+    indexed.targets = pd.Series(y, index=np.arange(len(y)) + 500)  # as of rows that were drawn from more
     for rows, expected in (
         (Recoded(X, y), y),
+        (indexed, y),
         (Recoded(X, y, recode=3), y + 3),
         (Recoded(X, y, lambda label: 7 * (label == 1)), 7 * (y == 1)),
         (few, -y[5:25]),

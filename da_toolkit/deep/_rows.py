@@ -65,6 +65,7 @@ class DatasetRows:
     def labels(self) -> Any:
         """The second part of every element; at once from `targets`, as far as the data set gives the same."""
         targets: Any = getattr(self.dataset, "targets", None)
+        targets = targets.to_numpy() if hasattr(targets, "to_numpy") else targets  # a Series is asked by its labels
         if targets is None or not self._gives(targets):
             elements = (self.dataset[i] for i in range(len(self)))
             targets = [element[1] for element in elements if isinstance(element, (tuple, list)) and len(element) > 1]
