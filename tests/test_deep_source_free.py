@@ -191,6 +191,15 @@ def test_features_of_all_rows_are_kept_for_the_method_that_looks_at_them(trained
     assert [layer is not None for layer in layers] == [True] * passes + [False]
 
 
+def test_a_training_that_changes_nothing_is_reported(trained):
+    source, X, *_ = trained
+    uncertain = copy.deepcopy(source.module_)
+    uncertain[-1].weight.data *= 0.01
+    with pytest.warns(ShiftWarning, match="TENT changed no parameter.*threshold"):
+        SourceFree(uncertain, TENT(), max_epochs=2, random_state=0).fit(X)
+    SourceFree(uncertain, TENT(threshold=1.1), max_epochs=2, random_state=0).fit(X)
+
+
 def test_bad_input_is_explained(trained):
     source, X, _, X_target, truth, _ = trained
     plain = plain_net()
@@ -226,13 +235,14 @@ def test_bad_input_is_explained(trained):
 def test_a_single_logit_decides_between_two_classes(method):
     (X, y), (X_target, _) = draw(300, 0), draw(200, 1)
     one = nn.Sequential(nn.BatchNorm1d(10), nn.Linear(10, 8), nn.ReLU(), nn.Linear(8, 1))
-    source = DeepAdapter(one, max_epochs=2, random_state=0, device="cpu").fit(X, y > 1, X_target)
+    source = DeepAdapter(one, max_epochs=20, lr=0.01, random_state=0, device="cpu").fit(X, y > 1, X_target)
     named = SourceFree(source.module_, method, classes=[False, True], random_state=0).fit(X_target)
     adapted = SourceFree(source, method, random_state=0).fit(X_target)
     assert adapted.predict_proba(X_target).shape == (200, 2) and adapted.classes_.tolist() == [False, True]
     np.testing.assert_array_equal(named.predict(X_target), adapted.predict(X_target))
 
 
+@pytest.mark.filterwarnings("ignore:TENT changed no parameter")  # the module was never trained
 def test_frozen_parameters_stay_frozen():
     X, _ = draw(200, 0)
     module = nn.Sequential(nn.BatchNorm1d(10), nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 4))

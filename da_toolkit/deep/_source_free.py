@@ -214,6 +214,7 @@ class SourceFree(ClassifierMixin, BaseEstimator):
             parameter.requires_grad_(True)
         epochs = method.max_epochs if self.max_epochs is None else self.max_epochs
         if learn:
+            start = [parameter.clone() for parameter in learn]
             optimizer = torch.optim.Adam(learn, lr=self.lr)
             looks = type(method).start_epoch is not SourceFreeMethod.start_epoch  # else the features are not needed
             for _ in range(epochs):
@@ -226,6 +227,11 @@ class SourceFree(ClassifierMixin, BaseEstimator):
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
+            if all(torch.equal(now, before) for now, before in zip(learn, start, strict=True)):
+                warn(
+                    f"{type(method).__name__} changed no parameter. TENT learns only from predictions that are more "
+                    "certain than its threshold; half precision may need a larger lr."
+                )
         module.eval()
         for parameter in free:
             parameter.requires_grad_(True)

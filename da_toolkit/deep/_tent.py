@@ -24,8 +24,8 @@ class TENT(SourceFreeMethod):
     .. math:: L = \frac1n \sum_{i : H(p_i) < h \log K} H(p_i)
 
     after the statistics of batch normalisation were renewed as in `AdaBN`. Rows that are more uncertain than
-    :math:`h \log K` teach nothing. All other parameters stay as they are, which keeps the module near to where it
-    was; one pass over the target is enough.
+    :math:`h \log K` teach nothing; a warning says when all of them are. All other parameters stay as they are, which
+    keeps the module near to where it was; one pass over the target is enough.
 
     Assumes that certain predictions are right. Entropy alone rewards putting all rows into one class: more epochs
     or a larger learning rate collapse sooner or later, label shift makes it worse. `SHOT` keeps the classes in
