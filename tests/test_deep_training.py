@@ -400,6 +400,23 @@ def test_a_checkpoint_of_other_data_or_another_module_is_refused(tmp_path):
         )
 
 
+def test_what_is_no_checkpoint_is_refused_and_kept(tmp_path):
+    X, y, X_target, _ = problem()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text.pt").write_text("hello world")
+    (tmp_path / "empty.pt").touch()
+    torch.save(nn.Linear(4, 3).state_dict(), tmp_path / "weights.pt")
+    torch.save(nn.Linear(4, 3), tmp_path / "module.pt")
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.pt")}
+    for name in ("folder", "missing/ours.pt"):
+        with pytest.raises(InputError, match="a file, in a folder that is there"):
+            quick(checkpoint=tmp_path / name).fit(X, y, X_target)
+    for path in before:
+        with pytest.raises(InputError, match="is no checkpoint of DeepAdapter.*fine-tuned"):
+            quick(checkpoint=path).fit(X, y, X_target)
+    assert before == {path: path.read_bytes() for path in tmp_path.glob("*.pt")}
+
+
 def test_a_warm_start_trains_on_and_replaces_the_checkpoint_of_the_fit_before(tmp_path):
     X, y, X_target, _ = problem()
     file = tmp_path / "training.pt"

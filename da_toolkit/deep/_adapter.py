@@ -669,6 +669,13 @@ class DeepAdapter(BaseEstimator):
                 "patience of at least 1 and a fraction between 0 and 1",
                 "Change it.",
             )
+        file = None if self.checkpoint is None else Path(self.checkpoint)
+        if file is not None and (file.is_dir() or not file.parent.is_dir()):
+            raise InputError(
+                f"checkpoint={str(file)!r}",
+                "a file, in a folder that is there",
+                "Make the folder, or name another file.",
+            )
         if self.max_grad_norm is not None and self.max_grad_norm <= 0:
             raise InputError(f"max_grad_norm={self.max_grad_norm}", "a number above 0, or None", "Change it.")
         if self.lr <= 0 or (isinstance(self.weight, (int, float)) and self.weight < 0):

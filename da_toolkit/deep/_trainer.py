@@ -470,8 +470,16 @@ class Checkpoint(Callback):
         """Take up the training that the file holds, if there is one."""
         if not self.path.exists():
             return
-        state = torch.load(self.path, map_location=self.batches.source.inputs.device, weights_only=False)
-        changed = [k for k, v in self.settings.items() if state["settings"].get(k) != v]
+        try:
+            state = torch.load(self.path, map_location=self.batches.source.inputs.device, weights_only=False)
+            settings = state["settings"]
+        except Exception as error:
+            raise InputError(
+                f"the file {self.path} is no checkpoint of DeepAdapter",
+                "what an interrupted fit left there, or no file yet",
+                "Name another file. A trained module is fine-tuned by passing it as module.",
+            ) from error
+        changed = [k for k, v in self.settings.items() if settings.get(k) != v]
         if changed == ["warm_start"] and self.settings["warm_start"] is not None:
             return  # the fit before this one, from whose weights it starts: to be overwritten
         if changed:
