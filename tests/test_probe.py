@@ -12,7 +12,7 @@ pytest.importorskip("skorch", reason="the [deep] extra is not installed")
 
 from torch import nn  # noqa: E402
 
-from da_toolkit.deep import SHOT, TENT, DeepAdapter, SourceFree  # noqa: E402
+from da_toolkit.deep import DANN, SHOT, TENT, DeepAdapter, SourceFree  # noqa: E402
 from da_toolkit.deep._probe import find_head, find_layer, probe, try_module  # noqa: E402
 from da_toolkit.transfer import ANIL, MAML, Embedding, FineTuning, PrototypicalNetwork  # noqa: E402
 from shift_detectors._errors import InputError  # noqa: E402
@@ -148,6 +148,17 @@ def test_logits_between_zero_and_one_are_logits():
     for honest in (module, nn.Sequential(nn.Linear(5, 1), nn.Sigmoid(), nn.Linear(1, 1))):
         try_module(honest, torch.tensor(X), classifies=True)
     try_module(BINARY["nn.Sigmoid"], torch.tensor(X), classifies=False)  # a regression of shares
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+def test_a_module_with_the_old_weight_norm_is_copied():
+    module = nn.Sequential(nn.Linear(5, 4), nn.utils.weight_norm(nn.Linear(4, 3)))
+    module(torch.tensor(X))  # leaves a product of its parameters that torch does not copy
+    adapter = DeepAdapter(module, loss=DANN(), max_epochs=1, warm_start=True, random_state=0, device="cpu")
+    adapter.fit(X, Y, X).fit(X, Y, X)
+    for trained in (module, adapter):
+        assert SourceFree(trained, SHOT(), max_epochs=1, device="cpu").fit(X).predict(X).shape == (80,)
+        assert FineTuning(trained, head_epochs=1, epochs=1, device="cpu").fit(None, Y, X, FEW).predict(X).shape == (80,)
 
 
 def lazy_net():

@@ -349,7 +349,7 @@ class DeepAdapter(BaseEstimator):
             self._scale = float(labels.y_source.std()) if scale else 1.0
 
         n_outputs = self._n_outputs
-        module = copy.deepcopy(self.module_) if again else self._new_module(source_x, n_outputs)
+        module = copy_module(self.module_) if again else self._new_module(source_x, n_outputs)
         if any(part.is_meta for part in [*module.parameters(), *module.buffers()]):
             raise InputError(
                 "a module on the meta device, which has no weights",

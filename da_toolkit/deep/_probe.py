@@ -131,9 +131,15 @@ def _sum_to_one(outputs: Tensor) -> bool:
 
 
 def copy_module(module: nn.Module) -> nn.Module:
-    """A deep copy; torch itself cannot copy the buffers of a lazy layer that was never called."""
+    """A deep copy, also of what torch itself cannot copy.
+
+    That are the buffers of a lazy layer that was never called, and the products that `torch.nn.utils.weight_norm` keeps
+    beside their factors and computes again in every pass.
+    """
     lazy: Any = [buffer for buffer in module.buffers() if is_lazy(buffer)]
-    return copy.deepcopy(module, {id(b): type(b)(device=b.device, dtype=b.dtype) for b in lazy})
+    memo: dict[int, Any] = {id(b): type(b)(device=b.device, dtype=b.dtype) for b in lazy}
+    products = (v for part in module.modules() for v in vars(part).values() if isinstance(v, Tensor) and not v.is_leaf)
+    return copy.deepcopy(module, memo | {id(p): p.detach().clone() for p in products})
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,7 +21,7 @@ from ._adapter import DeepAdapter
 from ._batch import DomainBatch
 from ._early_stopping import collapsed
 from ._options import check_positive, check_whole, find_device
-from ._probe import find_layer, first_rows, try_module
+from ._probe import copy_module, find_layer, first_rows, try_module
 from ._rows import float_type, plain, read_rows, same_rows, to_device
 from ._trainer import Layer, Rows, finite, run_module, to_numpy
 
@@ -255,9 +254,9 @@ class SourceFree(ClassifierMixin, BaseEstimator):
             check_is_fitted(self.module)
             if self.module.task_ == "regression":
                 raise InputError("a DeepAdapter for regression", "a classifier", "There is no method for regression.")
-            return copy.deepcopy(self.module.module_)
+            return copy_module(self.module.module_)
         if isinstance(self.module, nn.Module):
-            return copy.deepcopy(self.module)
+            return copy_module(self.module)
         raise InputError(
             f"module is of type {type(self.module).__name__}",
             "a trained nn.Module or a fitted DeepAdapter",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -210,7 +209,7 @@ class FineTuning(BaseEstimator):
         import da_toolkit.deep  # noqa: F401  (says what to install where torch is not)
 
         from ..deep._options import find_device
-        from ..deep._probe import find_head, first_rows, try_module
+        from ..deep._probe import copy_module, find_head, first_rows, try_module
         from ..deep._rows import float_type, plain, read_rows, to_device
         from ..deep._trainer import Rows
         from ._fine_tuning_training import Plan, check_free, prepare, rates_of, torch
@@ -243,8 +242,8 @@ class FineTuning(BaseEstimator):
         device = find_device(self.device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            self.source_module_ = copy.deepcopy(source_module).to(device).eval()
-            module = copy.deepcopy(module).to(device)
+            self.source_module_ = copy_module(source_module).to(device).eval()
+            module = copy_module(module).to(device)
             dtype = float_type(module)
             inputs = to_device(rows[torch.as_tensor(np.flatnonzero(known))], dtype, device)
             try_module(module, first_rows(inputs), self.task_ == "classification")
