@@ -36,8 +36,10 @@ from da_toolkit.deep import (  # noqa: E402
     CDAN,
     DAN,
     DANN,
+    DSN,
     JAN,
     MCC,
+    MDD,
     SHOT,
     TENT,
     WDGRL,
@@ -804,9 +806,29 @@ def test_class_frequencies_need_source_rows_of_every_class(prior):
         ({"patience": 0}, "patience=0"),
         ({"patience": 2, "validation_fraction": 1.5}, "validation_fraction=1.5"),
         ({"max_grad_norm": -1.0}, "max_grad_norm=-1"),
+        ({"lr": "1e-3"}, "lr='1e-3'"),
+        ({"lr": 0.0}, "lr=0.0.*above 0"),
+        ({"weight": "a"}, "weight='a'"),
+        ({"weight": math.nan}, "weight=nan"),
     ],
 )
 def test_bad_options_are_explained(options, message, loss):
     X, y, X_target, _ = problem()
     with pytest.raises(InputError, match=message):
         quick(loss, **options).fit(X, y, X_target)
+
+
+@pytest.mark.parametrize(
+    "loss, message",
+    [
+        (MCC(temperature=0), "temperature=0.*above 0"),
+        (DeepCORAL() + CDAN(gradient_penalty=-5), "gradient_penalty=-5.*at least 0"),
+        (DSN(DANN(gradient_penalty=-5)), "gradient_penalty=-5"),
+        (MDD(gradient_penalty="1"), "gradient_penalty='1'"),
+        (WDGRL(gradient_penalty=math.nan), "gradient_penalty=nan"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_bad_options_of_losses_are_explained(loss, message):
+    with pytest.raises(InputError, match=message):
+        quick(loss).fit(*problem()[:3])

@@ -29,7 +29,7 @@ from ._batch import DomainBatch, align
 from ._description import describe
 from ._early_stopping import LEAST_JUDGES, BestEpoch, Judgement, judge_classes, judge_values
 from ._network import MLP
-from ._options import check_whole, find_device
+from ._options import check_not_negative, check_positive, check_whole, find_device
 from ._probe import copy_module, find_layer, first_rows, try_module
 from ._rows import DatasetRows, column, digest, float_type, plain, read_rows, read_source, same_rows, to_device
 from ._team import MeanStatistics, Team
@@ -678,8 +678,9 @@ class DeepAdapter(BaseEstimator):
             )
         if self.max_grad_norm is not None and self.max_grad_norm <= 0:
             raise InputError(f"max_grad_norm={self.max_grad_norm}", "a number above 0, or None", "Change it.")
-        if self.lr <= 0 or (isinstance(self.weight, (int, float)) and self.weight < 0):
-            raise InputError(f"lr={self.lr}, weight={self.weight}", "lr > 0 and weight >= 0", "Change it.")
+        check_positive(self, "lr")
+        if not (self.weight is None or callable(self.weight)):
+            check_not_negative(self, "weight")
 
     def _check_again(self, labels: Any, shape: tuple[int, ...]) -> None:
         before = getattr(self, "classes_", None)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ._batch import AlignmentLoss, DomainBatch, row_share, unit_features
 from ._critic import Critic, value_and_slope
+from ._options import check_not_negative
 
 
 class DANN(AlignmentLoss):
@@ -72,6 +73,7 @@ class DANN(AlignmentLoss):
 
     def initialize(self, source: DomainBatch, target: DomainBatch) -> None:
         """Build the default discriminator for the width of what it sees."""
+        check_not_negative(self, "gradient_penalty")
         if self.discriminator_ is None:
             seen = self.represent(source, source.features)
             self.discriminator_ = Critic(seen.shape[1]).to(seen)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ._batch import AlignmentLoss, DomainBatch, class_logits
+from ._options import check_positive
 
 
 class MCC(AlignmentLoss):
@@ -50,6 +51,10 @@ class MCC(AlignmentLoss):
     def __init__(self, temperature: float = 1.0):
         super().__init__()
         self.temperature = temperature
+
+    def initialize(self, source: DomainBatch, target: DomainBatch) -> None:
+        """Nothing to build; the temperature is checked."""
+        check_positive(self, "temperature")
 
     def forward(self, source: DomainBatch, target: DomainBatch, progress: float) -> Tensor:
         """Loss of the target batch; `source` and `progress` are not used."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ._batch import AlignmentLoss, DomainBatch, class_logits, row_share, unit_features
 from ._critic import Critic, value_and_slope
 from ._dann import ramp, reverse_gradient
+from ._options import check_not_negative
 
 
 class MDD(AlignmentLoss):
@@ -70,6 +71,7 @@ class MDD(AlignmentLoss):
 
     def initialize(self, source: DomainBatch, target: DomainBatch) -> None:
         """Build the default adversary for the width of the features and the number of classes."""
+        check_not_negative(self, "gradient_penalty")
         if self.adversary_ is None:
             z, k = source.features, class_logits(source, "MDD").shape[1]
             self.adversary_ = Critic(z.shape[1], (64,), k).to(z)

@@ -1,4 +1,4 @@
-"""Options that the torch methods share: the device, whole numbers, numbers above zero."""
+"""Options that the torch methods share: the device, whole numbers, numbers of at least zero or above it."""
 
 from __future__ import annotations
 
@@ -38,3 +38,11 @@ def check_positive(estimator: Any, *names: str) -> None:
         value = getattr(estimator, name)
         if not isinstance(value, (int, float, np.number)) or not 0 < value < np.inf:
             raise InputError(f"{name}={value!r}", "a number above 0", "Change it.")
+
+
+def check_not_negative(estimator: Any, *names: str) -> None:
+    """Complain about parameters that are not numbers of at least zero."""
+    for name in names:
+        value = getattr(estimator, name)
+        if not isinstance(value, (int, float, np.number)) or not 0 <= value < np.inf:
+            raise InputError(f"{name}={value!r}", "a number of at least 0", "Change it.")

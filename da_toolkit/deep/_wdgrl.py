@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ._batch import AlignmentLoss, DomainBatch, row_share, unit_features
 from ._critic import Critic, value_and_slope
+from ._options import check_not_negative
 
 
 class WDGRL(AlignmentLoss):
@@ -33,7 +34,7 @@ class WDGRL(AlignmentLoss):
     critic_steps : int
     critic_lr : float
     gradient_penalty : float
-        :math:`\gamma`.
+        :math:`\gamma`, at least 0.
 
     References
     ----------
@@ -69,6 +70,7 @@ class WDGRL(AlignmentLoss):
 
     def initialize(self, source: DomainBatch, target: DomainBatch) -> None:
         """Build the default critic for the width of the features."""
+        check_not_negative(self, "gradient_penalty")
         if self.critic_ is None:
             z = source.features
             self.critic_ = Critic(z.shape[1], (64,)).to(z)
