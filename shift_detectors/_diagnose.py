@@ -31,7 +31,7 @@ from ._score_test import ConditionalScoreTest
 from ._summaries import domain_map, summarise
 from ._table import Problem
 from ._text import some
-from ._verdict import labelled_verdict, next_steps, rejected, unlabelled_verdict
+from ._verdict import explains, labelled_verdict, next_steps, rejected, unlabelled_verdict
 from ._version import __version__
 from ._warnings import ignored, no_filters_left
 
@@ -98,8 +98,10 @@ def diagnose(
     alpha : float
         Family-wise level of the whole report.
     min_effect : dict or "default"
-        Effects below which a significant difference of p(x) or p(y) is called negligible, by name of the effect. A
-        difference of p(y|x) is not, since changes may cancel in an average: a note says when its interval lies below.
+        Effects below which a significant difference of p(x) or p(y) is called negligible, by name of the effect.
+        Without target labels that of p(x) is not where class frequencies, whose interval lies beyond the "total
+        variation" on either side of the source's, explain it: a rare class hardly moves p(x). A difference of p(y|x)
+        never is, since changes may cancel in an average: a note says when its interval lies below.
     detectors : "auto" or sequence of detectors
         Further tests to run; they are reported beside the others and do not enter the verdict.
     groups, groups_target, sample_weight, sample_weight_target, source_domain, representation, exclude
@@ -339,7 +341,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         pvalues = {q: t.pvalue for q, t in quantities.items()}
         if selected:  # by x: of the target these say nothing, while p(y|x) is the same among the labelled rows
             pvalues |= {"p(y)": 1.0, "p(x|y)": 1.0}
-        shifts = rejected(pvalues, alpha)
+        differs = shifts = rejected(pvalues, alpha)
         if negligible and "p(x)" in shifts:
             shifts -= {"p(x)"}
             notes.append("p(x) differs significantly, but negligibly: every effect is below min_effect")
@@ -355,7 +357,14 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
                 notes.append(f"p(y|x) differs significantly, but little: {change}; changes that cancel may be larger")
         explained = predicts_p_x(problem, _fit_scores(proba, scores), p_x, quantities["p(x|y)"].pvalue)
         verdict = labelled_verdict(
-            quantities, shifts, overlap, problem.n_labelled, _new_classes(problem), explained, selected
+            quantities,
+            shifts,
+            overlap,
+            problem.n_labelled,
+            _new_classes(problem),
+            explained,
+            selected,
+            negligible=differs - shifts,
         )
     else:
         change = 1.0
@@ -364,11 +373,13 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
             fitted = fit_label_shift(problem, _fit_scores(proba, scores), preceding, seed)
             fit, change = fit_result(fitted, problem), fitted.change_pvalue
             tests.append(fit)
+        moved = prior is None or prior.moved()
+        if prior is not None and prior.moved(effects["total variation"]) and explains(fit, change, alpha):
+            negligible = False  # a rare class hardly moves p(x), whatever becomes of it
         shifted = p_x <= alpha and not negligible
         if p_x <= alpha and negligible:
             notes.append("p(x) differs significantly, but negligibly: every effect is below min_effect")
-        moved = prior is None or prior.moved
-        verdict = unlabelled_verdict(shifted, fit, change, overlap, alpha, moved, task)
+        verdict = unlabelled_verdict(shifted, fit, change, overlap, alpha, moved, task, negligible=p_x <= alpha)
         shifts = frozenset({"p(x)"} | ({"p(y)"} if verdict.kind == "label" else set())) if shifted else frozenset()
     importance = feature_importance(table, seed) if p_x <= alpha and table.names else {}
     return {

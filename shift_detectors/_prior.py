@@ -87,10 +87,10 @@ class PriorFit:
     n_target: int
     n_labelled: int = 0
 
-    @property
-    def moved(self) -> bool:
-        """Whether the interval of some class leaves out its frequency in the source."""
-        return bool(((self.source_prior < self.ci[:, 0]) | (self.source_prior > self.ci[:, 1])).any())
+    def moved(self, least: float = 0.0) -> bool:
+        """Whether the interval of some class leaves out all within `least` of its frequency in the source."""
+        low, high = self.source_prior - least, self.source_prior + least
+        return bool(((high < self.ci[:, 0]) | (low > self.ci[:, 1])).any())
 
     def estimate(self) -> PriorEstimate:
         """What a report shows."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from ._results import Effect, Overlap, ShiftTestResult, Verdict
 from ._table import UNLABELLED
-from ._text import pvalue, share, some
+from ._text import and_join, pvalue, share, some
 
 NO_OVERLAP_AUC = 0.97
 EQUIVALENCE = 0.1  # change of a class probability (or of the mean, in sd) that counts as none, for "confirmed"
@@ -84,13 +84,14 @@ def labelled_verdict(
     new_classes: Mapping[Any, float] | None = None,
     p_x_as_label_shift_predicts: bool = True,
     selected: bool = False,
+    negligible: frozenset[str] = frozenset(),
 ) -> Verdict:
     """Verdict when target labels are known.
 
     `new_classes` are those that the source does not have, with their shares of the target labels: where the labels
     differ they make it "mixed", since p(y) and, where they occur, p(y|x) differ for them alone.
     `p_x_as_label_shift_predicts` is from `predicts_p_x`. Where the labelled rows are `selected` by x, p(y) and p(x|y)
-    are not known of the target.
+    are not known of the target. What is `negligible` differs significantly, by less than counts.
     """
     p = {quantity: test.pvalue for quantity, test in tests.items()}
     kind = labelled_kind(shifts, p, overlap, p_x_as_label_shift_predicts)
@@ -107,9 +108,10 @@ def labelled_verdict(
     if kind == "none":
         strength = "consistent"
         tested = "p(x) and p(y|x)" if selected else "p(x), p(y), p(x|y) and p(y|x)"
+        but = f", but for negligible differences of {and_join(sorted(negligible))}" if negligible else ""
         text = (
             f"Source and target agree in everything that was tested: {tested}, with {n_labelled} "
-            "target labels. Smaller differences than these data can show remain possible."
+            f"target labels{but}. Smaller differences than these data can show remain possible."
         )
     elif kind == "covariate":
         strength = "confirmed" if bounded else "consistent"
@@ -186,6 +188,11 @@ def _at_most(effect: Effect | None, limit: float) -> bool:
     return effect is not None and (effect.value if effect.ci is None else effect.ci[1]) <= limit
 
 
+def explains(fit: ShiftTestResult | None, change_pvalue: float, alpha: float) -> bool:
+    """Whether changed frequencies of y explain p(x): they changed, and the fit is not rejected."""
+    return fit is not None and fit.pvalue > alpha and change_pvalue <= alpha
+
+
 def unlabelled_verdict(
     shifted: bool,
     fit: ShiftTestResult | None,
@@ -194,13 +201,19 @@ def unlabelled_verdict(
     alpha: float,
     prior_moved: bool = True,
     task: str | None = "classification",
+    negligible: bool = False,
 ) -> Verdict:
-    """Verdict without target labels; `prior_moved`: the estimated class frequencies, too, show the change."""
+    """Verdict without target labels.
+
+    `prior_moved`: the estimated class frequencies, too, show the change. `negligible`: p(x) that is not `shifted`
+    differs all the same, by less than counts.
+    """
     untestable = ("p(y|x)", "p(x|y)", "p(y)") if fit is None else ("p(y|x)",)
     auc = overlap.domain_auc
     if not shifted:
+        differ = "differ significantly, but negligibly" if negligible else "cannot be told apart"
         text = (
-            f"The inputs of source and target cannot be told apart ({auc}). Whether y still depends on x as before "
+            f"The inputs of source and target {differ} ({auc}). Whether y still depends on x as before "
             "cannot be said without target labels."
         )
         return Verdict("none", "consistent", text, untestable)
@@ -211,7 +224,7 @@ def unlabelled_verdict(
             "transformation of x (align it) or new territory (get labels)."
         )
         return Verdict("support", "confirmed", text, untestable)
-    if fit is not None and fit.pvalue > alpha and change_pvalue <= alpha and prior_moved:
+    if fit is not None and explains(fit, change_pvalue, alpha) and prior_moved:
         mixture = "source weighted by y" if task == "regression" else "mixture of the source's classes"
         text = (
             f"The inputs differ ({auc}), and changed frequencies of y alone explain it: the target fits a {mixture} "

@@ -253,6 +253,22 @@ def test_negligible_difference_in_a_large_sample_is_called_negligible():
     assert report.test("p(x)").pvalue < 0.05
     assert report.verdict.kind == "none"
     assert any("negligibly" in note for note in report.notes)
+    assert "differ significantly, but negligibly" in report.verdict.explanation
+
+
+@pytest.mark.parametrize(("share", "kind"), [(0.14, "label"), (0.04, "none")])
+def test_a_change_of_a_rare_class_is_not_negligible(share, kind):
+    """It moves p(x) by less than any `min_effect`."""
+
+    def sample(n, p):
+        y = (rng.random(n) < p).astype(int)
+        return rng.normal(size=(n, 4)) + y[:, None] * [1, 0.8, 0, 0], y
+
+    rng = np.random.default_rng(2)
+    (X, y), (X_target, _) = sample(4000, 0.04), sample(4000, share)
+    report = diagnose(X, y, X_target, random_state=0, n_permutations=99)
+    assert report.verdict.kind == kind
+    assert report.overlap.domain_auc.value < report.min_effect["domain AUC"]
 
 
 def test_without_source_labels_only_p_x_is_compared():

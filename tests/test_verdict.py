@@ -139,6 +139,17 @@ def test_nothing_is_claimed_about_p_y_given_x_without_labels(fit_p, shifted, auc
     assert next_steps(verdict, 80, "classification")
 
 
+def test_what_is_negligible_is_not_said_to_agree():
+    tests = {q: result(q, 0.001 if q == "p(x)" else 0.5, None) for q in QUANTITIES}
+    with_labels = [
+        labelled_verdict(tests, frozenset(), overlap(), 100, negligible=frozenset(n)) for n in ((), ("p(x)",))
+    ]
+    without = [unlabelled_verdict(False, None, 1.0, overlap(), 0.05, negligible=n) for n in (False, True)]
+    for nothing, little in (with_labels, without):
+        assert nothing.kind == little.kind == "none"
+        assert "negligib" in little.explanation and "negligib" not in nothing.explanation
+
+
 @pytest.mark.parametrize(
     ("pattern", "kind"),
     [
