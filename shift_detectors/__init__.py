@@ -25,14 +25,13 @@ if TYPE_CHECKING:
         DomainMapDisplay,
         EffectsDisplay,
         FeatureDisplay,
-        ImpactDisplay,
-        LabelBudgetDisplay,
-        LossSplitDisplay,
         OverlapDisplay,
         PriorDisplay,
         RegionsDisplay,
         WeightsDisplay,
     )
+    from ._plot_budget import LabelBudgetDisplay
+    from ._plot_impact import ImpactDisplay, LossSplitDisplay
     from ._report import ShiftReport
     from ._results import (
         DomainMap,
@@ -84,9 +83,9 @@ _HOME = {
     "DomainMapDisplay": "_plot",
     "EffectsDisplay": "_plot",
     "FeatureDisplay": "_plot",
-    "ImpactDisplay": "_plot",
-    "LabelBudgetDisplay": "_plot",
-    "LossSplitDisplay": "_plot",
+    "ImpactDisplay": "_plot_impact",
+    "LabelBudgetDisplay": "_plot_budget",
+    "LossSplitDisplay": "_plot_impact",
     "OverlapDisplay": "_plot",
     "PriorDisplay": "_plot",
     "WeightsDisplay": "_plot",

@@ -14,7 +14,6 @@ from ._display import (
     Row,
     as_number,
     as_percent,
-    as_points,
     draw_histogram,
     draw_pair,
     draw_points,
@@ -23,11 +22,12 @@ from ._display import (
     name_rows,
     need,
     share_axis,
-    short_ticks,
 )
 from ._errors import InputError
 from ._influence import effective_rows
-from ._results import DomainMap, FeatureShift, FeatureSummary, Impact, Overlap, PriorEstimate, Region, ShiftTestResult
+from ._plot_budget import LabelBudgetDisplay
+from ._plot_impact import ImpactDisplay, LossSplitDisplay
+from ._results import DomainMap, FeatureShift, FeatureSummary, Overlap, PriorEstimate, Region, ShiftTestResult
 from ._style import FAINT, INK, SOURCE, TARGET
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 MAX_CLASSES = 12  # classes drawn, those that changed most
 MAX_CENTROIDS = 10  # classes whose centre is named on the map
-POWERS = (0.5, 0.8, 0.95)
-NAMED_CHANGE = 0.1  # of p(y|x): the one that a report names
 PROPENSITY_BINS = 30
 
 
@@ -460,244 +458,6 @@ class PriorDisplay(Display):
         left_out = len(prior.classes) - len(order)
         less = f"\n({left_out} class{'es' * (left_out > 1)} that changed less not drawn)" if left_out else ""
         share_axis(ax, f"share of rows{less}")
-
-
-class ImpactDisplay(Display):
-    """Performance of the model on the source and, observed or estimated, on the target.
-
-    Parameters
-    ----------
-    impact : Impact
-
-    Attributes
-    ----------
-    ax_, figure_
-        See `plot`.
-
-    Examples
-    --------
-    >>> from shift_detectors._results import Impact, PerformanceEstimate
-    >>> impact = Impact("accuracy", PerformanceEstimate("source rows", "accuracy", 0.9, (0.88, 0.92), ""))
-    >>> ImpactDisplay(impact).plot().ax_.get_xlabel()
-    'accuracy'
-    """
-
-    title = "Performance of the model"
-
-    def __init__(self, impact: Impact):
-        self.impact = impact
-
-    @classmethod
-    def from_report(cls, report: ShiftReport, *, ax: Any = None) -> ImpactDisplay:
-        """Draw what a shift does to the model that `diagnose` was given."""
-        return cls(need(report, "impact", "Pass a fitted estimator to diagnose.")).plot(ax)
-
-    @property
-    def size(self) -> tuple[float, float]:
-        return 4.4, 0.8 + 0.36 * (1 + (self.impact.target is not None) + len(self.impact.estimates))
-
-    @property
-    def alt(self) -> str:
-        return " ".join(words.impact_sentences(self.impact))
-
-    def _draw(self, ax: Axes) -> None:
-        impact = self.impact
-        rows = [Row("source", impact.source.value, impact.source.ci, color=SOURCE)]
-        if impact.target is not None:
-            rows.append(Row("target, labelled rows", impact.target.value, impact.target.ci, color=TARGET))
-        rows += [Row(words.clean(e.method, 30), e.value, e.ci, color=TARGET, filled=False) for e in impact.estimates]
-        draw_rows(ax, rows, words.clean(impact.metric))
-
-
-class LossSplitDisplay(Display):
-    """Why does the model lose? Its loss from source to target, split into a p(x) and a p(y|x) part.
-
-    Each bar starts where the one above ends; the line is the 95 % interval of its length.
-
-    Parameters
-    ----------
-    impact : Impact
-        With target labels: both parts are there.
-
-    Attributes
-    ----------
-    ax_, figure_
-        See `plot`.
-
-    Examples
-    --------
-    >>> from shift_detectors._results import Effect, Impact, PerformanceEstimate
-    >>> accuracy = [PerformanceEstimate("", "accuracy", value, None, "") for value in (0.9, 0.8)]
-    >>> parts = Effect("p(x) part", 0.08, (0.05, 0.11)), Effect("p(y|x) part", 0.02, (-0.01, 0.05))
-    >>> LossSplitDisplay(Impact("accuracy", *accuracy, (), *parts)).plot().ax_.get_xlabel()
-    'error rate'
-    """
-
-    title = "Where the loss comes from"
-
-    def __init__(self, impact: Impact):
-        if impact.target is None or impact.p_x_part is None or impact.p_y_given_x_part is None:
-            raise InputError(
-                "an impact without its two parts", "one measured with target labels", "Pass y_target to diagnose."
-            )
-        self.impact = impact
-        ends = np.array([impact.source.value, impact.target.value])
-        self.loss_source, self.loss_target = 1 - ends if impact.metric == "accuracy" else ends
-        self.parts = impact.p_x_part, impact.p_y_given_x_part
-
-    @classmethod
-    def from_report(cls, report: ShiftReport, *, ax: Any = None) -> LossSplitDisplay:
-        """Draw the split of the loss that a report with an estimator and target labels has."""
-        return cls(need(report, "impact", "Pass a fitted estimator to diagnose.")).plot(ax)
-
-    @property
-    def size(self) -> tuple[float, float]:
-        return 4.4, 2.1
-
-    @property
-    def alt(self) -> str:
-        return words.split_sentence(*self.parts)
-
-    def _draw(self, ax: Axes) -> None:
-        at = [self.loss_source, self.loss_source + self.parts[0].value, self.loss_target]
-        for k, value, color, face in ((0, at[0], SOURCE, SOURCE), (3, at[2], TARGET, TARGET)):
-            ax.plot(value, k, "o", ms=7, mfc=face, mec=color, zorder=3)
-        for k, (start, part) in enumerate(zip(at, self.parts, strict=False), start=1):
-            ax.barh(k, part.value, left=start, height=0.42, color=FAINT, alpha=0.55, lw=0)
-            if part.ci is not None and np.isfinite(part.ci).all():
-                ax.plot(start + np.array(part.ci), [k, k], color=INK, lw=1.6, solid_capstyle="round")
-            ax.text(
-                1.02,
-                k,
-                words.signed(part),
-                transform=ax.get_yaxis_transform(),
-                va="center",
-                fontsize=8,
-                parse_math=False,
-            )
-        for k, value in enumerate(at):
-            ax.plot([value, value], [k, k + 1], color=FAINT, lw=1, zorder=0)
-        name_rows(ax, ["source", "due to p(x)", "due to p(y|x)", "target"])
-        ax.spines["left"].set_visible(False)
-        ax.use_sticky_edges = False
-        ax.margins(x=0.08)
-        ax.locator_params(axis="x", nbins=4)
-        short_ticks(ax.xaxis)
-        ax.set_xlabel("error rate" if self.impact.metric == "accuracy" else words.clean(self.impact.metric))
-
-
-class LabelBudgetDisplay(Display):
-    """How many labelled target rows would reveal a change of p(y|x) of which size?
-
-    One curve for each power, the probability of seeing the change. Where the target has no more rows the ground is
-    grey.
-
-    Parameters
-    ----------
-    effects : ndarray of shape (k,)
-        Changes of p(y|x): of a class probability, or in standard deviations of y.
-    labels : dict of float to ndarray of shape (k,)
-        By power: rows with labels that would reveal them; infinite where no number does.
-    n_target, n_labelled : int
-        Rows of the target, and how many of them have a label.
-    task : str
-
-    Attributes
-    ----------
-    ax_, figure_
-        See `plot`.
-
-    Examples
-    --------
-    >>> effects = np.array([0.05, 0.1, 0.2])
-    >>> LabelBudgetDisplay(effects, {0.8: 2 / effects**2}, 500, 0, "classification").plot().ax_.get_xlabel()
-    'labelled target rows'
-    """
-
-    title = "Labels that would show a change of p(y|x)"
-    domains: ClassVar[bool] = False
-
-    def __init__(self, effects: np.ndarray, labels: dict[float, np.ndarray], n_target: int, n_labelled: int, task: str):
-        self.effects = effects
-        self.labels = labels
-        self.n_target = n_target
-        self.n_labelled = n_labelled
-        self.task = task
-
-    @classmethod
-    def from_report(cls, report: ShiftReport, *, ax: Any = None) -> LabelBudgetDisplay:
-        """Draw the label budget of a report."""
-        return cls._of(report).plot(ax)
-
-    @classmethod
-    def _of(cls, report: ShiftReport) -> LabelBudgetDisplay:
-        """The display of a report, not drawn yet."""
-        task = need(report, "task", "Pass y_source to diagnose.")
-        effects = np.union1d(np.geomspace(0.02, 0.4, 60), NAMED_CHANGE)
-        labels = {p: np.array([report.label_budget(p, e).labels or np.inf for e in effects]) for p in POWERS}
-        return cls(effects, labels, report.n_target, report.n_labelled, task)
-
-    @property
-    def alt(self) -> str:
-        k = np.abs(self.effects - NAMED_CHANGE).argmin()
-        found = [
-            f"{f'{labels[k]:,.0f}' if np.isfinite(labels[k]) else 'no number'} with power {words.share(power)}"
-            for power, labels in self.labels.items()
-        ]
-        return (
-            f"Labelled target rows that would reveal a change of p(y|x) by {self.effects[k]:.2g}: {', '.join(found)}."
-        )
-
-    def _draw(self, ax: Axes) -> None:
-        # every curve is seen from the largest effect down to a third of the way, or as far as a number suffices
-        third = len(self.effects) // 3
-        ends = [labels[max(third, int(np.isfinite(labels).argmax()))] for labels in self.labels.values()]
-        few = min(self.n_labelled or self.n_target, self.n_target, *(labels[-1] for labels in self.labels.values()))
-        many = max(self.n_target, *(end for end in ends if np.isfinite(end)), 1)
-        ax.set_xlim(max(few * 0.8, 0.8), many * (1.3 if many > self.n_target else 2))
-        for k, (power, labels) in enumerate(self.labels.items()):
-            main = power == 0.8
-            ax.plot(labels, self.effects, color=INK if main else FAINT, lw=1.8 if main else 1.2)
-            away = np.abs(self.effects - (0.33, 0.3, 0.27)[k % 3] / 0.4 * self.effects[-1])
-            at = int(np.where(labels <= many, away, np.inf).argmin())
-            if labels[at] > many:
-                continue
-            ax.text(
-                labels[at], self.effects[at], words.share(power), ha="center", va="center", fontsize=8,
-                bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"},
-            )  # fmt: skip
-        if not any(np.isfinite(labels).any() for labels in self.labels.values()):
-            ax.text(
-                0.5, 0.5, "no number of labels shows these:\nthe source has too few rows", ha="center", va="center",
-                fontsize=8, transform=ax.transAxes,
-            )  # fmt: skip
-        ax.set_ylim(0, self.effects[-1] * 1.05)
-        ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(as_number)
-        ax.set_xticks([], minor=True)
-        left, right = ax.get_xlim()
-        ax.axvspan(self.n_target, right, color=FAINT, alpha=0.25, lw=0)
-        ax.axvline(self.n_target, color=FAINT, lw=1)
-        # the words stand where no curve is: above them where they are low, else below
-        seen = max(np.interp(self.n_target, labels[::-1], self.effects[::-1]) for labels in self.labels.values())
-        room = np.log(right / self.n_target) > 0.35 * np.log(right / left)
-        self._mark(ax, self.n_target, "target rows", seen < 0.6 * self.effects[-1], bool(room))
-        if 0 < self.n_labelled < self.n_target:
-            ax.axvline(self.n_labelled, color=TARGET, lw=1.6)
-            self._mark(ax, self.n_labelled, "labelled", False, self.n_labelled**2 < left * self.n_target, line=1)
-        if self.task == "classification":
-            ax.yaxis.set_major_formatter(as_points)
-            ax.set_ylabel("change, in points")
-        else:
-            ax.set_ylabel("change, in sd of y")
-        ax.set_xlabel("labelled target rows")
-
-    def _mark(self, ax: Axes, rows: int, name: str, top: bool, after: bool, line: int = 0) -> None:
-        at, offset = (rows, float(top)), (3 if after else -3, -3 if top else 3 + 12 * line)
-        ax.annotate(
-            f"{rows:,} {name}", at, offset, ("data", "axes fraction"), "offset points", fontsize=8,
-            ha="left" if after else "right", va="top" if top else "bottom",
-        )  # fmt: skip
 
 
 class DomainMapDisplay(Display):

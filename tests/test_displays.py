@@ -47,14 +47,13 @@ from shift_detectors._plot import (
     DomainMapDisplay,
     EffectsDisplay,
     FeatureDisplay,
-    ImpactDisplay,
-    LabelBudgetDisplay,
-    LossSplitDisplay,
     OverlapDisplay,
     PriorDisplay,
     RegionsDisplay,
     WeightsDisplay,
 )
+from shift_detectors._plot_budget import LabelBudgetDisplay
+from shift_detectors._plot_impact import ImpactDisplay, LossSplitDisplay
 from shift_detectors._results import Effect, FeatureShift, FeatureSummary, Impact, PerformanceEstimate, PriorEstimate
 from shift_detectors._style import style
 from shift_detectors._text import budget_sentence
