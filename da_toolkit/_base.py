@@ -13,7 +13,7 @@ and, when the two domains take different paths between the two, ``_map(Z, domain
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -98,6 +98,10 @@ class Domains:
     sample_weight: np.ndarray | None = None
     groups: np.ndarray | None = None
     source_domain: np.ndarray | None = None
+
+    def without_labels(self) -> Domains:
+        """The same rows, those of the target unlabelled: what the model as it is may see."""
+        return replace(self, y_target=None, labelled=np.zeros_like(self.labelled))
 
 
 def _has(method: str):

@@ -932,6 +932,30 @@ def test_a_torch_model_races_with_its_losses():
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize(("labelled", "moved"), [(60, 0.0), (5, 3.0)], ids=["by labels", "by heuristics"])
+def test_a_torch_model_as_it_was_never_sees_target_labels(labelled, moved, monkeypatch):
+    pytest.importorskip("torch")
+    from da_toolkit.deep import DeepAdapter, DeepCORAL
+
+    fits, fit = [], DeepAdapter.fit
+
+    def logged(self, X, y, X_target=None, y_target=None, **options):
+        fits.append((self.loss is None, y_target is None))
+        return fit(self, X, y, X_target, y_target, **options)
+
+    monkeypatch.setattr(DeepAdapter, "fit", logged)
+    rng = np.random.default_rng(0)
+    y, other = np.arange(200) % 2, np.arange(160) // 2 % 2
+    X, X_target = rng.normal(size=(200, 4)) + y[:, None], rng.normal(size=(160, 4)) + other[:, None] + moved
+    few = np.where(np.arange(160) < labelled, 1 - other, np.nan)
+    model = DeepAdapter(task="classification", max_epochs=2, random_state=0)
+    result = adapt(model, X, y, X_target, few, candidates=[DeepCORAL()], random_state=0)
+    assert set(fits) == {(True, True), (False, False)}
+    alone = fit(model, X, y, X_target)
+    np.testing.assert_array_equal(result.estimator.predict_proba(X_target), alone.predict_proba(X_target))
+
+
+@pytest.mark.torch
 @pytest.mark.slow
 def test_a_torch_model_is_fine_tuned_on_labels():
     pytest.importorskip("torch")

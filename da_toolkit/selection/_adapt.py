@@ -367,7 +367,7 @@ def _seed(random_state: Any) -> int:
 
 
 def _baseline(estimator: Any, task: str | None) -> Any:
-    """The model as it is, as something that is fitted like an adapter."""
+    """The model as it is, as something that is fitted like an adapter, always on domains without target labels."""
     if is_deep(estimator):
         return clone(estimator).set_params(loss=None, task=task, checkpoint=None)  # many trainings, not one
     return SourceOnly(estimator)
@@ -533,7 +533,7 @@ def _run(
     jobs = [
         delayed(run_fold if name == SOURCE_ONLY else partial(attempt, deadline, named))(
             adapter,
-            domains,
+            domains.without_labels() if name == SOURCE_ONLY else domains,
             source_fold != k,
             target_fold != k,
             circular and (name == SOURCE_ONLY or _moves_features(adapter)),
@@ -639,7 +639,7 @@ def _distances(adapter: Any, case: Case) -> tuple[float, float] | None:
     if not _moves_features(adapter):
         return None
     if hasattr(adapter, "transform_source"):
-        plain, model = (fit(a, case.domains) for a in (case.baseline.adapter, adapter))
+        plain, model = fit(case.baseline.adapter, case.domains.without_labels()), fit(adapter, case.domains)
         before = plain.transform_source(X), plain.transform(X_target)
         behind = model.transform_source(X), model.transform(X_target)
     else:
@@ -704,7 +704,7 @@ def _source_model(baseline: Any, estimator: Any, domains: Domains) -> Any:
     """The user's model, fitted on the source; a frozen one is returned as the object it is."""
     if is_frozen(estimator):
         return estimator
-    model = fit(baseline, domains)
+    model = fit(baseline, domains.without_labels())
     return model.estimator_ if isinstance(model, SourceOnly) else model
 
 
