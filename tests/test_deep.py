@@ -354,6 +354,16 @@ def test_known_target_labels_join_the_training(loss):
     np.testing.assert_array_equal(none, quick(loss=loss).fit(X, y, X_target).predict_proba(X_target))
 
 
+@pytest.mark.parametrize("n_target, labelled", [(10, 10), (400, 200)])
+def test_a_labelled_target_row_counts_as_one_source_row(n_target, labelled):
+    X, y = np.zeros((40, 1)), np.arange(40) % 4 == 0  # a bias alone can learn: the frequency of a class
+    few = np.where(np.arange(n_target) < labelled, 1.0, np.nan)
+    module = nn.Sequential(nn.Linear(1, 2))
+    adapter = DeepAdapter(module, max_epochs=150, batch_size=40, optimizer="sgd", lr=0.1, random_state=0)
+    proba = adapter.fit(X, y.astype(int), np.zeros((n_target, 1)), few).predict_proba(X)
+    assert proba[0, 1] == pytest.approx((10 + labelled) / (40 + labelled), abs=0.03)
+
+
 @pytest.mark.filterwarnings("ignore:DeepCORAL teaches the module nothing")  # the two paths differ all the same
 def test_batch_normalisation_keeps_the_statistics_of_the_two_domains_apart():
     X, y, X_target, _ = problem(shift=10.0)

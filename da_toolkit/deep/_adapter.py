@@ -179,7 +179,8 @@ class DeepAdapter(BaseEstimator):
 
     Notes
     -----
-    Known target labels join the task loss whatever the alignment loss is, one row counting as one source row.
+    Known target labels join the task loss whatever the alignment loss is. Over an epoch one row counts as one source
+    row, however many rows have no label (somewhat less where there are few labels in a batch of many such rows).
     Source rows of weight zero are left out.
     There is no early stopping by default: the source's validation loss says nothing about the target, and it
     would stop before an alignment that is switched on gradually. No score without target labels is reliable.
@@ -400,6 +401,7 @@ class DeepAdapter(BaseEstimator):
             n_outputs,
             two_paths=with_target,
             mixed_precision=self.mixed_precision and dtype == torch.float32,
+            label_weight=len(target.inputs) / len(source.inputs),  # as many are drawn as there are source rows
         )
         with torch.enable_grad():
             _try_out(objective, source, target if with_target else None, self.batch_size)

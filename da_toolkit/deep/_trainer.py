@@ -165,6 +165,7 @@ class Objective(nn.Module):
         n_outputs: int,
         two_paths: bool,
         mixed_precision: bool = False,
+        label_weight: float = 1.0,
     ):
         super().__init__()
         self.target_path = module
@@ -177,6 +178,7 @@ class Objective(nn.Module):
         self.layer = layer
         self.n_outputs = n_outputs
         self.mixed_precision = mixed_precision
+        self.label_weight = label_weight
         self.in_one_pass = False
         self.class_weight: Tensor | None
         self.register_buffer("class_weight", None)
@@ -220,7 +222,7 @@ class Objective(nn.Module):
         return self.weight(progress) if callable(self.weight) else self.weight
 
     def task_loss(self, *batches: DomainBatch) -> Tensor:
-        """Weighted mean loss over the labelled rows of all batches."""
+        """Weighted mean loss over the labelled rows of all batches, one of the target counting `label_weight`."""
         total, count = 0.0, 0.0
         for batch in batches:
             if batch.y is None:
@@ -231,7 +233,8 @@ class Objective(nn.Module):
             if batch.labelled is None:
                 total, count = total + each.sum(), count + len(each)
             else:
-                total, count = total + each[batch.labelled].sum(), count + batch.labelled.sum()
+                total = total + self.label_weight * each[batch.labelled].sum()
+                count = count + self.label_weight * batch.labelled.sum()
         return total / count  # type: ignore[return-value]
 
 
