@@ -23,7 +23,7 @@ from torch import nn  # noqa: E402
 from da_toolkit import PriorCorrection, adapt  # noqa: E402
 from da_toolkit._base import Target  # noqa: E402
 from da_toolkit.deep import DANN, MLP, DeepAdapter, DeepCORAL, DomainBatch  # noqa: E402
-from shift_detectors._errors import InputError  # noqa: E402
+from shift_detectors._errors import InputError, ShiftWarning  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -362,6 +362,15 @@ def test_a_labelled_target_row_counts_as_one_source_row(n_target, labelled):
     adapter = DeepAdapter(module, max_epochs=150, batch_size=40, optimizer="sgd", lr=0.1, random_state=0)
     proba = adapter.fit(X, y.astype(int), np.zeros((n_target, 1)), few).predict_proba(X)
     assert proba[0, 1] == pytest.approx((10 + labelled) / (40 + labelled), abs=0.03)
+
+
+def test_columns_that_single_precision_rounds_away_are_told():
+    X, y, _, _ = problem()
+    for rows in (X + 1e4, np.round(10 * X) + 2.0**23):  # not much; whole numbers, which are exact
+        DeepAdapter(max_epochs=1).fit(rows, y, rows)
+    table = pd.DataFrame(X.astype(float), columns=list("abcd")).assign(b=lambda t: t["b"] + 1.7e9)
+    with pytest.warns(ShiftWarning, match="the columns b vary so little"):
+        DeepAdapter(max_epochs=1).fit(table, y, table)
 
 
 @pytest.mark.filterwarnings("ignore:DeepCORAL teaches the module nothing")  # the two paths differ all the same

@@ -23,6 +23,7 @@ from da_toolkit._base import BaseAdapter, column_names, read_prior, refuse_new_c
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 from shift_detectors._random import check_random_state
+from shift_detectors._text import some
 from shift_detectors._warnings import warn
 
 from ._batch import DomainBatch, align
@@ -55,6 +56,8 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": partial(torch.optim.AdamW, fused=True),
     "sgd": partial(torch.optim.SGD, momentum=0.9),
 }
+
+COARSE = 0.01  # of a column's standard deviation: an error of rounding that is said
 
 
 def _classifies(self: DeepAdapter) -> bool:
@@ -637,7 +640,16 @@ class DeepAdapter(BaseEstimator):
             )
         columns = X.double().cpu().numpy()
         center, scale = columns.mean(axis=0), columns.std(axis=0)
-        return MLP(X.shape[1], n_outputs, center=center, scale=np.where(scale > 0, scale, 1.0))
+        scale = np.where(scale > 0, scale, 1.0)
+        rounded = np.abs(columns - columns.astype(np.float32)).max(axis=0) > COARSE * scale
+        if rounded.any():
+            names = getattr(self, "feature_names_in_", range(X.shape[1]))
+            warn(
+                f"the columns {some(str(name) for name, coarse in zip(names, rounded, strict=True) if coarse)} vary so "
+                "little beside their size that single precision, in which the network reads them, rounds their values "
+                "away. Subtract the source's mean from the columns of both domains before."
+            )
+        return MLP(X.shape[1], n_outputs, center=center, scale=scale)
 
     def _check_options(self) -> None:
         if not (self.module is None or isinstance(self.module, nn.Module) or callable(self.module)):
