@@ -377,6 +377,18 @@ def test_a_resumed_training_ends_as_if_never_interrupted(tmp_path, loss, extra):
     assert [path.name for path in tmp_path.iterdir()] == ["training.pt"]
 
 
+@pytest.mark.parametrize("seed", [lambda: None, np.random.default_rng], ids=["None", "Generator"])
+def test_a_resumed_training_holds_out_the_rows_that_were_held_out(tmp_path, monkeypatch, seed):
+    X, y, X_target, _ = problem()
+    held_out, drawn = [], DeepAdapter._held_out
+    monkeypatch.setattr(DeepAdapter, "_held_out", lambda *given: held_out.append(drawn(*given)) or held_out[-1])
+    options = {"patience": 3, "checkpoint": tmp_path / "training.pt"}
+    with pytest.raises(RuntimeError, match="gone"):
+        quick(callbacks=[("stop", Interrupt())], random_state=seed(), **options).fit(X, y, X_target)
+    quick(random_state=seed(), **options).fit(X, y, X_target)
+    np.testing.assert_array_equal(*held_out)
+
+
 def test_a_checkpoint_of_other_data_or_another_module_is_refused(tmp_path):
     X, y, X_target, _ = problem()
     module, file = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3)), tmp_path / "training.pt"

@@ -307,7 +307,8 @@ class DeepAdapter(BaseEstimator):
         device = find_device(self.device)
         cuda = [device] if device.type == "cuda" else []
         team = Team(self.distributed)
-        seed = team.first(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        seed = team.first(seed if self.checkpoint is None else Checkpoint.seed_of(self.checkpoint, seed))
         with torch.random.fork_rng(devices=cuda):
             torch.default_generator.manual_seed(seed)
             if cuda:

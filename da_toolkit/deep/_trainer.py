@@ -458,6 +458,7 @@ class Checkpoint(Callback):
             return
         state = {
             "settings": self.settings,
+            "seed": torch.initial_seed(),
             "objective": net.module_.state_dict(),
             "optimizer": net.optimizer_.state_dict(),
             "history": net.history.to_list(),
@@ -468,6 +469,11 @@ class Checkpoint(Callback):
         partial = self.path.with_name(self.path.name + ".partial")
         torch.save(state, partial)
         os.replace(partial, self.path)
+
+    @staticmethod
+    def seed_of(path: str | Path, new: int) -> int:
+        """The seed of the training that the file holds, by which its rows were held out; `new` without a file."""
+        return torch.load(path, map_location="cpu", weights_only=False).get("seed", new) if Path(path).exists() else new
 
     def resume(self, net: Trainer) -> None:
         """Take up the training that the file holds, if there is one."""
