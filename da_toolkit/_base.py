@@ -55,6 +55,7 @@ class Target:
     Parameters
     ----------
     X : array, DataFrame or sparse matrix of shape (n_target, n_features)
+        For a torch module whatever its adapter takes, such as images or a data set.
     y : array-like of shape (n_target,), optional
         Target labels; a missing value means "unlabelled".
 
@@ -70,8 +71,12 @@ class Target:
         self.y = y
 
     def __repr__(self) -> str:
-        n, d = np.shape(self.X)
-        return f"Target({n} rows, {d} columns, {'no labels' if self.y is None else 'labels'})"
+        if isinstance(self.X, list) or hasattr(self.X, "shape"):
+            n, *row = np.shape(self.X)
+            rows = f"{n} rows, {row[0]} columns" if len(row) == 1 else f"{n} rows of shape {tuple(row)}"
+        else:
+            rows = type(self.X).__name__  # a data set, of which numpy would read every row
+        return f"Target({rows}, {'no labels' if self.y is None else 'labels'})"
 
 
 @dataclass(frozen=True)

@@ -437,6 +437,20 @@ def test_source_only_is_the_model_itself():
     np.testing.assert_array_equal(weighted.head_.coef_, LogisticRegression().fit(X, y, weight).coef_)
 
 
+@pytest.mark.parametrize(
+    "rows, said",
+    [
+        (np.zeros((5, 1, 8, 8)), "5 rows of shape (1, 8, 8)"),
+        ([[1.0, 2.0]], "1 rows, 2 columns"),
+        (sparse.eye_array(3).tocsr(), "3 rows, 3 columns"),
+        (object(), "object"),
+    ],
+)
+def test_target_says_what_it_holds(rows, said):
+    assert repr(Target(rows)) == f"Target({said}, no labels)"
+    assert repr(Target(rows, [0])) == f"Target({said}, labels)"
+
+
 def test_target_has_no_length():
     target = Target(np.zeros((3, 2)), [1, None, 0])
     assert not hasattr(target, "__len__") and not hasattr(target, "shape")
