@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch", reason="the [deep] extra is not installed")
 pytest.importorskip("skorch", reason="the [deep] extra is not installed")
 
 from sklearn.model_selection import cross_val_score  # noqa: E402
-from skorch.callbacks import Callback  # noqa: E402
+from skorch.callbacks import Callback, EarlyStopping  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 from torch.utils.data import (  # noqa: E402
@@ -342,6 +342,23 @@ def test_bfloat16_modules_train_and_predict(extra):
         np.testing.assert_allclose(features, adapter.transform(X_target), rtol=0.02, atol=0.02)
     values = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 1)).bfloat16()
     assert quick(module=values, **extra).fit(X, X[:, 0], X_target).predict(X_target).shape == (240,)
+
+
+class Note(Callback):
+    """Records what the epoch's score was."""
+
+    def on_epoch_end(self, net, **kwargs):
+        """Read and record."""
+        net.history.record("noted", net.history[-1, "target_score"])
+
+
+def test_callbacks_see_the_scores_of_early_stopping_and_record_their_own():
+    X, y, X_target, _ = problem()
+    stop = EarlyStopping("target_score", patience=1, threshold=9, threshold_mode="abs", lower_is_better=False)
+    history = quick(DANN(), patience=9, max_epochs=9, callbacks=[Note(), stop]).fit(X, y, X_target).history_
+    assert len(history) == 2 and all(row["noted"] == row["target_score"] for row in history)
+    plain = quick(DANN()).fit(X, y, X_target).history_[0]
+    assert list(plain) == ["train_loss", "task_loss", "alignment_loss", "seconds"]
 
 
 # --- checkpoints --------------------------------------------------------------------------------------------

@@ -149,8 +149,9 @@ class DeepAdapter(BaseEstimator):
         Regression: learn standardised values and scale the predictions back. Switch it off for a trained
         module that predicts in the units of `y`.
     callbacks : sequence of skorch callbacks, optional
-        Learning rate schedules, logging, stopping on ``"train_loss"``, ``"task_loss"`` or ``"alignment_loss"``. They
-        are copied.
+        Learning rate schedules, logging, stopping on ``"train_loss"``, ``"task_loss"``, ``"alignment_loss"``, or what
+        else `history_` has. They are copied; what they record for an epoch (``net.history.record``) is in `history_`.
+        skorch's ``EpochScoring`` and ``ProgressBar`` do not fit: a batch is a pair here, one of each domain.
     random_state : int, Generator, RandomState or None
         Of new weights, batches and dropout. The global seeds of torch are left alone.
     progress : bool
@@ -165,7 +166,7 @@ class DeepAdapter(BaseEstimator):
     history_ : list of dict
         Per epoch: ``train_loss``, ``task_loss``, ``alignment_loss`` (NaN without one), ``seconds``; with `patience`
         also ``target_score``, ``vetoed``, and ``target_entropy``, ``source_accuracy`` (classification) or
-        ``target_spread`` (relative to the source's), ``source_r2`` (regression).
+        ``target_spread`` (relative to the source's), ``source_r2`` (regression); and what `callbacks` recorded.
     target_prior_ : ndarray of shape (n_classes,)
         Class frequencies that the alignment gave the source, when `target_prior` asked for it.
     task_ : str
@@ -429,8 +430,6 @@ class DeepAdapter(BaseEstimator):
     ) -> None:
         batches = PairedBatches(source, target if with_target else None, self.batch_size, self.max_epochs, team)
         callbacks = list(copy.deepcopy(self.callbacks) or [])
-        if team.size > 1:
-            callbacks.insert(0, ("mean_statistics", MeanStatistics(team)))
         if self.lr_schedule == "annealed":
             callbacks.append(("annealing", Annealing()))
         if self.max_grad_norm is not None:
@@ -444,7 +443,9 @@ class DeepAdapter(BaseEstimator):
         if validation is not None:
             judge = self._judge(objective, source, target, validation)
             best = BestEpoch(lambda: team.first(judge()), self.patience or 1)
-            callbacks.append(("best", best))
+            callbacks.insert(0, ("best", best))  # the user's may look at the scores
+        if team.size > 1:
+            callbacks.insert(0, ("mean_statistics", MeanStatistics(team)))
         if self.checkpoint is not None:
             checkpoint = Checkpoint(self.checkpoint, batches, identity, best)
             callbacks.append(("checkpoint", checkpoint))
@@ -465,9 +466,10 @@ class DeepAdapter(BaseEstimator):
         trainer.run(batches, best, checkpoint)
         objective.eval()
         objective.zero_grad()
-        losses = ("train_loss", "task_loss", "alignment_loss")
-        judged = [k for k in trainer.history[0] if k.startswith(("target_", "source_", "vetoed"))]
-        self.history_ = [{**{k: row[k] for k in (*losses, *judged)}, "seconds": row["dur"]} for row in trainer.history]
+        counted = ("epoch", "batches", "dur")  # by skorch
+        self.history_ = [
+            {**{k: v for k, v in row.items() if k not in counted}, "seconds": row["dur"]} for row in trainer.history
+        ]
         if hasattr(self, "target_prior_"):
             del self.target_prior_
         if prior is not None and objective.class_weight is not None:
