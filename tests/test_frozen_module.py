@@ -48,10 +48,37 @@ def test_trained_torch_module_is_corrected():
         frozen_module(logistic, [0, 1])
     with pytest.raises(InputError, match="sorted"):
         frozen_module(module, [1, 0])
-    with pytest.raises(InputError, match="logits of shape"):
+    with pytest.raises(InputError, match="logits of 3 classes"):
         frozen_module(module, [0, 1, 2]).predict(X)
     with pytest.raises(InputError, match="softmax"):
         frozen_module(torch.nn.Sequential(module, torch.nn.Softmax(dim=1)), [0, 1]).predict(X)
+
+
+def test_tokens_data_sets_and_single_logits_are_taken():
+    tokens = torch.randint(0, 20, (9, 7), generator=torch.manual_seed(0))
+    text = torch.nn.Sequential(torch.nn.Embedding(20, 4), torch.nn.Flatten(), torch.nn.Linear(28, 2))
+    both, single = frozen_module(text, ["no", "yes"]), torch.nn.Linear(28, 1)
+    expected = text(tokens).softmax(dim=1).detach().numpy()
+    for rows in (tokens, torch.utils.data.TensorDataset(tokens, tokens[:, 0])):
+        assert both.predict_proba(rows) == pytest.approx(expected, abs=1e-6)
+    with torch.no_grad():
+        single.weight.copy_(text[2].weight[1:] - text[2].weight[:1])
+        single.bias.copy_(text[2].bias[1:] - text[2].bias[:1])
+    one = frozen_module(torch.nn.Sequential(*text[:2], single), ["no", "yes"])
+    assert one.predict_proba(tokens) == pytest.approx(expected, abs=1e-6)
+
+
+class Two(torch.nn.Sequential):
+    """Logits, and something beside them."""
+
+    def forward(self, x):
+        """Both."""
+        return super().forward(x), x
+
+
+def test_a_module_that_gives_two_outputs_is_refused_in_words():
+    with pytest.raises(InputError, match="the module returns tuple"):
+        frozen_module(Two(torch.nn.Linear(5, 2)), [0, 1]).predict(np.zeros((4, 5)))
 
 
 def test_trained_deep_adapter_is_corrected():

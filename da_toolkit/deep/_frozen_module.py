@@ -9,10 +9,13 @@ import torch
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.frozen import FrozenEstimator
-from torch import nn
+from torch import Tensor, nn
 
 from shift_detectors._errors import InputError
 
+from ._probe import try_module
+from ._rows import float_type, read_rows, to_device
+from ._trainer import Rows, run_module
 from ._probe import first_rows, try_module
 from ._trainer import finite
 
@@ -28,7 +31,8 @@ def frozen_module(module: Any, classes: Any) -> FrozenEstimator:
     Parameters
     ----------
     module : nn.Module
-        Takes a batch of rows, gives logits of shape (n_rows, n_classes).
+        Takes a batch of rows, gives logits of shape (n_rows, n_classes), for two classes also a single logit. Tensors
+        of whole numbers (tokens) stay as they are; arrays and tables become floats, as in `DeepAdapter`.
     classes : array-like of shape (n_classes,)
         Class of each output, sorted.
 
@@ -82,12 +86,24 @@ class _ModuleClassifier(ClassifierMixin, BaseEstimator):
         return self.classes
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        parameter = next((p for p in self.module.parameters() if p.is_floating_point()), torch.empty(0))
-        training = {part: part.training for part in self.module.modules()}
-        rows = torch.as_tensor(np.asarray(X, dtype=float))
-        self.module.eval()
+        module, rows = self.module, read_rows(X, "X")
+        device = next(module.parameters(), torch.empty(0)).device
+
+        def inputs(part: Tensor) -> Tensor:
+            return to_device(rows[part], float_type(module), device)
+
+        parts = torch.arange(len(rows)).split(ROWS)
+        try_module(module, inputs(parts[0][:2]), classifies=True)
+        training = {part: part.training for part in module.modules()}
+        module.eval()
         try:
             with torch.no_grad():
+                given = [run_module(module, Rows(inputs(part)), len(self.classes), None).logits for part in parts]
+        finally:
+            for part, mode in training.items():
+                part.training = mode
+        logits = torch.cat(given).cpu().double().numpy()
+        return softmax(logits, axis=1)
                 parts = [self.module(part.to(parameter)).cpu() for part in rows.split(ROWS)]
         finally:
             for part, mode in training.items():
