@@ -31,6 +31,7 @@ from torch.utils.data import (  # noqa: E402
     TensorDataset,
 )
 
+from da_toolkit import adapt  # noqa: E402
 from da_toolkit._base import Target  # noqa: E402
 from da_toolkit.deep import (  # noqa: E402
     CDAN,
@@ -342,6 +343,23 @@ def test_bfloat16_modules_train_and_predict(extra):
         np.testing.assert_allclose(features, adapter.transform(X_target), rtol=0.02, atol=0.02)
     values = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 1)).bfloat16()
     assert quick(module=values, **extra).fit(X, X[:, 0], X_target).predict(X_target).shape == (240,)
+
+
+def test_the_kind_of_numbers_is_told_where_the_module_fails_on_it():
+    tokens = torch.randint(0, 20, (60, 7), generator=torch.manual_seed(0))
+    y, table = (tokens[:, 0] % 2).numpy(), tokens.numpy()
+    text = nn.Sequential(nn.Embedding(20, 4), nn.Flatten(), nn.Linear(28, 2))
+    model = quick(module=text, task="classification").fit(tokens, y, tokens)
+    for fails in (
+        lambda: quick(module=text).fit(table, y, table),
+        lambda: model.predict(table),
+        lambda: adapt(model, table, y, table + 1, candidates=[DANN()], random_state=0),
+    ):
+        with pytest.raises(InputError, match=r"torch.float32.*begin with x.long\(\)"):
+            fails()
+    X, y, X_target, _ = problem()
+    with pytest.raises(InputError, match="torch.uint8"):
+        quick(DANN(), module=nn.Sequential(nn.Linear(4, 3))).fit(X, y, torch.as_tensor(X_target).to(torch.uint8))
 
 
 class Note(Callback):

@@ -150,8 +150,11 @@ def explained(inputs: Tensor) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
+        remedy = "Check its first layer against the columns of X."
+        if inputs.is_floating_point() and torch.equal(inputs, inputs.round()):
+            remedy += " Whole numbers stay so in torch tensors only: pass one, or let the module begin with x.long()."
         raise InputError(
-            f"the module fails on a batch of shape {tuple(inputs.shape)} with: {error}",
+            f"the module fails on a batch of shape {tuple(inputs.shape)} and type {inputs.dtype} with: {error}",
             "a module that takes such a batch",
-            "Check its first layer against the columns of X.",
+            remedy,
         ) from error

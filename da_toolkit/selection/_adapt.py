@@ -93,7 +93,8 @@ def adapt(
         module comes as ``DeepAdapter(module, layer=...)``, whose `checkpoint` is not used: many are trained.
     X_source, X_target : array, DataFrame or sparse matrix of shape (n_rows, n_features)
         `X_target` may be a `Target`. The columns of two frames are matched by name, as in `diagnose`; the adapted
-        model takes them in the order of `X_source`.
+        model takes them in the order of `X_source`. A torch module is given floats; one of tokens has to begin with
+        ``x.long()``.
     y_source : array-like of shape (n_source,)
     y_target : array-like of shape (n_target,), optional
         Target labels; missing values (None, NaN, pd.NA) mean "unlabelled".
