@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shift_detectors._errors import InputError
@@ -654,6 +654,8 @@ def find(name: str) -> Row:
 def of_method(candidate: Any) -> Row | None:
     """Row of a method object, by its class; None for anything else.
 
+    An alignment loss that has no row of its own, a sum of losses or the user's, is raced as the others are.
+
     Examples
     --------
     >>> from da_toolkit import CORAL
@@ -661,4 +663,7 @@ def of_method(candidate: Any) -> Row | None:
     'FeatureAlignment(CORAL)'
     """
     name = type(candidate).__name__
-    return next((row for row in ADAPTERS if row.slot is not None and row.name == name), None)
+    row = next((row for row in ADAPTERS if row.slot is not None and row.name == name), None)
+    if row is None and hasattr(candidate, "default_weight") and not isinstance(candidate, type):
+        return replace(find("DANN"), name=name)
+    return row

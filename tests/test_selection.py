@@ -932,6 +932,26 @@ def test_a_torch_model_races_with_its_losses():
 
 
 @pytest.mark.torch
+def test_sums_of_losses_and_losses_of_the_user_race():
+    pytest.importorskip("torch")
+    from da_toolkit.deep import MCC, AlignmentLoss, DeepAdapter, DeepCORAL
+
+    class Means(AlignmentLoss):
+        def forward(self, source, target, progress):
+            return (source.features.mean(dim=0) - target.features.mean(dim=0)).square().sum()
+
+    X, y, X_target, _ = shifted()
+    losses = [DeepCORAL() + MCC(), Means()]
+    result = adapt(DeepAdapter(max_epochs=1), X, y, X_target, candidates=losses, random_state=0)
+    rows = [(c.name, c.seconds > 0) for c in result.candidates[1:]]
+    assert rows == [("DeepAdapter(WeightedSum)", True), ("DeepAdapter(Means)", True)]
+    refused = adapt(linear(), X, y, X_target, candidates=losses[1:], random_state=0).candidates[1]
+    assert "It needs a torch module" in refused.reason
+    with pytest.raises(InputError, match="the candidate"):
+        adapt(linear(), X, y, X_target, candidates=[Means], random_state=0)
+
+
+@pytest.mark.torch
 @pytest.mark.parametrize(("labelled", "moved"), [(60, 0.0), (5, 3.0)], ids=["by labels", "by heuristics"])
 def test_a_torch_model_as_it_was_never_sees_target_labels(labelled, moved, monkeypatch):
     pytest.importorskip("torch")

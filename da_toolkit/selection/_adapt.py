@@ -102,9 +102,9 @@ def adapt(
         From `diagnose` on the same rows, labels and columns.
     candidates : "auto" or sequence of str or adapters
         What to try: what `recommend` says, names of adapters ("PriorCorrection", "CORAL"), method objects
-        (``CORAL(shrinkage=0.1)``, for a torch model ``DANN()``), or adapters themselves (their ``estimator`` is what
-        they wrap). One that cannot take the data is told in the table; an error of another kind is raised, if the
-        candidate was passed, and told with a `ShiftWarning` if "auto" chose it.
+        (``CORAL(shrinkage=0.1)``, for a torch model losses: ``DANN()``, ``DeepCORAL() + MCC()``), or adapters
+        themselves (their ``estimator`` is what they wrap). One that cannot take the data is told in the table; an error
+        of another kind is raised, if the candidate was passed, and told with a `ShiftWarning` if "auto" chose it.
     guard : bool
         False deploys the best candidate even where no gain can be shown (status "unverified").
     scoring : str, optional
