@@ -379,6 +379,26 @@ def test_callbacks_see_the_scores_of_early_stopping_and_record_their_own():
     assert list(plain) == ["train_loss", "task_loss", "alignment_loss", "seconds"]
 
 
+class Rates(Callback):
+    """Records the learning rates."""
+
+    def on_epoch_end(self, net, **kwargs):
+        """Of all groups."""
+        net.history.record("rates", [group["lr"] for group in net.optimizer_.param_groups])
+
+
+@pytest.mark.parametrize("schedule", ["constant", "annealed"])
+def test_an_optimizer_of_the_user_gets_parameters_and_its_groups_keep_their_rates(schedule):
+    def slower(parameters, lr):
+        wide, rest = ([p for p in parameters if (p.ndim > 1) == which] for which in (True, False))
+        return torch.optim.SGD([{"params": wide, "lr": lr / 10}, {"params": rest}], lr=lr)
+
+    X, y, X_target, _ = problem()
+    adapter = quick(DANN(), optimizer=slower, lr_schedule=schedule, callbacks=[Rates()]).fit(X, y, X_target)
+    slow, fast = adapter.history_[-1]["rates"]
+    assert slow == pytest.approx(fast / 10) and (fast == 1e-3) == (schedule == "constant")
+
+
 # --- checkpoints --------------------------------------------------------------------------------------------
 
 

@@ -115,7 +115,7 @@ class DeepAdapter(BaseEstimator):
     lr : float
         Learning rate.
     optimizer : {"adam", "adamw", "sgd"} or callable
-        SGD has momentum .9. A callable is given the parameters and ``lr``.
+        SGD has momentum .9. A callable is given a list of the parameters, those of the loss among them, and ``lr``.
     lr_schedule : {"constant", "annealed"}
         ``"annealed"``: ``lr / (1 + 10 p) ** .75`` at progress p, as DANN, CDAN and MDD were published (with SGD).
         Others: a skorch ``LRScheduler`` among the callbacks.
@@ -451,9 +451,11 @@ class DeepAdapter(BaseEstimator):
         if self.checkpoint is not None:
             checkpoint = Checkpoint(self.checkpoint, batches, identity, best)
             callbacks.append(("checkpoint", checkpoint))
+        named = isinstance(self.optimizer, str)
+        optimizer = OPTIMIZERS[self.optimizer] if named else partial(_optimize, self.optimizer)
         options: dict[str, Any] = {
             "criterion": nn.Identity,  # the objective holds the losses
-            "optimizer": OPTIMIZERS[self.optimizer] if isinstance(self.optimizer, str) else self.optimizer,
+            "optimizer": optimizer,
             "lr": self.lr,
             "max_epochs": self.max_epochs,
             "train_split": None,
@@ -756,6 +758,11 @@ def _read_weight(sample_weight: Any, n: int) -> np.ndarray | None:
             "Pass one weight per source row.",
         )
     return weight / weight[weight > 0].mean()
+
+
+def _optimize(optimizer: Callable[..., torch.optim.Optimizer], groups: list[dict], lr: float) -> torch.optim.Optimizer:
+    """The caller's optimizer of the parameters, which skorch passes in groups."""
+    return optimizer([parameter for group in groups for parameter in group["params"]], lr=lr)
 
 
 def _softmax(outputs: np.ndarray) -> np.ndarray:

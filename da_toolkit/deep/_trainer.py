@@ -341,12 +341,12 @@ class Trainer(NeuralNet):
 
 
 class Annealing(Callback):
-    r"""Learning rate :math:`\eta_0 / (1 + 10 p)^{3/4}` at progress :math:`p`, the schedule of DANN's authors."""
+    r"""Learning rates :math:`\eta_0 / (1 + 10 p)^{3/4}` at progress :math:`p`, the schedule of DANN's authors."""
 
     def on_batch_begin(self, net, batch: Any = None, training=None, **kwargs):
-        """Set the rate of the step."""
+        """Set the rate of the step, of each group from its own."""
         for group in net.optimizer_.param_groups:
-            group["lr"] = net.lr / (1 + 10 * batch[2]) ** 0.75
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) / (1 + 10 * batch[2]) ** 0.75
 
 
 class ClassPrior(Callback):
