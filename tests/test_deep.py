@@ -531,6 +531,7 @@ def with_nan(n):
         ({"module": lambda: 3}, {}, r"module\(\) returned int"),
         ({"module": small_net(5)}, {}, r"fails on a batch of shape \(64, 4\).*4 and 5|fails.*64x4 and 5x16"),
         ({"module": small_net(4, 2)}, {}, r"outputs of shape \(64, 2\).*logits of 3 classes. Change its last"),
+        ({"module": small_net(4, 60)}, {"y": np.arange(150) % 60}, 'values of a regression.*task="classification"'),
         ({"module": small_net(4, 4)}, {}, r"outputs of shape \(64, 4\).*Does y lack a class"),
         ({"module": nn.Sequential(small_net(), nn.Softmax(dim=1))}, {}, "probabilities.*softmax"),
         ({"module": nn.LSTM(4, 3)}, {}, "returns tuple"),

@@ -108,8 +108,9 @@ class DeepAdapter(BaseEstimator):
         ``"estimate"``: from the predictions, by EM, before every epoch. No class falls below a tenth of its share in
         the source, also where you say 0.
     task : {"auto", "classification", "regression"}
-        ``"auto"``: text, booleans and up to 20 whole numbers are classes. Name it for a cross-validation or a grid
-        search: what is known after `fit` only cannot tell scikit-learn to stratify its folds.
+        ``"auto"``: text, booleans and up to 20 whole numbers with three rows or more on average are classes, all other
+        numbers quantities. Name it for more classes or fewer rows, and for a cross-validation or a grid search: what
+        is known after `fit` only cannot tell scikit-learn to stratify its folds.
     max_epochs, batch_size : int
         Passes over the source; source rows in a batch, at least 2.
     lr : float

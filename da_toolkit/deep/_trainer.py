@@ -139,12 +139,18 @@ def read_outputs(raw: Tensor, n_outputs: int) -> Tensor:
         return torch.cat([torch.zeros_like(raw), raw], dim=1)
     if raw.shape != (n, n_outputs):
         what = "values of a regression" if n_outputs == 1 else f"logits of {n_outputs} classes"
+        remedy = "Change its last layer."
+        if raw.ndim == 2 and raw.shape[1] > n_outputs:
+            remedy = (
+                'Are the numbers in y codes of classes? Then pass task="classification"; else change its last layer.'
+                if n_outputs == 1
+                else "Does y lack a class? Of each that the module knows a source row is needed; else change its last "
+                "layer."
+            )
         raise InputError(
             f"the module gives outputs of shape {tuple(raw.shape)} for {n} rows",
             f"shape {(n, n_outputs)}: {what}",
-            "Does y lack a class? Of each that the module knows a source row is needed; else change its last layer."
-            if raw.ndim == 2 and raw.shape[1] > n_outputs > 1
-            else "Change its last layer.",
+            remedy,
         )
     return raw
 
