@@ -30,10 +30,8 @@ from ._batch import DomainBatch, align
 from ._description import describe
 from ._early_stopping import LEAST_JUDGES, BestEpoch, Judgement, judge_classes, judge_values
 from ._network import MLP
-from ._options import check_whole, find_device
-from ._probe import copy_module, explained, find_layer, first_rows, try_module
 from ._options import check_not_negative, check_positive, check_whole, find_device
-from ._probe import copy_module, find_layer, first_rows, try_module
+from ._probe import copy_module, explained, find_layer, first_rows, try_module
 from ._rows import DatasetRows, column, digest, float_type, plain, read_rows, read_source, same_rows, to_device
 from ._team import MeanStatistics, Team
 from ._trainer import (
@@ -784,18 +782,12 @@ def _try_out(objective: Objective, source: Rows, target: Rows | None, batch_size
         return
     first_target = torch.arange(min(batch_size, len(target.inputs)), device=target.inputs.device)
     a, b = batch, target.take(first_target)
-    initialize = getattr(objective.alignment, "initialize", None)
     with explained(b.inputs):
         if len(b.inputs) > 1 and len(a.inputs) > 1:
-            objective.in_one_pass = rows_are_independent(objective.target_path, a.inputs, b.inputs)
-        t = None if initialize is None else run_module(objective.target_path, b, objective.n_outputs, objective.layer)
-    if initialize is not None:
-        initialize(s, t)
-    if len(b.inputs) > 1 and len(a.inputs) > 1:
-        objective.in_one_pass = rows_are_independent(objective.target_path, a.inputs, b.inputs, objective.layer)
-    if objective.alignment is None:
-        return
-    t = run_module(objective.target_path, b, objective.n_outputs, objective.layer)
+            objective.in_one_pass = rows_are_independent(objective.target_path, a.inputs, b.inputs, objective.layer)
+        if objective.alignment is None:
+            return
+        t = run_module(objective.target_path, b, objective.n_outputs, objective.layer)
     if hasattr(objective.alignment, "initialize"):
         objective.alignment.initialize(s, t)
     if not s.features.requires_grad and not _teaches(objective, s, t):

@@ -15,9 +15,7 @@ from shift_detectors._errors import InputError
 
 from ._probe import try_module
 from ._rows import float_type, read_rows, to_device
-from ._trainer import Rows, run_module
-from ._probe import first_rows, try_module
-from ._trainer import finite
+from ._trainer import Rows, finite, run_module
 
 ROWS = 1024  # in a batch
 
@@ -102,21 +100,7 @@ class _ModuleClassifier(ClassifierMixin, BaseEstimator):
         finally:
             for part, mode in training.items():
                 part.training = mode
-        logits = torch.cat(given).cpu().double().numpy()
-        return softmax(logits, axis=1)
-                parts = [self.module(part.to(parameter)).cpu() for part in rows.split(ROWS)]
-        finally:
-            for part, mode in training.items():
-                part.training = mode
-        logits = torch.cat(parts)
-        if logits.shape != (len(rows), len(self.classes)):
-            raise InputError(
-                f"the module gives an output of shape {tuple(logits.shape)} for {len(rows)} rows",
-                f"logits of shape ({len(rows)}, {len(self.classes)}), one column per class",
-                "For a single logit z, give (0, z).",
-            )
-        try_module(self.module, first_rows(rows).to(parameter), classifies=True)
-        return softmax(finite(logits).double().numpy(), axis=1)
+        return softmax(finite(torch.cat(given)).cpu().double().numpy(), axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
         return self.classes[self.predict_proba(X).argmax(axis=1)]
