@@ -450,8 +450,8 @@ class DeepAdapter(BaseEstimator):
         if self.checkpoint is not None:
             checkpoint = Checkpoint(self.checkpoint, batches, identity, best)
             callbacks.append(("checkpoint", checkpoint))
-        named = isinstance(self.optimizer, str)
-        optimizer = OPTIMIZERS[self.optimizer] if named else partial(_optimize, self.optimizer)
+        optimizer = self.optimizer
+        optimizer = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else partial(_optimize, optimizer)
         options: dict[str, Any] = {
             "criterion": nn.Identity,  # the objective holds the losses
             "optimizer": optimizer,
@@ -788,8 +788,9 @@ def _try_out(objective: Objective, source: Rows, target: Rows | None, batch_size
         if objective.alignment is None:
             return
         t = run_module(objective.target_path, b, objective.n_outputs, objective.layer)
-    if hasattr(objective.alignment, "initialize"):
-        objective.alignment.initialize(s, t)
+    initialize = getattr(objective.alignment, "initialize", None)
+    if initialize is not None:
+        initialize(s, t)
     if not s.features.requires_grad and not _teaches(objective, s, t):
         warn(
             f"{type(objective.alignment).__name__} teaches the module nothing: no parameter before the features that "
