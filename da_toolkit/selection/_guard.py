@@ -492,7 +492,8 @@ def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) 
         missing = "For a model without probabilities" if case.counts else missing
         reason = f"{missing} nothing can be said about this without target labels."
         return Evidence(method, ALIGNED, None, {t.name: Finding("", reason, silent=True) for t in case.trials})
-    before, base = _confidence_estimate(baseline, case), _heuristics(baseline, case)
+    before = _confidence_estimate(baseline, case)
+    base = _heuristics(baseline, before, case)
     found = {}
     for trial in case.trials:
         answers = _answers(trial)
@@ -501,9 +502,9 @@ def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) 
             reason = f"It {lacks}: without target labels nothing can be said about it here."
             found[trial.name] = Finding("", reason, silent=True)
             continue
-        scores = _heuristics(answers, case)
-        improved = [name for name in scores if name in base and _improves(scores[name], base[name])]
         after = _confidence_estimate(answers, case)
+        scores = _heuristics(answers, after, case)
+        improved = [name for name in scores if name in base and _improves(scores[name], base[name])]
         gain = Effect("gain", after.value - before.value)
         vetoes = list(_vetoes(case, answers, distances.get(trial.name)))
         said = f"{len(improved)} of {len(scores)} scores improve" + (f" ({', '.join(improved)})" if improved else "")
@@ -583,10 +584,9 @@ def averaged_heuristics(case: Case, evidence: Evidence) -> Finding:
     return Finding("", "", Effect("gain", after.value - evidence.before.value), after)
 
 
-def _heuristics(answers: Answers, case: Case) -> dict[str, tuple[float, float]]:
-    """Score and standard error of each heuristic; larger is better."""
+def _heuristics(answers: Answers, estimate: PerformanceEstimate, case: Case) -> dict[str, tuple[float, float]]:
+    """Score and standard error of each heuristic, larger is better; `estimate` is the answers' confidence estimate."""
     target = answers.target_proba
-    estimate = _confidence_estimate(answers, case)
     low, high = estimate.ci  # type: ignore[misc]
     scores = {CONFIDENCE: (estimate.value, (high - low) / 3.92)}
     entropy = -(target * np.log(np.maximum(target, 1e-12))).sum(axis=1)  # type: ignore[operator]
