@@ -41,6 +41,8 @@ from shift_detectors._random import check_random_state
 from shift_detectors._table import UNLABELLED
 from shift_detectors._warnings import said_once, warn
 
+from ._decision import other_decisions
+
 # pass sample_weight on to all their models, which their signature does not say
 ENSEMBLES = (StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor)
 
@@ -195,6 +197,9 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
             del self.feature_names_in_  # a refit on an array after a fit on a frame
         with said_once():
             self._fit(domains)
+        dropped = other_decisions(self, domains.X_target)
+        if dropped:
+            warn(dropped)
         return self
 
     def _fit(self, domains: Domains) -> None:
@@ -211,6 +216,10 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
         X = self._check_rows(X)
         Z = X if self.front_ is None else self.front_.transform(X)
         return getattr(self.head_, method)(self._map(Z, domain))
+
+    def _decided_from(self, X: Any) -> np.ndarray | None:
+        """Probabilities of source rows that `predict` reads classes off; None where the model answers itself."""
+        return None
 
     def _check_rows(self, X: Any) -> Any:
         """Rows to predict: as many columns, under the same names, as in ``fit``."""

@@ -29,6 +29,7 @@ from .._base import (
     refuse_frozen,
     take_rows,
 )
+from .._decision import decide
 from ._mlls import MLLS
 
 MIN_CLASS_ROWS = 4  # of a class, for two folds
@@ -40,9 +41,10 @@ class PriorCorrection(BaseAdapter):
 
     The classifier is fitted on the source. Out-of-fold source predictions calibrate its probabilities and
     give their mean pi; the target prior q is estimated from the predictions on the target rows (`MLLS`) or
-    given. `predict` is the most probable class after the correction; `predict_source` and
-    `predict_proba_source` are those of the uncorrected model. Without any evidence of a change (shrinkage to
-    zero) `predict` is the model's own.
+    given. `predict` is the most probable class after the correction, or, of a `FixedThresholdClassifier` or
+    `TunedThresholdClassifierCV`, the class that its threshold says then; `predict_source` and `predict_proba_source`
+    are those of the uncorrected model. Without any evidence of a change (shrinkage to zero) `predict` is the model's
+    own.
 
     A class with fewer than four source rows (or rows of a single group) cannot be cross-fitted: a `ShiftWarning` names
     it, it keeps its frequency in the source, and the others are corrected.
@@ -52,7 +54,9 @@ class PriorCorrection(BaseAdapter):
 
     Assumes label shift: p(x|y) is the same in source and target, and the target has no new class. Fails when
     p(x|y) changed. The corrected decision is the most probable class under the target's frequencies, also
-    when the model was fitted with balanced class weights.
+    when the model was fitted with balanced class weights: a rare class is then answered less often than before. A
+    threshold stands for a ratio of costs, which stays; one that was tuned for a score that asks for other decisions
+    where a class gets rarer (balanced accuracy) has to be tuned again.
 
     An already fitted model goes in scikit-learn's ``FrozenEstimator``, a trained torch module in
     `da_toolkit.deep.frozen_module`; it is never refitted, and (X, y) must be labelled source rows that it was
@@ -214,7 +218,10 @@ class PriorCorrection(BaseAdapter):
             return super()._respond(method, X, domain)
         proba = self.calibration_(super()._respond("predict_proba", X, domain))
         proba = correct_proba(proba, self.source_prior_, self.prior_)
-        return self.classes_[proba.argmax(axis=1)] if method == "predict" else proba
+        return decide(self.head_, proba) if method == "predict" else proba
+
+    def _decided_from(self, X: Any) -> np.ndarray | None:
+        return None if self.refit else self.predict_proba_source(X)
 
     @available_if(lambda self: True)
     def decision_function(self, X: Any) -> np.ndarray:

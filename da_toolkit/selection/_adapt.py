@@ -37,6 +37,7 @@ from .._base import (
     unpack_target,
     untagged,
 )
+from .._decision import last_step
 from .._folds import FOLDS, fit, split
 from .._loss import ProbabilityLoss, judged_by
 from .._source_only import SourceOnly
@@ -140,9 +141,13 @@ def adapt(
     -----
     "verified" means that a one-sided lower confidence bound of the gain (level .05, divided by the number of
     candidates) lies above zero under the named assumption; "plausible" that heuristics agree; see
-    ``da_toolkit.selection._guard``. What is plausible only is averaged with the model as it is (`Averaged`), which
-    counts half of the share of target rows that lie where the source has rows, and a third at least where one heuristic
-    score alone speaks for the adapter; ``settings["source_share"]`` says it.
+    ``da_toolkit.selection._guard``. A model that answers by a rule of its own, other than its likeliest class or the
+    threshold of a `FixedThresholdClassifier` or `TunedThresholdClassifierCV`, has no candidates that correct its
+    probabilities: they would drop the rule.
+
+    What is plausible only is averaged with the model as it is (`Averaged`), which counts half of the share of target
+    rows that lie where the source has rows, and a third at least where one heuristic score alone speaks for the
+    adapter; ``settings["source_share"]`` says it.
 
     Examples
     --------
@@ -266,7 +271,10 @@ def adapt(
         adapter=name,
         status=status,
         assumption=evidence.assumption if status in ("verified", "plausible") and evidence is not None else "",
-        explanation=reads + _explain(case, evidence, name, status, refused, recommendations) + _unused(case, status),
+        explanation=reads
+        + _explain(case, evidence, name, status, refused, recommendations)
+        + _unused(case, status)
+        + _class_weight(name, estimator),
         metric=case.metric,
         before=before,
         after=after,
@@ -851,6 +859,18 @@ def _unused(case: Case, status: str) -> str:
     if not 0 < labels < MIN_LABELS or status == "plausible" or not case.trials:  # plausible: said there
         return ""
     return f" {labels} target labels are too few to compare models on; {MIN_LABELS} or more are used for it."
+
+
+def _class_weight(name: str, estimator: Any) -> str:
+    """A word on weights of classes, which go with the correction of their frequencies."""
+    given = {k: v for k, v in last_step(estimator).get_params().items() if k.endswith("class_weight")}
+    weighed = next((v for v in given.values() if v is not None), None)
+    if name != "PriorCorrection" or weighed is None:
+        return ""
+    return (
+        f" The model was fitted with class_weight={weighed!r}; {name} answers by the frequencies of the target and "
+        "takes that back, so that rare classes are answered less often."
+    )
 
 
 def _gains(gain: float) -> str:

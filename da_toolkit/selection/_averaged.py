@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from shift_detectors._errors import InputError
 
 from .._base import BaseAdapter, Domains
+from .._decision import decide
 from .._folds import fit
 from .._source_only import SourceOnly
 
@@ -20,9 +21,10 @@ class Averaged(BaseAdapter):
     """Average of an adapter's answers and those of the model as it is.
 
     Of a row x it answers (1 - s) f_adapted(x) + s f(x), where f are class probabilities or predicted numbers and s is
-    `source_share`; classes are read off the averaged probabilities. Where the adapter's assumption holds with
-    probability 1 - s, and the model's own answer is right otherwise, that is the answer of least squared error: half
-    of a bias that the adapter should have taken away costs a quarter of it, and half of one that it brings in as well.
+    `source_share`; classes are read off the averaged probabilities, by the model's threshold where it has one. Where
+    the adapter's assumption holds with probability 1 - s, and the model's own answer is right otherwise, that is the
+    answer of least squared error: half of a bias that the adapter should have taken away costs a quarter of it, and
+    half of one that it brings in as well.
 
     `adapt` deploys it where an adapter is plausible and not verified.
 
@@ -92,7 +94,7 @@ class Averaged(BaseAdapter):
         check_is_fitted(self)
         X = self._check_rows(X)
         if method == "predict" and is_classifier(self):
-            return self.classes_[self._respond("predict_proba", X, domain).argmax(axis=1)]
+            return decide(self.head_, self._respond("predict_proba", X, domain))
         adapted, own = (model._respond(method, X, domain) for model in (self.adapter_, self.source_only_))
         return average(own, adapted, self.source_share)
 

@@ -11,7 +11,8 @@ import numpy as np
 from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._warnings import ignored
 
-from .._base import Domains, take_rows
+from .._base import BaseAdapter, Domains, take_rows
+from .._decision import other_decisions
 from .._folds import fit
 from ..validation._circular import reverse_model
 from ._averaged import average
@@ -62,6 +63,9 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
     started = time.perf_counter()
     with ignored() as texts:
         model = fit(adapter, domains, source_rows, target_rows)
+        dropped = other_decisions(model, T_test) if isinstance(model, BaseAdapter) else ""
+        if dropped:  # a gain by it would not be one over the shift
+            raise InputError(dropped)
         answers: dict[str, Any] = {
             "on_source": model.predict(X_test),
             "own_source": model.predict_source(X_test),

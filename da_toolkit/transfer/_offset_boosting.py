@@ -17,6 +17,7 @@ from shift_detectors._learners import make_folds
 from shift_detectors._random import check_random_state
 
 from .._base import BaseAdapter, Domains, NumericColumns, take_rows
+from .._decision import decide
 from ._prior_centered import PriorCentered, _logits
 
 LEAF_PENALTY = 1.0  # added to the curvature of a leaf: as if it held one more row that asks for no change
@@ -239,7 +240,10 @@ class OffsetBoosting(BaseAdapter):
             return F[:, 0] if F.shape[1] == 1 else F
         proba = _softmax(F)
         proba = np.column_stack([1 - proba, proba]) if F.shape[1] == 1 else proba
-        return proba if method == "predict_proba" else self.classes_[proba.argmax(axis=1)]
+        return proba if method == "predict_proba" else decide(self.head_, proba)
+
+    def _decided_from(self, X: Any) -> np.ndarray:
+        return softmax(_logits(self.head_, self._front(X)), axis=1)
 
 
 def _values(tree: DecisionTreeRegressor, rows: Any) -> np.ndarray:

@@ -27,6 +27,7 @@ from .._base import (
     take_rows,
     weight_parameter,
 )
+from .._decision import decide
 
 STRENGTHS = 10.0 ** np.arange(-4, 2.01, 0.5)  # times the number of features: strengths that "auto" weighs
 SOURCE_BELIEF = 0.9  # probability, before any target label is seen, that the source model is right
@@ -247,7 +248,10 @@ class PriorCentered(BaseAdapter):
             return softmax(logits, axis=1)
         if method == "decision_function":
             return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
-        return self.classes_[logits.argmax(axis=1)]
+        return decide(self.head_, softmax(logits, axis=1))
+
+    def _decided_from(self, X: Any) -> np.ndarray:
+        return softmax(_logits(self.head_, X if self.front_ is None else self.front_.transform(X)), axis=1)
 
 
 class _Regression:

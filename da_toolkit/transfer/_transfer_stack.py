@@ -30,6 +30,7 @@ from .._base import (
     take_rows,
     weight_parameter,
 )
+from .._decision import decide
 from .._source_only import SourceOnly
 from ..weighting._encoder import pool
 from ._offset_boosting import OffsetBoosting
@@ -201,7 +202,8 @@ class TransferStack(BaseAdapter):
                 source_domain=domains.source_domain,
             )
             self.members_[name], held[name] = fitted, _answer(fitted, take_rows(domains.X_target, known))
-        self.head_ = self.members_["source"].head_
+        source = self.members_["source"].head_
+        self.head_ = source if is_frozen(source) else source.fitted_
         self._behind = [name for name in members if name in self.members_]
 
         if len(y) == 1:
@@ -306,7 +308,12 @@ class TransferStack(BaseAdapter):
         used = {name: weight for name, weight in self.weights_.items() if weight >= LEAST_WEIGHT}
         answers = [_answer(self.members_[name], Z if name in self._behind else X) for name in used]
         answer = np.average(answers, axis=0, weights=list(used.values()))
+        if is_classifier(self) and method == "predict":
+            return decide(self.head_, answer)
         return _as_method(method, answer, self.classes_) if is_classifier(self) else answer
+
+    def _decided_from(self, X: Any) -> np.ndarray:
+        return _answer(self.head_, X if self.front_ is None else self.front_.transform(X))
 
 
 def aggregate(given: np.ndarray, prior: np.ndarray, loss: str | float, excess: Any = 0.0) -> np.ndarray:

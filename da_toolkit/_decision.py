@@ -1,0 +1,86 @@
+"""The class that a model answers at given probabilities: by its own threshold, where it has one."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
+from sklearn.pipeline import Pipeline
+
+from shift_detectors._columns import take_rows
+
+NOISE = 0.01  # share of rows that may be answered otherwise: ties, rounding
+ROWS = 2000  # at most, on which answers are compared
+
+
+def decide(model: Any, proba: np.ndarray) -> np.ndarray:
+    """Classes that a fitted classifier would answer, had it given these probabilities.
+
+    The likeliest ones, or those that the threshold of a `FixedThresholdClassifier` or `TunedThresholdClassifierCV`
+    says, also as the last step of a Pipeline and inside a FrozenEstimator. A threshold on probabilities is a ratio of
+    costs, which does not change with the domain.
+
+    Parameters
+    ----------
+    model : fitted classifier
+    proba : ndarray of shape (n_rows, n_classes)
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> model = FixedThresholdClassifier(LogisticRegression(), threshold=0.1).fit([[0.0], [1.0]], [0, 1])
+    >>> decide(model, np.array([[0.8, 0.2], [0.95, 0.05]]))
+    array([1, 0])
+    """
+    last = last_step(model)
+    if not isinstance(last, FixedThresholdClassifier | TunedThresholdClassifierCV):
+        return model.classes_[proba.argmax(axis=1)]
+    if last.response_method == "decision_function" or not hasattr(last, "predict_proba"):
+        return model.classes_[proba.argmax(axis=1)]  # a threshold on another scale
+    rule = copy.copy(last)
+    rule.estimator_ = _Given(model.classes_)
+    return rule.predict(proba)
+
+
+def last_step(model: Any) -> Any:
+    """What answers in a Pipeline or a FrozenEstimator."""
+    if isinstance(model, Pipeline):
+        return last_step(model.steps[-1][1])
+    return last_step(model.estimator) if isinstance(model, FrozenEstimator) else model
+
+
+def other_decisions(adapter: Any, X: Any) -> str:
+    """What to say of an adapter that reads classes off probabilities, where the model itself answers others than these.
+
+    Empty where the two agree, and for adapters that leave the answer to the model.
+    """
+    X = take_rows(X, np.arange(0, X.shape[0], max(X.shape[0] // ROWS, 1)))
+    proba = adapter._decided_from(X) if is_classifier(adapter) else None
+    if proba is None:
+        return ""
+    share = np.mean(adapter.predict_source(X) != decide(adapter.head_, proba))
+    if share <= NOISE:
+        return ""
+    model, name = type(last_step(adapter.estimator)).__name__, type(adapter).__name__
+    return (
+        f"{model} answers other classes than its probabilities say in {share:.0%} of the target rows, and {name} "
+        "corrects probabilities alone: that rule of its own is dropped. A threshold on probabilities is kept in "
+        "FixedThresholdClassifier(FrozenEstimator(fitted model), threshold=...)."
+    )
+
+
+class _Given(ClassifierMixin, BaseEstimator):
+    """A classifier whose rows are their probabilities."""
+
+    def __init__(self, classes_: np.ndarray):
+        self.classes_ = classes_
+
+    def fit(self, X: Any, y: Any):
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        return X
