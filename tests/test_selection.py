@@ -267,6 +267,21 @@ def test_groups_widen_the_interval():
     assert together.se > 2 * alone.se and together.value == alone.value and together.rows == 50
 
 
+def test_labelled_target_rows_count_by_their_weight():
+    rng = np.random.default_rng(0)
+    d, weight = rng.choice([-1.0, 0, 1], 60), rng.integers(1, 4, 60).astype(float)
+    plain, even, weighted = (on_labels(d, classes=True, weight=w) for w in (None, 3 * np.ones(60), weight))
+    assert even.value == pytest.approx(plain.value) and even.se == pytest.approx(plain.se)
+    assert weighted.value == pytest.approx(np.average(d, weights=weight)) and weighted.rows < plain.rows == 60
+    pair = make_no_shift(100, 100, random_state=0)
+    right = LogisticRegression().fit(pair.X_source, pair.y_source).predict(pair.X_target) == pair.y_target
+    heavy = np.where(right, 1.0, 4.0)  # wrong rows stand for four each
+    seen = pair.X_source, pair.y_source, pair.X_target, pair.y_target
+    known = {"report": diagnose(*seen, random_state=0), "random_state": 0}
+    before = [adapt(LogisticRegression(), *seen, sample_weight_target=w, **known).before for w in (None, heavy)]
+    assert before[0].value - before[1].value > 0.05
+
+
 def test_groups_of_the_target_widen_the_interval():
     """Where the target rows enter by what is expected of them."""
     rng = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression, Perceptron, Ridge
 from sklearn.svm import LinearSVC
 
 from da_toolkit._base import Target
-from da_toolkit.transfer._rows_to_label import _inclusion, local_pivotal, rows_to_label
+from da_toolkit.transfer._rows_to_label import _inclusion, _one_of_each, local_pivotal, rows_to_label
 from shift_detectors._errors import InputError
 
 
@@ -95,6 +95,30 @@ def test_known_labels_and_frames():
     pd.testing.assert_frame_equal(frame_target, before)
 
 
+def test_of_every_group_one_row_is_drawn_at_most():
+    code, share, rng = np.array([1, 0, 1, 1]), np.array([1.0, 1, 2, 1]), np.random.RandomState(0)
+    count = np.bincount(np.concatenate([_one_of_each(code, share, rng) for _ in range(2000)]), minlength=4)
+    np.testing.assert_allclose(count / 2000, [0.25, 1, 0.5, 0.25], atol=0.04)
+    X, y, X_target = problem(4, n_target=24)
+    model, groups = LogisticRegression().fit(X, y), np.repeat(np.arange(6), [1, 1, 2, 4, 4, 12]).astype(str)
+    drawn = rows_to_label(model, X, X_target, 4, groups_target=groups, random_state=0)
+    assert len(drawn.rows) == len(set(groups[drawn.rows])) == 4 and drawn.size.sum() == pytest.approx(4)
+    assert drawn.size[12:].sum() == pytest.approx(1) and "5" in groups[drawn.rows]  # half of all rows, certain
+    known = np.where(np.arange(24) == 23, 1.0, np.nan)  # a label of the largest group
+    again = rows_to_label(model, X, X_target, 5, y_target=known, groups_target=groups, random_state=0)
+    assert set(groups[again.rows]) == set("01234")
+    with pytest.raises(InputError, match="from 1 to 5, the unlabelled target groups"):
+        rows_to_label(model, X, X_target, 6, y_target=known, groups_target=groups)
+
+
+def test_every_target_row_has_a_weight():
+    X, y, X_target = problem(5)
+    drawn = rows_to_label(LogisticRegression().fit(X, y), X, X_target, 20, random_state=0)
+    weight = drawn.sample_weight_target
+    np.testing.assert_array_equal(weight[drawn.rows], drawn.sample_weight)
+    assert (np.delete(weight, drawn.rows) == 1).all() and weight.shape == (150,)
+
+
 def test_bad_calls_are_explained():
     X, y, X_target = problem(3)
     model = LogisticRegression().fit(X, y)
@@ -104,6 +128,8 @@ def test_bad_calls_are_explained():
             rows_to_label(model, X, X_target, n)
     with pytest.raises(InputError, match="y_target"):
         rows_to_label(model, X, X_target, 3, y_target=[1, None])
+    with pytest.raises(InputError, match="groups_target"):
+        rows_to_label(model, X, X_target, 3, groups_target=[1, 2])
 
     class LabelsOnly(Perceptron):
         decision_function = property()

@@ -118,7 +118,8 @@ def adapt(
         diagnosis refuses a weight of zero.
     groups_target : array-like of shape (n_target,), optional
     sample_weight_target : array-like of shape (n_target,), optional
-        For the diagnosis alone: adapters and estimated gains count every target row once.
+        Of the diagnosis, and of labelled target rows where these judge, such as the weights of `rows_to_label`.
+        Adapters, and gains that are estimated without labels, count every target row once.
     representation, exclude
         What the diagnosis sees, as in `diagnose`.
     time_budget : float, optional
@@ -249,6 +250,7 @@ def adapt(
         groups_target,
         seed,
         loss,
+        None if sample_weight_target is None else np.asarray(sample_weight_target, float),
     )
     evidence = None if nothing_to_do else _judge(case, ways, reading)
     name, status = _choose(case, evidence, guard)

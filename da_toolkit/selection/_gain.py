@@ -8,7 +8,7 @@ function               formula                                          right wh
 ====================== ================================================ =======================================
 `under_covariate`      mean_s w (d - m(x)) + mean_t m(x)                p(y|x) is the same, overlap
 `under_label_shift`    sum_y q_y mean_s(d - m(x) | y) + mean_t m(x)     p(x|y) is the same
-`on_labels`            mean of d over labelled target rows              they are a random sample of the target
+`on_labels`            mean of d over labelled target rows              they are a (weighted) random sample
 ====================== ================================================ =======================================
 
 w is the density ratio, q the estimated class prior of the target, and m(x) any guess of E[d | x]: it leaves the
@@ -101,11 +101,13 @@ def under_label_shift(
     return Gain(float(prior.prior @ means) + expected, float(np.sqrt(variance)), effective_rows(w, groups))
 
 
-def on_labels(d: np.ndarray, *, classes: bool, groups: np.ndarray | None = None) -> Gain:
+def on_labels(
+    d: np.ndarray, *, classes: bool, weight: np.ndarray | None = None, groups: np.ndarray | None = None
+) -> Gain:
     """Mean of d over labelled target rows."""
     n = len(d)
-    value, part = weighted_mean(d, groups=groups)
+    value, part = weighted_mean(d, weight, groups)
     variance = variance_of(part) * n / max(n - 1, 1)
     if classes:
-        variance += 2 / n**2
-    return Gain(value, float(np.sqrt(variance)), effective_rows(np.ones(n), groups))
+        variance += 2 * float((part.weight**2).mean())
+    return Gain(value, float(np.sqrt(variance)), effective_rows(np.ones(n) if weight is None else weight, groups))

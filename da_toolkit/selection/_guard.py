@@ -140,6 +140,7 @@ class Case:
     groups_target: np.ndarray | None
     seed: int
     loss: Loss | ProbabilityLoss | None  # None: whether the class is right
+    weight_target: np.ndarray | None = None  # counts where labelled target rows judge
 
     @property
     def metric(self) -> str:
@@ -195,16 +196,17 @@ def by_labels(case: Case) -> Evidence:
     """Paired comparison on labelled target rows, each answered by models that did not see its label."""
     rows = np.flatnonzero(case.domains.labelled)
     groups = None if case.groups_target is None else case.groups_target[rows]
+    weight = None if case.weight_target is None else case.weight_target[rows]
     base = case.labelled(case.baseline, rows)
     method = "cross-fitting on the labelled target rows"
 
     def performance(values: np.ndarray) -> PerformanceEstimate:
-        return observed_performance(case.positive(values), case.metric, method, LABELLED, groups=groups)
+        return observed_performance(case.positive(values), case.metric, method, LABELLED, weight, groups)
 
     gains, after = {}, {}
     for trial in case.trials:
         values = case.labelled(trial, rows)
-        gains[trial.name] = on_labels(values - base, classes=case.counts, groups=groups)
+        gains[trial.name] = on_labels(values - base, classes=case.counts, weight=weight, groups=groups)
         after[trial.name] = performance(values)
     before = performance(base)
     return Evidence(method, LABELLED, before, _findings(case, gains, after, before))

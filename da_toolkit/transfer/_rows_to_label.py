@@ -49,9 +49,23 @@ class RowsToLabel:
         weight = 1 / self.inclusion_probability
         return weight / weight.mean()
 
+    @property
+    def sample_weight_target(self) -> np.ndarray:
+        """Of every target row, for `diagnose` and `adapt`: `sample_weight` of those drawn, 1 of the others."""
+        weight = np.ones(len(self.size))
+        weight[self.rows] = self.sample_weight
+        return weight
+
 
 def rows_to_label(
-    estimator: Any, X_source: Any, X_target: Any, n: int, *, y_target: Any = None, random_state: Any = None
+    estimator: Any,
+    X_source: Any,
+    X_target: Any,
+    n: int,
+    *,
+    y_target: Any = None,
+    groups_target: Any = None,
+    random_state: Any = None,
 ) -> RowsToLabel:
     r"""Draw target rows worth a label: unlike the source, uncertain to the model, spread over the target.
 
@@ -69,9 +83,12 @@ def rows_to_label(
     neighbouring rows fight for their joint probability until each is in or out, hence near duplicates are seldom
     both drawn.
 
+    **Groups.** Of rows that belong together one is drawn at most: five of one patient are no five labels. A group is
+    drawn as probably as its rows together would be, at most for certain; then one of its rows, in proportion to size.
+
     **Then.** Weigh what you compute on the drawn rows by `sample_weight` (Horvitz and Thompson): accuracies, tests
-    and means refer to the whole target again. The few-label adapters take the rows as they are, slightly tilted
-    towards what is new to the model.
+    and means refer to the whole target again. `diagnose` and `adapt` take `sample_weight_target`. The few-label
+    adapters take the rows as they are, slightly tilted towards what is new to the model.
 
     Parameters
     ----------
@@ -81,7 +98,9 @@ def rows_to_label(
     n : int
         Labels wanted, at most the unlabelled target rows.
     y_target : array-like of shape (n_target,), optional
-        Labels that are known already; those rows are not drawn.
+        Labels that are known already; those rows are not drawn, nor others of their groups.
+    groups_target : array-like of shape (n_target,), optional
+        Which target rows belong together; n is at most the number of groups without a label.
     random_state : int, Generator, RandomState or None
 
     Returns
@@ -112,14 +131,17 @@ def rows_to_label(
     X_target, y_target = unpack_target(X_target, y_target)
     X_source, X_target = as_rows(X_source, "X_source"), as_rows(X_target, "X_target")
     check_columns(X_target, "X_target", X_source.shape[1], column_names(X_source), other="X_source")
-    free = np.ones(X_target.shape[0], bool)
-    if y_target is not None:
-        known = ~pd.isna(np.asarray(y_target, object))
-        if known.shape != free.shape:
-            raise InputError(f"y_target has shape {known.shape}", f"shape {free.shape}", "One value per target row.")
-        free = ~known
-    if not (isinstance(n, (int, np.integer)) and 1 <= n <= free.sum()):
-        raise InputError(f"n={n!r}", f"an integer from 1 to {free.sum()}, the unlabelled target rows")
+    shape = (X_target.shape[0],)
+    groups = np.arange(*shape) if groups_target is None else np.asarray(groups_target)
+    known = np.zeros(shape, bool) if y_target is None else ~pd.isna(np.asarray(y_target, object))
+    for name, values in (("y_target", known), ("groups_target", groups)):
+        if values.shape != shape:
+            raise InputError(f"{name} has shape {values.shape}", f"shape {shape}", "One value per target row.")
+    free = ~np.isin(groups, groups[known])
+    most = len(np.unique(groups[free]))
+    if not (isinstance(n, (int, np.integer)) and 1 <= n <= most):
+        what = "rows" if groups_target is None else "groups"
+        raise InputError(f"n={n!r}", f"an integer from 1 to {most}, the unlabelled target {what}")
     rng = check_random_state(random_state)
 
     with ignored(ShiftWarning):  # no overlap: then the rows beyond the source are wanted
@@ -128,12 +150,22 @@ def rows_to_label(
     candidates = take_rows(X_target, rows)
     domain = _rank(ratio.log_odds_[X_source.shape[0] :][rows])
     doubt = _rank(_doubt(estimator, candidates)) if is_classifier(estimator) else domain
-    probability = _inclusion(0.5 + 0.5 * (domain + doubt), int(n))
-    Z = RowEncoder(pool(X_source, X_target)).linear(candidates)
-    drawn = rows[local_pivotal(probability, np.asarray(Z, float), rng)]
-    size = np.zeros(len(free))
-    size[rows] = probability
+    share = 0.5 + 0.5 * (domain + doubt)
+    code = np.unique(groups[rows], return_inverse=True)[1]
+    together = np.bincount(code, weights=share)
+    chance = _inclusion(together, int(n))  # of every group; without groups every row is one
+    one = code if groups_target is None else _one_of_each(code, share, rng)
+    Z = np.asarray(RowEncoder(pool(X_source, X_target)).linear(candidates), float)
+    drawn = np.sort(rows[one[local_pivotal(chance, Z[one], rng)]])
+    size = np.zeros(shape)
+    size[rows] = (chance / together)[code] * share
     return RowsToLabel(drawn, size[drawn], size)
+
+
+def _one_of_each(code: np.ndarray, share: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Position of a row of every group, drawn in proportion to its share: the first to ring of clocks at that rate."""
+    order = np.lexsort((rng.exponential(size=len(share)) / share, code))
+    return order[np.unique(code[order], return_index=True)[1]]
 
 
 def _rank(values: np.ndarray) -> np.ndarray:
