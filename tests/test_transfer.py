@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, Perceptron, Ridge
+from sklearn.linear_model import GammaRegressor, LogisticRegression, Perceptron, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from da_toolkit._base import Target
-from da_toolkit.transfer import PriorCentered
+from da_toolkit.transfer import OffsetBoosting, PriorCentered, TransferStack
 from shift_detectors._errors import InputError
 
 MODELS = {"regression": Ridge(), "classification": LogisticRegression()}
@@ -168,6 +168,28 @@ def test_many_classes_with_any_classifier(model):
     assert adapted.predict(X[c]).dtype == y.dtype
     if hasattr(adapted, "predict_proba"):
         np.testing.assert_allclose(adapted.predict_proba(X[c]).sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("adapter", [PriorCentered, TransferStack, OffsetBoosting])
+def test_a_positive_regressor_stays_positive(adapter):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(400, 4)), rng.normal(size=(400, 4))
+    y, y_target = (np.exp(1.2 + Z @ [0.5, 0.3, 0, 0] + 0.6 * rng.normal(size=400)) for Z in (X, X_target))
+    y_target *= 1.8  # which no sum follows
+    few = np.where(np.arange(400) < 60, y_target, np.nan)
+    model = adapter(GammaRegressor(), random_state=0).fit(X, y, X_target, few)
+    assert model.predict(X_target).min() > 0 and model.predict(10 * X_target).min() > 0
+    below = adapter(Ridge(), random_state=0).fit(X, y - 8, X_target, few - 8)  # nothing is known of a floor
+    assert below.predict(X_target).min() < -8
+
+
+def test_a_model_that_is_not_corrected_keeps_its_smallest_predictions():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100, 2))
+    y = np.exp(X[:, 0])
+    model = PriorCentered(GammaRegressor(), strength=float("inf")).fit(X, y, X, y)
+    far = X - [5, 0]
+    np.testing.assert_array_equal(model.predict(far), model.predict_source(far))
 
 
 def test_a_frozen_model_is_corrected_but_not_refitted():

@@ -18,7 +18,7 @@ from shift_detectors._random import check_random_state
 
 from .._base import BaseAdapter, Domains, NumericColumns, take_rows
 from .._decision import decide
-from ._prior_centered import PriorCentered, _logits
+from ._prior_centered import PriorCentered, _logits, not_below
 
 LEAF_PENALTY = 1.0  # added to the curvature of a leaf: as if it held one more row that asks for no change
 PATIENCE = 5  # trees without a fall of the held-out loss after which no more are tried
@@ -48,7 +48,8 @@ class OffsetBoosting(BaseAdapter):
     few regions, each with labels in it.
 
     **Fails** with fewer than about twenty labels (the trees then hardly split; `PriorCentered` and
-    `TransferStack` make more of them) and for a smooth change along many features.
+    `TransferStack` make more of them) and for a smooth change along many features. A regressor's correction is added,
+    with the floor of `PriorCentered`: where the change is a factor, correct the logarithm.
 
     Parameters
     ----------
@@ -134,6 +135,7 @@ class OffsetBoosting(BaseAdapter):
         start.n_features_in_ = self.n_features_in_
         start._fit(domains)
         self.front_, self.head_, self._temperature = start.front_, start.head_, start._temperature
+        self._floor = start._floor
 
         known = np.flatnonzero(domains.labelled)
         Z = self._front(take_rows(domains.X_target, known))
@@ -231,11 +233,11 @@ class OffsetBoosting(BaseAdapter):
             return super()._respond(method, X, domain)
         check_is_fitted(self)
         Z = self._front(self._check_rows(X))
-        F = self._offset(Z)
-        rows = self._features(Z, F)
-        F = F + sum((_values(tree, rows) for tree in self.trees_), np.zeros_like(F))
+        own = self._offset(Z)
+        rows = self._features(Z, own)
+        F = own + sum((_values(tree, rows) for tree in self.trees_), np.zeros_like(own))
         if not is_classifier(self.head_):
-            return F[:, 0]
+            return not_below(F[:, 0], own[:, 0], self._floor)
         if method == "decision_function":
             return F[:, 0] if F.shape[1] == 1 else F
         proba = _softmax(F)

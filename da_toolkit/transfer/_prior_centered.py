@@ -64,7 +64,11 @@ class PriorCentered(BaseAdapter):
     linear in the features that the last step sees.
 
     **Fails** when the labelled rows were chosen by their label or by their ease, and for local changes that
-    no linear function of the features follows; then more labels and a flexible correction are needed.
+    no linear function of the features follows; then more labels and a flexible correction are needed. A regressor's
+    correction is added: where the change is a factor (all stays last twice as long) correct the logarithm, with
+    ``np.log`` of both y and ``np.exp`` of the predictions. Where no label and no prediction of the source model is
+    negative, no corrected one is: it ends at the smallest of these (at one above zero, if the model predicts none
+    that is zero).
 
     Parameters
     ----------
@@ -186,6 +190,7 @@ class PriorCentered(BaseAdapter):
         regression = not is_classifier(self.head_)
         self.coef_ = coef[:, 0] if regression else coef
         self.intercept_ = float(intercept[0]) if regression else intercept
+        self._floor = floor_of(self.head_, Z, Z_target, domains) if regression else -np.inf
 
     def _standardize(self, Z: Any, Z_target: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of every feature over the rows of both domains."""
@@ -242,7 +247,8 @@ class PriorCentered(BaseAdapter):
         correction = self._features(Z) @ self.coef_ + self.intercept_
         share, constant = self.source_share_, self._constant
         if not is_classifier(self.head_):
-            return share * self.head_.predict(Z) + (1 - share) * constant + correction
+            own = self.head_.predict(Z)
+            return not_below(share * own + (1 - share) * constant + correction, own, self._floor)
         logits = share * _logits(self.head_, Z) / self._temperature + (1 - share) * constant + correction
         if method == "predict_proba":
             return softmax(logits, axis=1)
@@ -345,6 +351,20 @@ class _Classification:
 
     def expand(self, coef: np.ndarray) -> np.ndarray:
         return coef @ self.contrasts.T
+
+
+def floor_of(model: Any, Z: Any, Z_target: Any, domains: Domains) -> float:
+    """The least that is known of a quantity that is never negative, zero aside where the model avoids it; else -inf."""
+    labels = domains.y if domains.y_target is None else np.append(domains.y, domains.y_target[domains.labelled])
+    least = min(float(np.min(model.predict(rows))) for rows in (Z, Z_target))
+    if min(least, labels.min()) < 0:
+        return -np.inf
+    return min(least, float(labels[labels > 0].min(initial=np.inf)))
+
+
+def not_below(corrected: np.ndarray, own: np.ndarray, floor: float) -> np.ndarray:
+    """A correction that is added ends at the floor, or at what the model itself answers where that lies below."""
+    return np.maximum(corrected, np.minimum(own, floor))
 
 
 def _cross_fitted(head: Any, Z: Any, domains: Domains, fold: list, method: str) -> np.ndarray:
