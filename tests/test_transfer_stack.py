@@ -252,6 +252,18 @@ def test_what_cannot_be_fitted_is_left_out_with_a_warning():
     assert len(stack.predict(X_new)) == len(X_new)
 
 
+@pytest.mark.parametrize("form", [np.asarray, pd.DataFrame])
+def test_a_column_that_no_labelled_row_has_does_not_cost_a_member(form):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(120, 3)), rng.normal(size=(60, 3))
+    y, y_target = (X[:, 0] > 0).astype(int), (X_target[:, 0] < 0).astype(float)
+    y_target[30:] = np.nan
+    X_target[:30, 2] = np.nan  # as a measurement that this hospital hardly takes
+    model = HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=5)
+    stack = TransferStack(model, random_state=0).fit(form(X), y, form(X_target), y_target)
+    assert "target" in stack.members_ and stack.predict(form(X_target)).shape == (60,)
+
+
 def test_one_label_leaves_it_to_prior_centered():
     for task in MODELS:
         X, y, X_target, few, X_new, _ = problem(task, 8, 0.5, 1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, clone, is_classifier
@@ -397,7 +398,7 @@ class _TargetOnly(BaseAdapter):
         self._classes = np.unique(domains.y) if is_classifier(self.estimator) else np.empty(0)
         self._seen = np.isin(self._classes, y)
         if self._seen.sum() != 1:  # of a single class there is nothing to fit
-            self.head_ = fit_weighted(self.estimator, Z, y, None)
+            self.head_ = fit_weighted(self.estimator, _without_empty(Z), y, None)
 
     def _respond(self, method: str, X: Any, domain: str) -> np.ndarray:
         if not is_classifier(self.estimator):
@@ -409,6 +410,14 @@ class _TargetOnly(BaseAdapter):
     @property
     def classes_(self) -> np.ndarray:
         return self._classes
+
+
+def _without_empty(Z: Any) -> Any:
+    """Rows to fit on; a number that all of them lack is 0: it says nothing, and not every model takes it as missing."""
+    if isinstance(Z, pd.DataFrame):
+        numbers = Z.select_dtypes("number")
+        return Z.fillna(dict.fromkeys(numbers.columns[numbers.isna().all()], 0))
+    return np.where(np.isnan(Z).all(axis=0), 0, Z) if isinstance(Z, np.ndarray) and Z.dtype.kind == "f" else Z
 
 
 class _Pooled(BaseAdapter):
