@@ -76,8 +76,8 @@ class ShiftMonitor:
         Labels. They let the monitor watch labels, where batches bring any, and without labels the output of a linear
         model of them, which a label shift moves most.
     estimator : fitted scikit-learn model, optional
-        The model in use: its predicted probabilities or values are watched, and its error on labelled rows. It gets
-        the rows as they are given.
+        The model in use: its predicted probabilities or values are watched, and its error on labelled rows, of a
+        classifier also among those of each class. It gets the rows as they are given.
     alpha : float
         Largest chance of a false alarm over the whole run.
     min_effect : float
@@ -223,6 +223,7 @@ class ShiftMonitor:
         views += [View(OUTPUT, "output", name) for name in self._model.names]
         if self._labels is not None:
             views += [*(View(LABEL, "label", name) for name in self._labels.names), View(ERROR, "error")]
+            views += [View(ERROR, "error", repr(str(self._model.classes[k]))) for k in self._model.split]
         self._views = views
         names = dict.fromkeys((view.source, view.kind) for view in views)
         self._sources = [*names, (DIRECTION, "direction")]
@@ -367,16 +368,18 @@ class ShiftMonitor:
         split = len(self._bank.counts)
         bank, k = (self._bank, view) if view < split else (self._label_bank, view - split)
         change = float(after[view] - before[view])
+        value = self._views[view].value
+        what, among = ("ones", f" among rows of {value}") if kind == "error" and value else (value or "ones", "")
         if bank.ordered[k]:
             effect = Effect("standardised difference", change)
-            text = f"{'higher' if change > 0 else 'lower'} ({change:+.2f} sd)"
+            text = f"{'higher' if change > 0 else 'lower'} ({change:+.2f} sd){among}"
             if abs(change) < self.min_effect:
                 text = "spread or shape changed" if alarm and change else "no clear change"
         else:
             effect = Effect("difference of shares", change)
             more = "more" if change > 0 else "less"
             shares = f"{_text.share(float(before[view]))} -> {_text.share(float(after[view]))}"
-            text = f"{more} {self._views[view].value or 'ones'} ({shares})" if change else "no clear change"
+            text = f"{more} {what} ({shares}){among}" if change else "no clear change"
         return Evidence(name, quantity, log_evidence, alarm, effect, text)
 
     def _describe_direction(self, changes: np.ndarray) -> str:

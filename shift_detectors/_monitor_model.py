@@ -86,10 +86,20 @@ class Model:
         return ["" if self.classes is None else repr(str(self.classes[k])) for k in self.watched]
 
     def errors(self, y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-        """One minus the probability of the true class (1 for a class the model does not know), or the residual."""
+        """One minus the probability of the true class (1 for a class the model does not know), or the residual.
+
+        Of all rows, and of those of every watched class (NaN elsewhere): a rare class is lost among all.
+        """
         if self.classes is None:
-            return y.astype(float) - predictions[:, 0]
-        return 1 - np.where(y[:, None] == self.classes, predictions, 0.0).sum(axis=1)
+            return y.astype(float)[:, None] - predictions
+        right = y[:, None] == self.classes
+        error = 1 - np.where(right, predictions, 0.0).sum(axis=1, keepdims=True)
+        return np.column_stack([error, np.where(right[:, self.split], error, np.nan)])
+
+    @property
+    def split(self) -> list[int]:
+        """The classes whose rows are watched on their own."""
+        return [] if self.classes is None else list(range(min(len(self.classes), SHOWN)))
 
 
 def checked_labels(y_reference: Any, y_batch: Any, n_reference: int, n_batch: int, task: str) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from scipy.special import expit
 from scipy.stats import binom, kstest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -337,6 +338,22 @@ def test_concept_shift_shows_in_the_error_of_the_model(own):
     assert delay <= 5 and step.changed[0] == "error of the model" and step.evidence[0].quantity == "p(x, y)"
 
 
+def test_a_model_of_a_rare_class_that_lost_all_skill_is_seen():
+    """The frequency of the class stays, so that the errors of all rows together hardly move."""
+    rng = np.random.default_rng(0)
+
+    def sample(n, slope, intercept):
+        X = rng.normal(size=(n, 4))
+        return X, (rng.random(n) < expit(intercept + slope * (X[:, 0] + 0.8 * X[:, 1]))).astype(int)
+
+    model = LogisticRegression().fit(*sample(4000, 1, -3))
+    monitor = ShiftMonitor(*sample(3000, 1, -3), estimator=model)
+    assert first_alarm(monitor, (sample(200, 1, -3) for _ in range(4)))[0] is None
+    delay, step = first_alarm(monitor, (sample(200, 0, -2.45) for _ in range(26)))
+    assert delay is not None and step.changed == ("error of the model",)
+    assert "higher" in step.evidence[0].direction and "among rows of '1'" in step.evidence[0].direction
+
+
 def test_regression():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(900, 3))
@@ -579,7 +596,7 @@ def test_files_that_are_no_monitor(tmp_path):
     np.savez(path, x=np.ones(3))
     with pytest.raises(InputError, match="no monitor"):
         ShiftMonitor.load(path)
-    for version in (2, 99):
+    for version in (2, 3, 99):
         np.savez(path, meta=np.frombuffer(json.dumps({"format": version}).encode(), np.uint8))
         with pytest.raises(InputError, match=f"format {version}.*or start a new monitor from the reference"):
             ShiftMonitor.load(path)
