@@ -112,7 +112,7 @@ class ComponentAligner(BaseAligner):
         pooled = np.vstack([X_source, X_target])
         self._offset = mass @ pooled
         variance = mass @ (pooled - self._offset) ** 2
-        self.told_apart_ = self.n_components != "auto" or told_apart(X_source, X_target, source_mass, target_mass, rng)
+        self.told_apart_ = self.n_components != "auto" or told_apart(X_source, X_target, source_mass, target_mass)
         if not self.told_apart_:
             self.variance_, self.n_components_ = variance, len(variance)
             return X_source, X_target

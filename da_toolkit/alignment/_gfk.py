@@ -82,8 +82,7 @@ class GFK(BaseAligner):
         self.standardize = standardize
 
     def _fit(self, X_source, X_target, y_source, y_target, source_mass, target_mass, estimator) -> None:
-        rng = np.random.RandomState(0)
-        self.told_apart_ = self.n_components != "auto" or told_apart(X_source, X_target, source_mass, target_mass, rng)
+        self.told_apart_ = self.n_components != "auto" or told_apart(X_source, X_target, source_mass, target_mass)
         if not self.told_apart_:
             self.mean_source_ = self.mean_target_ = source_mass @ X_source
             self.n_components_, self.angles_ = X_source.shape[1], np.zeros(X_source.shape[1])

@@ -84,7 +84,7 @@ class Parts:
         return _minimise_on_simplex(2 * (caution * np.diag(self.own) - among), -2 * across)
 
 
-def told_apart(X: np.ndarray, X_target: np.ndarray, mass: np.ndarray, target_mass: np.ndarray, rng: Any) -> bool:
+def told_apart(X: np.ndarray, X_target: np.ndarray, mass: np.ndarray, target_mass: np.ndarray) -> bool:
     """Whether the rows of two domains lie otherwise than two samples of one distribution would.
 
     Also of domains that are nearer to each other than samples are, because each was centred by itself: what they
@@ -92,7 +92,8 @@ def told_apart(X: np.ndarray, X_target: np.ndarray, mass: np.ndarray, target_mas
     """
     if np.ptp(mass) > 0 or np.ptp(target_mass) > 0:
         return True
-    parts, whole = measure_parts(X, np.zeros(len(X), dtype=int), X_target, mass, rng), np.ones(1)
+    rng, whole = np.random.RandomState(0), np.ones(1)
+    parts = measure_parts(X, np.zeros(len(X), dtype=int), X_target, mass, rng)
     return abs(parts.energy(whole)) > NOISE * parts.noise(whole)
 
 
