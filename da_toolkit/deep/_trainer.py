@@ -479,21 +479,27 @@ class Checkpoint(Callback):
     @staticmethod
     def seed_of(path: str | Path, new: int) -> int:
         """The seed of the training that the file holds, by which its rows were held out; `new` without a file."""
-        return torch.load(path, map_location="cpu", weights_only=False).get("seed", new) if Path(path).exists() else new
+        return Checkpoint._read(path, "cpu").get("seed", new) if Path(path).exists() else new
+
+    @staticmethod
+    def _read(path: str | Path, device: Any) -> dict[str, Any]:
+        try:
+            state = torch.load(path, map_location=device, weights_only=False)
+            state["settings"]
+        except Exception as error:
+            raise InputError(
+                f"the file {path} is no checkpoint of DeepAdapter",
+                "what an interrupted fit left there, or no file yet",
+                "Name another file. A trained module is fine-tuned by passing it as module.",
+            ) from error
+        return state
 
     def resume(self, net: Trainer) -> None:
         """Take up the training that the file holds, if there is one."""
         if not self.path.exists():
             return
-        try:
-            state = torch.load(self.path, map_location=self.batches.source.inputs.device, weights_only=False)
-            settings = state["settings"]
-        except Exception as error:
-            raise InputError(
-                f"the file {self.path} is no checkpoint of DeepAdapter",
-                "what an interrupted fit left there, or no file yet",
-                "Name another file. A trained module is fine-tuned by passing it as module.",
-            ) from error
+        state = self._read(self.path, self.batches.source.inputs.device)
+        settings = state["settings"]
         changed = [k for k, v in self.settings.items() if settings.get(k) != v]
         if changed == ["warm_start"] and self.settings["warm_start"] is not None:
             return  # the fit before this one, from whose weights it starts: to be overwritten
