@@ -47,11 +47,14 @@ def da_toolkit_methods():
     def aligned(name, module, **parameters):
         aligner = getattr(importlib.import_module(f"da_toolkit.alignment.{module}"), name)
         adapter = importlib.import_module("da_toolkit.alignment").FeatureAlignment
-        return lambda head, X, y, Xt: adapter(head, aligner(**parameters)).fit(X, y, Xt).predict
+        return lambda head, X, y, Xt: seeded(adapter(head, seeded(aligner(**parameters)))).fit(X, y, Xt).predict
 
     def adapter(name, module, **parameters):
         wrapper = getattr(importlib.import_module(f"da_toolkit.alignment.{module}"), name)
-        return lambda head, X, y, Xt: wrapper(head, **parameters).fit(X, y, Xt).predict
+        return lambda head, X, y, Xt: seeded(wrapper(head, **parameters)).fit(X, y, Xt).predict
+
+    def seeded(method):
+        return method.set_params(random_state=0) if "random_state" in method.get_params(deep=False) else method
 
     rows = [
         ("CORAL", aligned, "CORAL", "_coral", {}),
