@@ -490,8 +490,8 @@ def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) 
     baseline = _answers(case.baseline)
     method = f"{CIRCULAR}, {CONFIDENCE}, information maximisation"
     if not case.counts or baseline.source_proba is None or baseline.target_proba is None:
-        missing = "In regression" if case.classes is None else f"Of the {case.metric}"
-        missing = "For a model without probabilities" if case.counts else missing
+        unknown = "In regression" if case.classes is None else f"Of the {case.metric}"
+        missing = "For a model without probabilities" if case.counts else unknown
         reason = f"{missing} nothing can be said about this without target labels."
         return Evidence(method, ALIGNED, None, {t.name: Finding("", reason, silent=True) for t in case.trials})
     before = _confidence_estimate(baseline, case)

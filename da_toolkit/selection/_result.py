@@ -87,8 +87,8 @@ class AdaptationResult:
     report : ShiftReport
     seconds : float
     settings : dict
-        What `adapt` was asked for and did: guard, random_state, folds, level, time_budget; and ``source_share``, how
-        much the model as it is counts in the answers of the returned one.
+        What `adapt` was asked for and did: guard, scoring, random_state, folds, level, time_budget; and
+        ``source_share``, how much the model as it is counts in the answers of the returned one.
     embedding : MapPair or None
         Some rows of both domains in front of the adapter and behind it, for `EmbeddingDisplay.from_result`; None when
         it neither moves nor weighs them.
