@@ -330,7 +330,13 @@ def test_adapt_writes_the_model_it_was_given_back(files, capsys, adapt):
     assert code == 0 and out == "the answer in words\n" and "model written to new.joblib" in err
     assert joblib.load("new.joblib").C == 7
     assert isinstance(adapt.arguments[0], LogisticRegression) and len(adapt.arguments) == 5
-    assert adapt.keywords == {"candidates": ["A", "B"], "guard": True, "random_state": 0, "progress": False}
+    assert adapt.keywords == {
+        "candidates": ["A", "B"],
+        "guard": True,
+        "scoring": None,
+        "random_state": 0,
+        "progress": False,
+    }
 
 
 @pytest.mark.parametrize(("rest", "columns"), [("", ["age", "w"]), (" --weight w", ["age", "ward", "site"])])
@@ -342,9 +348,10 @@ def test_adapt_reads_the_columns_of_the_model(files, capsys, adapt, rest, column
 
 def test_adapt_options(files, capsys, adapt):
     command = "adapt source.csv target.csv --label ill --model model.joblib --out new.joblib --no-guard --frozen"
-    assert run(capsys, command)[0] == 0
+    assert run(capsys, f"{command} --scoring neg_log_loss")[0] == 0
     assert isinstance(adapt.arguments[0], FrozenEstimator)
     assert adapt.keywords["guard"] is False and adapt.keywords["candidates"] == "auto"
+    assert adapt.keywords["scoring"] == "neg_log_loss"
 
 
 def test_predict(files, capsys):
