@@ -46,7 +46,6 @@ from da_toolkit import (
     recommend,
 )
 from da_toolkit._base import BaseAdapter, Domains
-from da_toolkit._loss import Loss
 from da_toolkit.alignment import BaseAligner
 from da_toolkit.selection import _adapt
 from da_toolkit.selection._crossfit import Answers, Trial
@@ -244,7 +243,7 @@ def test_gain_under_label_shift_covers_the_truth():
             np.where((rows > -0.8) & (rows <= 0), p[:, 1] - p[:, 0], 0)
             for rows, p in zip((x, x_target), right, strict=True)
         ]
-        gain = under_label_shift(d, y, prior, *m)
+        gain = under_label_shift(d, y, prior, *m, classes=True)
         between = [norm.cdf(0 - c) - norm.cdf(-0.8 - c) for c in (-1, 1)]
         truth = 0.85 * between[1] - 0.15 * between[0]
         low, high = gain.effect().ci
@@ -293,7 +292,10 @@ def test_groups_of_the_target_widen_the_interval():
             under_covariate(np.zeros(n), np.ones(n), np.zeros(n), expected, classes=True, groups_target=g)
             for g in (None, groups)
         ],
-        [under_label_shift(np.zeros(n), y, prior, np.zeros(n), expected, groups_target=g) for g in (None, groups)],
+        [
+            under_label_shift(np.zeros(n), y, prior, np.zeros(n), expected, classes=True, groups_target=g)
+            for g in (None, groups)
+        ],
     ):
         assert together.se > 2 * alone.se and together.value == alone.value
 
@@ -311,7 +313,7 @@ def test_groups_widen_the_interval_of_the_performance(estimate):
     width = []
     for given, given_target in ((None, None), (groups, groups + 50)):
         domains = Domains(np.zeros((n, 1)), y, np.zeros((n, 1)), y, np.ones(n, bool), groups=given)
-        case = Case(None, domains, Trial("SourceOnly", None, answers), (), np.array([0, 1]), given_target, 0, Loss())
+        case = Case(None, domains, Trial("SourceOnly", None, answers), (), np.array([0, 1]), given_target, 0, None)
         width.append(np.diff(estimate(case).ci))
     assert width[1] > 2 * width[0]
 
@@ -516,7 +518,7 @@ def test_a_loss_on_the_source_counts_rows_by_their_weight():
         unlabelled = (np.zeros((200, 1)), None, np.zeros(200, bool))
         domains = Domains(np.zeros((200, 1)), y, *unlabelled, sample_weight=weights)
         baseline = Trial("SourceOnly", None, plain)
-        case = Case(None, domains, baseline, (), np.array([0, 1]), None, 0, Loss())
+        case = Case(None, domains, baseline, (), np.array([0, 1]), None, 0, None)
         assert any("on the source itself" in veto for veto in _vetoes(case, adapted, None)) == vetoed
 
 
