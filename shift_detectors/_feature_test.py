@@ -9,7 +9,7 @@ from scipy import sparse
 
 from ._base import BaseDetector
 from ._influence import rows_worth, weighted_mean
-from ._permutation import permuted_domains, pvalue, same_length, signed, step_down, tail_logp
+from ._permutation import permuted_domains, pvalue, same_length, signed, smallest, step_down, tail_logp
 from ._random import generator
 from ._results import Effect, FeatureShift, ShiftTestResult
 from ._table import Problem, Table
@@ -74,13 +74,13 @@ class FeatureTest(BaseDetector):
         rng = generator(self.random_state)
         members = permuted_domains(table.domain, self.n_permutations, rng, problem.groups)
         logp = feature_logp(table, signed(members, problem.weight))
-        smallest = -logp.min(axis=0) if len(logp) else np.zeros(self.n_permutations + 1)
+        row = smallest(logp) if len(logp) else np.zeros(self.n_permutations + 1)
         features = feature_shifts(table, step_down(logp), problem.weight, problem.groups)
         return ShiftTestResult(
             detector="FeatureTest",
             quantity=self.quantity,
-            statistic=float(smallest[0]),
-            pvalue=pvalue(smallest),
+            statistic=float(row[0]),
+            pvalue=pvalue(row),
             effect=features[0].effect if features else None,
             n_source=table.n_source,
             n_target=table.n_target,

@@ -161,6 +161,7 @@ def test_probabilities_of_a_rare_class_are_worth_adapting():
         random_state=0,
     )
     assert (result.adapter, result.status, result.metric) == ("PriorCentered", "verified", "log loss")
+    assert 'guard=True, scoring="neg_log_loss", random_state=0)' in result.to_html()
     left = [log_loss(truth[300:], model.predict_proba(X_target[300:])) for model in (counted, result)]
     assert result.candidates[1].gain.ci[0] < left[0] - left[1] < result.candidates[1].gain.ci[1]
     assert result.before.ci[0] < left[0] < result.before.ci[1]
