@@ -47,7 +47,7 @@ from da_toolkit import (
 )
 from da_toolkit._base import BaseAdapter, Domains
 from da_toolkit.alignment import BaseAligner
-from da_toolkit.selection import _adapt
+from da_toolkit.selection import _adapt, _explain
 from da_toolkit.selection._crossfit import Answers, Trial
 from da_toolkit.selection._gain import on_labels, under_covariate, under_label_shift
 from da_toolkit.selection._guard import (
@@ -652,7 +652,7 @@ def test_a_loss_by_confidence_alone_is_not_told_of_an_average():
 
 @pytest.mark.parametrize(("gain", "words"), [(0.02, "gains +0.02"), (-0.007, "loses 0.007"), (0.0, "gains 0")])
 def test_a_loss_is_not_called_a_gain(gain, words):
-    assert _adapt._gains(gain) == words
+    assert _explain.gains(gain) == words
 
 
 def test_what_the_verdict_sets_aside_is_aligned_when_the_model_reads_it():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -12,17 +11,17 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.base import is_classifier, is_regressor
 
 from shift_detectors._boundary import check_n_jobs
 from shift_detectors._data_digest import digest_of, names_digest
-from shift_detectors._errors import InputError, MissingDependencyError, ShiftWarning
+from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._labels import read_labels
-from shift_detectors._performance import beyond_support, reads_columns, task_of
+from shift_detectors._performance import reads_columns, task_of
 from shift_detectors._random import check_random_state
 from shift_detectors._report import ShiftReport
-from shift_detectors._results import Effect, PerformanceEstimate
-from shift_detectors._text import amounts, some
+from shift_detectors._results import Effect
+from shift_detectors._text import some
 from shift_detectors._warnings import ignored, warn
 
 from .. import _registry
@@ -37,24 +36,31 @@ from .._base import (
     unpack_target,
     untagged,
 )
-from .._decision import last_step
 from .._folds import FOLDS, fit, split
 from .._loss import ProbabilityLoss, judged_by
 from .._source_only import SourceOnly
 from ..report._embedding import embed_if_any
 from . import _guard as guarding
 from ._averaged import Averaged
+from ._candidates import SOURCE_ONLY, baseline_of, make_candidates, moves_features, wanted_candidates
 from ._crossfit import Trial, attempt, averaged, gather, run_fold
-from ._guard import Case, Evidence, Finding
-from ._recommend import ALIGNED, LABELLED, MIN_LABELS, covers, is_deep, recommend
-from ._result import AdaptationResult, Candidate, Recommendation
+from ._explain import (
+    as_covered,
+    candidate_table,
+    class_weights_dropped,
+    explain,
+    gains,
+    performance_before,
+    unused_labels,
+)
+from ._guard import Case, Evidence
+from ._recommend import LABELLED, MIN_LABELS, covers, is_deep, recommend
+from ._result import AdaptationResult
 
 MANY_LABELS = 100  # labelled target rows from which on they say more than heuristics do
 FEW_ROWS = 500
-SOURCE_ONLY = "SourceOnly"
 OWN = 0.5  # weight of the model as it is beside an adapter that is not verified, where the source has rows
 LEAST = 1 / 3  # least weight of the model as it is, where one heuristic score alone speaks for the adapter
-RARE = 0.1  # share of a class below which accuracy is not about it
 NEGLIGIBLE = 0.05  # a weight of the model as it is that is not worth a second model
 
 
@@ -186,7 +192,7 @@ def adapt(
         source_domain=source_domain,
         adapter="adapt",
     )
-    wanted = _wanted(candidates)
+    wanted = wanted_candidates(candidates)
     seed = _seed(random_state)
     reading = {"representation": representation, "exclude": exclude}
     given = report
@@ -214,12 +220,12 @@ def adapt(
     _check_task(report, estimator)
     if report is given:
         _check_data(report, X_source, y_source, X_target, y_target, int(domains.labelled.sum()))
-    baseline = _baseline(estimator, task)
+    baseline = baseline_of(estimator, task)
     diagnosis = report
     report, reads = _as_the_model_meets_it(diagnosis, baseline, estimator, domains, seed)
     recommendations = recommend(report, estimator=estimator)
     chosen = [advice.name for advice in recommendations] if wanted is None else wanted
-    tried, refused = _candidates(chosen, estimator, report, seed)
+    tried, refused = make_candidates(chosen, estimator, report, seed)
     nothing_to_do = report.verdict.kind == "none" and (guard or wanted is None)
     if nothing_to_do:
         refused += [Trial(name, None, None, "No shift was found: not tried.") for name in tried]
@@ -259,7 +265,7 @@ def adapt(
         assert evidence is not None
         evidence, share = _held_back(case, evidence, ways, name, report.verdict is not diagnosis.verdict)
     if name == SOURCE_ONLY:
-        before = after = _before(case, evidence, nothing_to_do)
+        before = after = performance_before(case, evidence, nothing_to_do)
         model = _source_model(baseline, estimator, domains)
     else:
         adapter = next(t.adapter for t in able if t.name == name)
@@ -267,20 +273,20 @@ def adapt(
         after = None if evidence is None else evidence.findings[name].after
         before = None if after is None else evidence.before  # type: ignore[union-attr]
         if before is not None and before.assumption != LABELLED:  # labelled rows may lie anywhere
-            before = _as_covered(before, report)
+            before = as_covered(before, report)
     return AdaptationResult(
         estimator=model,
         adapter=name,
         status=status,
         assumption=evidence.assumption if status in ("verified", "plausible") and evidence is not None else "",
         explanation=reads
-        + _explain(case, evidence, name, status, refused, recommendations)
-        + _unused(case, status)
-        + _class_weight(name, estimator),
+        + explain(case, evidence, name, status, refused, recommendations)
+        + unused_labels(case, status)
+        + class_weights_dropped(name, estimator),
         metric=case.metric,
         before=before,
         after=after,
-        candidates=_table(case, evidence, name, status, refused, before),
+        candidates=candidate_table(case, evidence, name, status, refused, before),
         recommendations=recommendations,
         report=diagnosis,
         embedding=embed_if_any(model, X_source, X_target, y_source, seed),
@@ -374,126 +380,6 @@ def _seed(random_state: Any) -> int:
     return int(random_state) if isinstance(random_state, (int, np.integer)) else int(rng.randint(2**31 - 1))
 
 
-# --- candidates --------------------------------------------------------------------------------------------
-
-
-def _baseline(estimator: Any, task: str | None) -> Any:
-    """The model as it is, as something that is fitted like an adapter, always on domains without target labels."""
-    if is_deep(estimator):
-        return clone(estimator).set_params(loss=None, task=task, checkpoint=None)  # many trainings, not one
-    return SourceOnly(estimator)
-
-
-def _wanted(candidates: Any) -> list[Any] | None:
-    """The candidates that were asked for, all of them known; None leaves them to the diagnosis."""
-    if isinstance(candidates, str):
-        if candidates == "auto":
-            return None
-        candidates = [candidates]
-    if not isinstance(candidates, Iterable):
-        raise InputError(f"candidates={candidates!r}", '"auto", or a list of names or adapters')
-    wanted = list(candidates)
-    for candidate in wanted:
-        if _row(candidate) is None and not (hasattr(candidate, "fit") and hasattr(candidate, "predict_source")):
-            raise InputError(
-                f"the candidate {candidate!r}",
-                "a name from `da-toolkit list`, a method object such as CORAL(), or an adapter around the model",
-                "For more control pass the adapter: FeatureAlignment(estimator, CORAL()).",
-            )
-    return wanted
-
-
-def _row(candidate: Any) -> _registry.Row | None:
-    return _registry.find(candidate) if isinstance(candidate, str) else _registry.of_method(candidate)
-
-
-def _candidates(
-    candidates: list[Any], estimator: Any, report: ShiftReport, seed: int
-) -> tuple[dict[str, Any], list[Trial]]:
-    """Unfitted adapters by name, and those that cannot be had with the reason."""
-    tried: dict[str, Any] = {}
-    refused: list[Trial] = []
-    for candidate in candidates:
-        row = _row(candidate)
-        if row is not None:
-            if row.name == SOURCE_ONLY:
-                continue  # always in the race
-            name = row.label
-            try:
-                problem = _unfit(row, estimator, report)
-                adapter = None if problem else _make(row, estimator, report.task, candidate)
-            except MissingDependencyError as error:
-                adapter, problem = None, str(error)
-            if adapter is None:
-                refused.append(Trial(name, None, None, problem))
-                continue
-        else:
-            adapter, name = clone(candidate), _name(candidate)
-        if name in tried:
-            name = f"{name} #{sum(key.partition(' #')[0] == name for key in tried) + 1}"
-        if "random_state" in adapter.get_params(deep=False) and adapter.random_state is None:
-            adapter.set_params(random_state=seed)
-        for network in (adapter, *adapter.get_params().values()):  # many are trained, where a checkpoint is of one
-            if is_deep(network) and not hasattr(network, "module_"):  # a fitted one is the caller's, and stays
-                network.set_params(checkpoint=None)
-        tried[name] = adapter
-    return tried, refused
-
-
-def _unfit(row: _registry.Row, estimator: Any, report: ShiftReport) -> str:
-    """Why an adapter cannot work on this model and these data; empty when it can."""
-    if report.task not in row.tasks:
-        return f"It is not for {report.task}."
-    if row.target_labels == "required" and report.n_labelled == 0:
-        return "It needs target labels."
-    if row.holder == "SourceFree":
-        return "It works without the source: da_toolkit.deep.SourceFree(module, ...).fit(X_target)."
-    deep_row = row.holder in ("DeepAdapter", "FineTuning")
-    if deep_row and not is_deep(estimator):
-        return "It needs a torch module: pass DeepAdapter(module, layer=...) as estimator."
-    if is_deep(estimator) and not deep_row:
-        return "It does not wrap torch modules; the losses of da_toolkit.deep and FineTuning do."
-    if deep_row:
-        return ""
-    taken = inspect.signature(_registry.find(row.holder).load()).parameters
-    if "estimator" not in taken:
-        return f"It wraps no estimator: use {row.name} by itself."
-    wants = [p.name for p in taken.values() if p.default is p.empty and p.name != "estimator"]
-    if wants:
-        return f"It is built with {' and '.join(wants)}: pass {row.name}(...) itself in candidates."
-    return ""
-
-
-def _make(row: _registry.Row, estimator: Any, task: str | None, candidate: Any) -> Any:
-    """The adapter of a row around the model: with defaults, or with the method object that was passed."""
-
-    def method() -> Any:
-        return row.load()() if isinstance(candidate, str) else candidate
-
-    if is_deep(estimator):
-        if row.name == "FineTuning":
-            return row.load()(_baseline(estimator, task))
-        adapter = clone(estimator).set_params(task=task)
-        if row.slot is not None:
-            return adapter.set_params(loss=method())
-        return adapter if adapter.loss is not None else adapter.set_params(loss=_registry.find("DANN").load()())
-    options = {} if row.slot is None else {row.slot.partition(".")[2]: method()}
-    made = _registry.find(row.holder).load()(estimator, **options)
-    if row.holder == "FeatureAlignment" and is_frozen(estimator):
-        made.set_params(direction="target_to_source")
-    return made
-
-
-def _name(adapter: Any) -> str:
-    """As a registry label where there is one: the adapter with its method object."""
-    own = type(adapter).__name__
-    for row in _registry.ADAPTERS:
-        slot = (row.slot or "").partition(".")[2]
-        if row.holder == own and type(getattr(adapter, slot, None)).__name__ == row.name:
-            return row.label
-    return own
-
-
 def _as_the_model_meets_it(
     report: ShiftReport, baseline: Any, estimator: Any, domains: Domains, seed: int
 ) -> tuple[ShiftReport, str]:
@@ -547,7 +433,7 @@ def _run(
             domains.without_labels() if name == SOURCE_ONLY else domains,
             source_fold != k,
             target_fold != k,
-            circular and (name == SOURCE_ONLY or _moves_features(adapter)),
+            circular and (name == SOURCE_ONLY or moves_features(adapter)),
         )
         for name, adapter in adapters.items()
         for k in range(n_folds)
@@ -639,15 +525,10 @@ def _by_heuristics(case: Case) -> Evidence:
     return guarding.by_heuristics(case, distances)
 
 
-def _moves_features(adapter: Any) -> bool:
-    """Whether an adapter aligns given features (FeatureAlignment) or learnt ones (DeepAdapter)."""
-    return hasattr(adapter, "aligner") or hasattr(adapter, "transform_source")
-
-
 def _distances(adapter: Any, case: Case) -> tuple[float, float] | None:
     """How far the domains lie apart before and behind an adapter, None for adapters that do not move features."""
     X, X_target = case.domains.X, case.domains.X_target
-    if not _moves_features(adapter):
+    if not moves_features(adapter):
         return None
     if hasattr(adapter, "transform_source"):
         plain, model = fit(case.baseline.adapter, case.domains.without_labels()), fit(adapter, case.domains)
@@ -703,8 +584,8 @@ def _held_back(case: Case, evidence: Evidence, ways: tuple[str, ...], name: str,
         new = guarding.by_outcome_weights(alone).findings[name]
     elif old.after is not None:
         new = guarding.averaged_heuristics(alone, evidence)
-    gains = "" if new.gain is None else f", and then {_gains(new.gain.value)}"
-    reason = f"{old.reason} Not being sure, it is averaged with the model as it is, which counts {share:.0%}{gains}."
+    then = "" if new.gain is None else f", and then {gains(new.gain.value)}"
+    reason = f"{old.reason} Not being sure, it is averaged with the model as it is, which counts {share:.0%}{then}."
     if old.gain is not None and new.gain is None:
         reason += f" {new.reason}"
     found = replace(old, reason=reason, gain=new.gain, after=new.after)
@@ -717,174 +598,3 @@ def _source_model(baseline: Any, estimator: Any, domains: Domains) -> Any:
         return estimator
     model = fit(baseline, domains.without_labels())
     return model.estimator_ if isinstance(model, SourceOnly) else model
-
-
-# --- what to say -------------------------------------------------------------------------------------------
-
-
-def _before(case: Case, evidence: Evidence | None, no_shift: bool) -> PerformanceEstimate | None:
-    """Estimated target performance of a model that is left alone."""
-    if case.domains.labelled.sum() >= MIN_LABELS:
-        return guarding.by_labels(replace(case, trials=())).before  # labels assume least
-    if no_shift:
-        return guarding.without_shift(case)
-    judged = None if evidence is None else evidence.before
-    return _as_covered(judged or guarding.fallback(case), case.report)
-
-
-def _as_covered(estimate: PerformanceEstimate | None, report: ShiftReport) -> PerformanceEstimate | None:
-    """What is known of the model as it is, when much of the target lies where the source has no rows."""
-    if estimate is None or report.verdict.kind != "support":
-        return estimate
-    return beyond_support(estimate, report.overlap.unsupported_share)
-
-
-def _table(
-    case: Case,
-    evidence: Evidence | None,
-    name: str,
-    status: str,
-    refused: list[Trial],
-    before: PerformanceEstimate | None,
-) -> tuple[Candidate, ...]:
-    """One row per candidate; the model as it is comes first."""
-    found = {} if evidence is None else evidence.findings
-    method = "" if evidence is None else evidence.method
-    rows = [
-        Candidate(
-            SOURCE_ONLY,
-            None if before is None else before.value,
-            None,
-            case.baseline.seconds,
-            "chosen" if name == SOURCE_ONLY else "baseline",
-            "The model as it is; nothing has earned its place." if name == SOURCE_ONLY else "The model as it is.",
-            "" if before is None else before.method,
-        )
-    ]
-    for trial in case.trials:
-        finding = found.get(trial.name) or Finding("", "Nothing can be said about its gain without target labels.")
-        reason = finding.reason
-        if trial.name == name:
-            reason += " Used on request." if status == "unverified" else ""
-        elif finding.earned:
-            better = name not in found or found[name].rank > finding.rank
-            by = " by these scores" if evidence is not None and evidence.assumption == ALIGNED else ""
-            reason += f" {name} does {'better' if better else 'as well, and comes first'}{by}."
-        notes = [w for w in trial.warnings if "hardly overlap" in w or "takes no sample_weight" in w]
-        rows.append(
-            Candidate(
-                trial.name,
-                None if finding.after is None else finding.after.value,
-                finding.gain,
-                trial.seconds,
-                "chosen" if trial.name == name else "dropped",
-                " ".join([reason, *notes]),
-                method if finding.after is None else finding.after.method,
-            )
-        )
-    rows += [Candidate(t.name, None, None, t.seconds, "dropped", t.failure) for t in refused]
-    return tuple(rows)
-
-
-def _explain(
-    case: Case,
-    evidence: Evidence | None,
-    name: str,
-    status: str,
-    refused: list[Trial],
-    recommendations: tuple[Recommendation, ...],
-) -> str:
-    kind = case.report.verdict.kind
-    if status == "unverified":
-        return f"{name} was used on request: guard=False, and no gain could be shown."
-    if status == "verified":
-        assert evidence is not None
-        gain = evidence.findings[name].gain
-        assert gain is not None and gain.ci is not None
-        value, low, high = amounts(gain.value, *gain.ci, sign=case.counts)
-        gains = f"gain {value} in" if case.counts else f"reduction by {value} of the"
-        return (
-            f"{name} raises the estimated performance on the target: {gains} {case.metric} ({evidence.method}), "
-            f"95 % interval {low} to {high}. This holds under the assumption: {evidence.assumption}."
-        )
-    if status == "plausible":
-        assert evidence is not None
-        reason, labelled = evidence.findings[name].reason, case.report.n_labelled
-        known = f"With so few target labels ({labelled})" if labelled else "Without target labels"
-        return (
-            f"{name} is plausible: {reason[0].lower()}{reason[1:]} {known} its gain cannot be verified; it rests on: "
-            f"{evidence.assumption}. {_to_label(case.report)}"
-        )
-    if kind == "none":
-        beside = f" outside {some(case.report.separators)}" if case.report.separators else ""
-        return f"No shift was found{beside}, so the model was left alone and nothing was tried."
-    if not case.trials:
-        if refused:
-            return f"The model was left alone. {refused[0].name} could not be used: {refused[0].failure}"
-        return f"The model was left alone. {recommendations[0].reason}"
-    if evidence is None:
-        return "The model was left alone: without target labels no gain can be shown under this shift."
-    best = max(evidence.findings, key=lambda key: evidence.findings[key].rank)
-    finding = evidence.findings[best]
-    if finding.gain is not None and finding.gain.ci is not None and finding.after is not None:
-        gain, weighting = finding.gain, best.startswith("ImportanceWeighting")
-        if finding.reason in (guarding.SAME, guarding.SAME_CLASSES):
-            return f"The model was left alone. {best}: {finding.reason[0].lower()}{finding.reason[1:]}"
-        if gain.value <= guarding.NEAR_ZERO * case.unit(evidence.before):
-            weights = "Weights" if weighting else best
-            where = f"estimated gain {amounts(gain.value, sign=True)[0]} in {case.metric} ({finding.after.method})"
-            why = "there is a shift, but weights that favour the target's rows make no better model of this kind"
-            return (
-                f"{weights} {guarding.would(gain.value)} help this model: {where}. The model was left alone"
-                f"{f'; {why}' if weighting else ''}.{_rare(case)}"
-            )
-    return f"The model was left alone: {best} did not earn its place. {finding.reason}"
-
-
-def _rare(case: Case) -> str:
-    """A word on a class so rare that accuracy is nearly what the others make it."""
-    if not case.counts:
-        return ""
-    classes, counts = np.unique(case.domains.y, return_counts=True)
-    if counts.min() >= RARE * counts.sum():
-        return ""
-    share = counts.min() / counts.sum()
-    return (
-        f" Accuracy sees little of a class as rare as {classes[counts.argmin()]} ({share:.1%}): "
-        'scoring="neg_log_loss" judges the probabilities.'
-    )
-
-
-def _unused(case: Case, status: str) -> str:
-    """A word on target labels that nothing was compared on."""
-    labels = int(case.domains.labelled.sum())
-    if not 0 < labels < MIN_LABELS or status == "plausible" or not case.trials:  # plausible: said there
-        return ""
-    return f" {labels} target labels are too few to compare models on; {MIN_LABELS} or more are used for it."
-
-
-def _class_weight(name: str, estimator: Any) -> str:
-    """A word on weights of classes, which go with the correction of their frequencies."""
-    given = {k: v for k, v in last_step(estimator).get_params().items() if k.endswith("class_weight")}
-    weighed = next((v for v in given.values() if v is not None), None)
-    if name != "PriorCorrection" or weighed is None:
-        return ""
-    return (
-        f" The model was fitted with class_weight={weighed!r}; {name} answers by the frequencies of the target and "
-        "takes that back, so that rare classes are answered less often."
-    )
-
-
-def _gains(gain: float) -> str:
-    """An estimated gain as what it is."""
-    return f"loses {amounts(-gain)[0]}" if gain < 0 else f"gains {amounts(gain, sign=True)[0]}"
-
-
-def _to_label(report: ShiftReport) -> str:
-    """How many labels would check a plausible gain, those that there are counted."""
-    budget, labelled = report.label_budget().labels, report.n_labelled
-    if budget is not None and not labelled:
-        return f"Label {budget} randomly chosen target rows to check it."
-    if budget is None or budget <= labelled:
-        return "More randomly chosen target rows with labels would check it."
-    return f"Label {budget - labelled} more randomly chosen target rows, {budget} in all, to check it."
