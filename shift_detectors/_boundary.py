@@ -20,6 +20,7 @@ from ._table import Problem
 from ._warnings import warn
 
 MIN_ROWS = 10  # fewer rows on a side cannot carry any of the tests
+FEW_GROUPS = 5  # on a side, below which the tests have hardly any power
 MANY_COPIES = 0.2  # a larger share of copied rows is worth a word
 
 
@@ -81,8 +82,9 @@ def read_problem(
     Warns
     -----
     ShiftWarning
-        Without `groups`, when many rows of a side are copies of each other, or when rows resemble the row
-        before them: permutation p-values are then wrong.
+        When `groups` or `groups_target` is one group, which counts as one observation. Without groups, when many rows
+        of a side are copies of each other, or when rows resemble the row before them: permutation p-values are then
+        wrong.
 
     Examples
     --------
@@ -131,6 +133,7 @@ def read_problem(
     group_codes = _groups(groups, groups_target, n_source, n_target)
     if group_codes is not None:
         notes += _on_both_sides(group_codes[:n_source], group_codes[n_source:])
+        notes += _few_groups(group_codes[:n_source], group_codes[n_source:])
     weight = _weights(sample_weight, sample_weight_target, n_source, n_target)
     domain = None if source_domain is None else _ids(source_domain, n_source, "source_domain", "X_source")
     within, across = copies(table)
@@ -213,6 +216,23 @@ def _on_both_sides(source: np.ndarray, target: np.ndarray) -> list[str]:
         "one and the same group (a patient before and after). Number the groups of the target otherwise if they are "
         "others."
     ]
+
+
+def _few_groups(source: np.ndarray, target: np.ndarray) -> list[str]:
+    """A note where a side has so few groups that the tests can hardly find a difference; of one, a warning, too."""
+    notes = []
+    for codes, argument in ((source, "groups"), (target, "groups_target")):
+        n = len(np.unique(codes))
+        if n < FEW_GROUPS:
+            few, these = ("1 group", "it") if n == 1 else (f"{n} groups", "these")
+            notes.append(
+                f"{argument} has {few}: the rows of a group count as one observation, so that a shift of p(x) can "
+                "hardly be found. Groups are what could have been drawn anew, such as patients or days; if the "
+                f"question is about exactly {these}, leave groups out."
+            )
+            if n == 1:
+                warn(notes[-1])
+    return notes
 
 
 def _weights(weight: Any, weight_target: Any, n_source: int, n_target: int) -> np.ndarray | None:

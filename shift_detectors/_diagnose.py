@@ -420,7 +420,7 @@ def _prior(problem: Problem, proba: np.ndarray, notes: list[str]):
     """Class prior of the target, from labels where there are any; too rare classes keep their share."""
     n_source, classes = problem.table.n_source, problem.classes
     weight, weight_target = problem.sides(problem.weight)
-    groups, groups_target = problem.sides(problem.groups)
+    groups, groups_target = problem.sampled_groups()
     codes = np.searchsorted(classes, problem.y_source)
     counts = np.bincount(codes)
     enough = counts >= MIN_CLASS_ROWS
@@ -457,7 +457,8 @@ def _shown_prior(problem: Problem, found: dict):
     enough = problem.n_labelled >= MIN_LABELS and found["verdict"].kind not in ("none", "label")
     if problem.task == "classification" and (enough or (problem.n_labelled and problem.new_classes)):
         part = problem.labelled_part()
-        weights, (_, groups) = part.sides(part.weight), part.sides(part.groups)
+        weights, (_, groups) = part.sides(part.weight), problem.sampled_groups()
+        groups = None if groups is None else groups[problem.labelled]
         return observed_prior(part.y_source, part.y_target, *weights, groups)
     if found["prior"] is None:
         return None
@@ -534,7 +535,7 @@ def _beside(alone: tuple[str, ...], verdict: Verdict, related: list[str]) -> Ver
 
 def _impact(estimator, X_source, X_target, problem: Problem, found: dict, report: ShiftReport):
     n_source = problem.table.n_source
-    weights, groups = problem.sides(problem.weight), problem.sides(problem.groups)
+    weights, groups = problem.sides(problem.weight), problem.sampled_groups()
     with ignored(UserWarning):  # the model's own remarks on column names
         impact = measure_impact(
             estimator,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+ROUNDING = 1e-9  # by which an effective number of groups may miss 1
 
 
 @dataclass(frozen=True)
@@ -63,21 +65,48 @@ def sum_within(rows: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     return total
 
 
-def variance_of(*parts: Part) -> float:
-    """Variance of the sum of all terms, which are independent between groups.
+def sampled_groups(groups: np.ndarray | None) -> np.ndarray | None:
+    """The groups of a domain; None where it is a single one: that is what is asked about, its rows are the sample.
 
     Examples
     --------
-    >>> terms = np.array([1.0, 1.0, -2.0])
-    >>> variance_of(Part(terms, np.ones(3))), variance_of(Part(terms, np.ones(3), np.array([0, 0, 1])))
-    (6.0, 8.0)
+    >>> sampled_groups(np.array([7, 7, 7])) is None
+    True
     """
-    apart = [part.terms for part in parts if part.groups is None]
-    together = [part for part in parts if part.groups is not None]
+    return None if groups is None or (groups == groups[0]).all() else groups
+
+
+def variance_of(*parts: Part, shares: bool = True) -> float:
+    """Variance of the sum of all terms, which are independent between groups.
+
+    The terms of k groups (or rows) are measured from their own mean, around which they vary by (k - 1) / k of what
+    they do around the true one; a single group leaves no variance, and the error is unknown: infinite. Of `shares` of
+    rows without groups the variance follows from the share.
+
+    Examples
+    --------
+    >>> terms, groups = np.array([1.0, 1.0, -1.0, -1.0]), np.array([0, 0, 1, 1])
+    >>> variance_of(Part(terms, np.ones(4))), variance_of(Part(terms, np.ones(4), groups))
+    (4.0, 16.0)
+    >>> variance_of(Part(terms, np.ones(4), np.zeros(4)))
+    inf
+    """
+    terms: list[np.ndarray] = []
+    together: list[tuple[np.ndarray, np.ndarray]] = []
+    for part in parts:
+        factor = 1.0
+        if part.groups is not None or not shares:
+            k = effective_rows(part.weight, part.groups)
+            if k < 1 + ROUNDING:
+                return np.inf
+            factor = (k / (k - 1)) ** 0.5
+        if part.groups is None:
+            terms.append(factor * part.terms)
+        else:
+            together.append((factor * part.terms, np.asarray(part.groups)))
     if together:
-        labels = np.concatenate([np.asarray(part.groups) for part in together])
-        apart.append(sum_within(np.concatenate([part.terms for part in together]), labels))
-    return float(sum(terms @ terms for terms in apart))
+        terms.append(sum_within(*(np.concatenate(both) for both in zip(*together, strict=True))))
+    return float(sum(own @ own for own in terms))
 
 
 def effective_rows(weight: np.ndarray, groups: np.ndarray | None = None) -> float:
@@ -94,19 +123,20 @@ def effective_rows(weight: np.ndarray, groups: np.ndarray | None = None) -> floa
 
 def design_effect(*parts: Part) -> float:
     """How many times groups of similar rows widen the variance, at least 1."""
-    alone = float(sum(part.terms @ part.terms for part in parts))
-    return max(1.0, variance_of(*parts) / alone) if alone > 0 else 1.0
+    together, alone = variance_of(*parts), variance_of(*(replace(part, groups=None) for part in parts))
+    return max(1.0, together / alone) if alone > 0 else 1.0
 
 
 def rows_worth(*parts: Part) -> float:
-    """How many independent, equally weighted rows know as much: Kish's effective rows over the design effect.
+    """How many independent, equally weighted rows know as much, at least 1: effective rows over the design effect.
 
     Examples
     --------
-    >>> rows_worth(Part(np.array([1.0, 1.0, -1.0, -1.0]), np.ones(4), np.array([0, 0, 1, 1])))
-    2.0
+    >>> terms = np.tile([1.0, 1.0, -1.0, -1.0], 50)  # pairs of like rows
+    >>> round(rows_worth(Part(terms, np.ones(200), np.repeat(np.arange(100), 2))))
+    99
     """
-    return sum(effective_rows(part.weight) for part in parts) / design_effect(*parts)
+    return max(1.0, sum(effective_rows(part.weight) for part in parts) / design_effect(*parts))
 
 
 def degrees_of(*parts: Part, known: float = 0.0, shares: bool = True) -> float:
@@ -115,8 +145,10 @@ def degrees_of(*parts: Part, known: float = 0.0, shares: bool = True) -> float:
     Those of the effective number of groups, or of rows. Of `shares` of rows they are infinite without groups: the
     variance of a share follows from the share.
     """
-    squares = 0.0
+    variance, squares = variance_of(*parts, shares=shares), 0.0
+    if variance == np.inf:
+        return 1.0
     for part in parts:
         if part.groups is not None or not shares:
-            squares += variance_of(part) ** 2 / max(effective_rows(part.weight, part.groups) - 1, 1)
-    return max((variance_of(*parts) + known) ** 2 / squares, 1.0) if squares > 0 else np.inf
+            squares += variance_of(part, shares=shares) ** 2 / max(effective_rows(part.weight, part.groups) - 1, 1)
+    return max((variance + known) ** 2 / squares, 1.0) if squares > 0 else np.inf

@@ -345,7 +345,7 @@ def proportion_interval(
     rest this is Wilson's interval, with a large rest value +- z standard errors; both cut to [0, 1]. A value
     that stands for less than one row of `n_max` is compatible with zero. With finite `degrees` of freedom of the
     variance, z is Student's quantile. With `moving` = (a, b) the rest is no constant but changes by
-    a (p - value) + b (p^2 - value^2), as in Fieller's interval of a ratio.
+    a (p - value) + b (p^2 - value^2), as in Fieller's interval of a ratio. With infinite variance nothing is excluded.
 
     Examples
     --------
@@ -353,6 +353,8 @@ def proportion_interval(
     >>> round(low, 3), round(high, 3)
     (0.0, 0.037)
     """
+    if variance == np.inf:
+        return 0.0, 1.0
     z2 = student.ppf(0.5 + confidence / 2, degrees) ** 2
     inner = (value * n_max + 0.5) / (n_max + 1)
     linear, square = moving

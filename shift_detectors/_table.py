@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ._influence import sampled_groups
+
 RARE = 10  # categories with fewer pooled rows share one column of the design
 TREE_LEVELS = 60  # categories told apart by tree learners (their histograms have 64 bins)
 MAX_LEVELS = 30  # columns of the design per categorical feature
@@ -197,6 +199,11 @@ class Problem:
     def sides(self, values: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
         """What is known of all rows, such as `groups`, for the source and for the target."""
         return (None, None) if values is None else (values[: self.table.n_source], values[self.table.n_source :])
+
+    def sampled_groups(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """`groups` of the source and of the target, as the units of estimates: None of a side that is one group."""
+        source, target = self.sides(self.groups)
+        return sampled_groups(source), sampled_groups(target)
 
     def labelled_part(self) -> Problem:
         """The problem restricted to rows with a label: all of the source, the labelled target rows."""

@@ -627,6 +627,16 @@ def test_groups_are_pooled():
     assert groups[1] == groups[N] and groups[N + 1] not in groups[:N]
 
 
+def test_a_side_of_few_groups_is_told():
+    """Its rows count as so few observations."""
+    few = problem(groups=np.arange(N) // 2, groups_target=N + np.arange(M) // 20)
+    assert sum("groups_target has 2 groups" in note for note in few.notes) == 1
+    with pytest.warns(ShiftWarning, match="groups_target has 1 group: .* about exactly it, leave groups out"):
+        one = problem(groups=np.arange(N) // 2, groups_target=np.full(M, N))
+    assert one.sampled_groups()[0] is not None and one.sampled_groups()[1] is None
+    assert not problem(groups=np.arange(N) // 2, groups_target=N + np.arange(M) // 2).notes
+
+
 def test_groups_that_cannot_be_used():
     refuses("groups was given without groups_target", "occurs nowhere else", groups=np.arange(N))
     refuses("groups_target was given without groups", groups_target=np.arange(M))

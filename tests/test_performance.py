@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 from scipy.special import expit
+from scipy.stats import t as student
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from shift_detectors._errors import InputError
+from shift_detectors._influence import degrees_of, variance_of, weighted_mean
 from shift_detectors._performance import (
     atc,
     average_confidence,
@@ -18,7 +20,9 @@ from shift_detectors._performance import (
     doubly_robust,
     importance_weighted,
     label_shift_risk,
+    loss_interval,
     measure_impact,
+    observed_performance,
     reads_columns,
     split_loss_change,
 )
@@ -140,6 +144,41 @@ def test_few_losses_leave_the_interval_wide(interval):
         found = interval(10 + np.random.default_rng(seed).normal(size=6))
         inside.append(found.ci[0] <= truth.get(getattr(found, "name", ""), 10.0) <= found.ci[1])
     assert 0.91 < np.mean(inside) < 0.97  # with the normal quantile .87
+
+
+@pytest.mark.parametrize(("rows", "least"), [(10, 0.88), (30, 0.91), (150, 0.93)])
+def test_intervals_of_skewed_losses_miss_on_both_sides(rows, least):
+    """Squared errors of normal noise; symmetric intervals cover .84 and .90 of 10 and 30 rows, ending below."""
+    values = np.random.default_rng(0).normal(size=(3000, rows)) ** 2
+    low, high = np.array([observed_performance(v, "mean squared error", "observed").ci for v in values]).T
+    assert np.mean((low <= 1) & (1 <= high)) > least and np.mean(low > 1) > 0.01 and (low > 0).all()
+
+
+def test_the_interval_of_a_loss_is_continuous_down_to_zero():
+    assert loss_interval(0.0, 0.1, np.inf) == pytest.approx((0, np.e * 0.196), abs=1e-3)
+    near, other = (loss_interval(value, 0.1, np.inf) for value in (0.19599, 0.19601))
+    assert near == pytest.approx(other, abs=1e-4)
+    assert loss_interval(1.0, np.inf, 1) is None
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "mean squared error"])
+def test_one_group_says_nothing_of_the_error(metric):
+    """Also one row, of a loss; a few groups vary less around their own mean than around the true one."""
+    values = np.repeat([1.0, 0, 1, 1], 10)
+    one = observed_performance(values, metric, "observed", "", None, np.zeros(40))
+    assert one.value == 0.75 and one.ci == ((0.0, 1.0) if metric == "accuracy" else None)
+    assert (observed_performance(values[:1], metric, "observed").ci is None) == (metric != "accuracy")
+
+
+@pytest.mark.parametrize("n_groups", [2, 3, 10])
+def test_few_groups_cover(n_groups):
+    groups = np.repeat(np.arange(n_groups), 20)
+    rng, inside = np.random.default_rng(0), []
+    for _ in range(4000):
+        values, part = weighted_mean(rng.normal(size=n_groups)[groups] + rng.normal(size=len(groups)), None, groups)
+        half = student.isf(0.025, degrees_of(part)) * variance_of(part) ** 0.5
+        inside.append(abs(values) <= half)
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.012)  # without the correction .90 to .94
 
 
 def test_label_shift_risk_covers_with_an_estimated_prior():

@@ -873,6 +873,41 @@ def test_groups_and_weights_are_accepted():
     assert result.status in ("unchanged", "verified")
 
 
+def panel(seed: int):
+    """Rows of 30 source and 10 target groups, each with a level of its own; labels of one target group."""
+    rng = np.random.default_rng(seed)
+
+    def side(n_groups: int, rows: int, start: float):
+        groups = np.repeat(np.arange(n_groups), rows)
+        X = rng.normal(size=(len(groups), 2)) + [start, 0]
+        return X, X[:, 0] + 1.5 * rng.normal(size=n_groups)[groups] + 0.5 * rng.normal(size=len(groups)), groups
+
+    (X, y, groups), (X_target, y_target, own) = side(30, 12, 0.0), side(10, 30, 0.8)
+    return (X, y, X_target, np.where(own == 0, y_target, np.nan)), {"groups": groups, "groups_target": 100 + own}
+
+
+def test_labels_of_one_group_judge_nothing():
+    """They were taken for independent rows, and verified what lost in every other group."""
+    seen, groups = panel(0)
+    wanted = ["LinearOT", "TargetShiftWeighting", "PriorCentered"]
+    result = adapt(Ridge(), *seen, candidates=wanted, random_state=0, **groups)
+    assert result.status == "unchanged" and "All 30 target labels belong to one group" in result.explanation
+    assert "cross-fitting on the labelled target rows" not in str(result)
+    assert "of one group" in next(c.reason for c in result.candidates if c.name == "PriorCentered")
+    alone = on_labels(np.ones(30), classes=False, groups=np.zeros(30))
+    assert alone.lower(0.05) == -np.inf and alone.effect().ci is None
+
+
+@pytest.mark.filterwarnings("ignore:groups_target has 1 group")
+def test_a_target_of_one_group_is_judged_by_its_rows():
+    """It is what is asked about, and no sample of others."""
+    (X, y, X_target, _), groups = panel(0)
+    labels = np.where(np.arange(300) < 100, X_target[:, 0] + 9.0, np.nan)
+    one = groups | {"groups_target": np.full(300, 100)}
+    result = adapt(Ridge(), X, y, X_target, labels, random_state=0, report=diagnose(X, y, X_target, labels), **one)
+    assert result.status == "verified" and result.adapter == "PriorCentered"
+
+
 class Untagged:
     def fit(self, X, y):
         return self

@@ -16,6 +16,7 @@ from sklearn.base import is_classifier, is_regressor
 from shift_detectors._boundary import check_n_jobs
 from shift_detectors._data_digest import digest_of, names_digest
 from shift_detectors._errors import InputError, ShiftWarning
+from shift_detectors._influence import sampled_groups
 from shift_detectors._labels import read_labels
 from shift_detectors._performance import reads_columns, task_of
 from shift_detectors._random import check_random_state
@@ -61,6 +62,7 @@ MANY_LABELS = 100  # labelled target rows from which on they say more than heuri
 FEW_ROWS = 500
 OWN = 0.5  # weight of the model as it is beside an adapter that is not verified, where the source has rows
 LEAST = 1 / 3  # least weight of the model as it is, where one heuristic score alone speaks for the adapter
+ONE_GROUP = "All target labels are of one group: held-out rows of another could not judge it."
 NEGLIGIBLE = 0.05  # a weight of the model as it is that is not worth a second model
 
 
@@ -121,7 +123,8 @@ def adapt(
         and no label does, know accuracy alone.
     groups, sample_weight, source_domain : array-like of shape (n_source,), optional
         Rows that belong together are folded together; weights say what the rows represent, as in a survey. The
-        diagnosis refuses a weight of zero.
+        diagnosis refuses a weight of zero. A domain that is a single group counts as what is asked about: gains in it
+        are estimated by rows. Labels that are all of one target group of several judge nothing.
     groups_target : array-like of shape (n_target,), optional
     sample_weight_target : array-like of shape (n_target,), optional
         Of the diagnosis, and of labelled target rows where these judge, such as the weights of `rows_to_label`.
@@ -192,6 +195,7 @@ def adapt(
         source_domain=source_domain,
         adapter="adapt",
     )
+    domains = replace(domains, groups=sampled_groups(domains.groups))
     wanted = wanted_candidates(candidates)
     seed = _seed(random_state)
     reading = {"representation": representation, "exclude": exclude}
@@ -231,8 +235,12 @@ def adapt(
         refused += [Trial(name, None, None, "No shift was found: not tried.") for name in tried]
         tried = {}
 
-    groups_target = None if groups_target is None else np.asarray(groups_target)
-    ways = _ways(report, int(domains.labelled.sum()))
+    groups_target = None if groups_target is None else sampled_groups(np.asarray(groups_target))
+    n_judging = guarding.n_judging(domains, groups_target)
+    if domains.labelled.any() and not n_judging:
+        refused += [Trial(name, None, None, ONE_GROUP) for name, adapter in tried.items() if _needs_labels(adapter)]
+        tried = {name: adapter for name, adapter in tried.items() if not _needs_labels(adapter)}
+    ways = _ways(report, n_judging)
     # the adapters of label shift are quick, and more folds leave each model nearly all of few rows
     n_folds = 2 * FOLDS if "prior" in ways and len(domains.y) <= FEW_ROWS else FOLDS
     source_fold, target_fold = split(domains, groups_target, task == "classification", seed, n_folds)

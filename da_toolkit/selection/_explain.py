@@ -25,7 +25,7 @@ RARE = 0.1  # share of a class below which accuracy is not about it
 
 def performance_before(case: Case, evidence: Evidence | None, no_shift: bool) -> PerformanceEstimate | None:
     """Estimated target performance of a model that is left alone."""
-    if case.domains.labelled.sum() >= MIN_LABELS:
+    if case.n_judging >= MIN_LABELS:
         return guarding.by_labels(replace(case, trials=())).before  # labels assume least
     if no_shift:
         return guarding.without_shift(case)
@@ -159,6 +159,8 @@ def _rare(case: Case) -> str:
 def unused_labels(case: Case, status: str) -> str:
     """A word on target labels that nothing was compared on."""
     labels = int(case.domains.labelled.sum())
+    if labels and not case.n_judging:
+        return f" All {labels} target labels belong to one group, which says nothing about the others: none was used."
     if not 0 < labels < MIN_LABELS or status == "plausible" or not case.trials:  # plausible: said there
         return ""
     return f" {labels} target labels are too few to compare models on; {MIN_LABELS} or more are used for it."

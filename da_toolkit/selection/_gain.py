@@ -36,7 +36,7 @@ class Gain:
     Attributes
     ----------
     value, se : float
-        In units of the metric; positive is better.
+        In units of the metric; positive is better. `se` is infinite where all rows belong to one group.
     rows : float
         How many equally weighted rows it rests on.
     """
@@ -50,9 +50,9 @@ class Gain:
         return self.value - float(student.isf(level, max(self.rows - 1, 1))) * self.se
 
     def effect(self) -> Effect:
-        """With its 95 % interval."""
+        """With its 95 % interval, where the error is known."""
         half = float(student.isf(0.025, max(self.rows - 1, 1))) * self.se
-        return Effect("gain", self.value, (self.value - half, self.value + half))
+        return Effect("gain", self.value, (self.value - half, self.value + half) if np.isfinite(half) else None)
 
 
 def under_covariate(
@@ -68,7 +68,7 @@ def under_covariate(
     """Doubly robust mean of d over the target, from source rows with density-ratio weights."""
     offset, on_source = weighted_mean(d - m_source, weights, groups)
     expected, on_target = weighted_mean(m_target, groups=groups_target)
-    variance = variance_of(on_source, on_target)
+    variance = variance_of(on_source, on_target, shares=False)
     if classes:
         variance += 2 * float((on_source.weight**2).mean())
     return Gain(offset + expected, float(np.sqrt(variance)), effective_rows(weights, groups))
@@ -95,7 +95,7 @@ def under_label_shift(
     means = np.bincount(codes, weights=own * residual, minlength=len(mass)) / mass
     expected, on_target = weighted_mean(m_target, groups=groups_target)
     on_source = Part(w * (residual - means[codes]), w, groups)
-    variance = variance_of(on_source, on_target) + float(means @ prior.covariance @ means)
+    variance = variance_of(on_source, on_target, shares=False) + float(means @ prior.covariance @ means)
     if classes:
         variance += 2 * float((w**2).mean())
     return Gain(float(prior.prior @ means) + expected, float(np.sqrt(variance)), effective_rows(w, groups))
@@ -107,7 +107,7 @@ def on_labels(
     """Mean of d over labelled target rows."""
     n = len(d)
     value, part = weighted_mean(d, weight, groups)
-    variance = variance_of(part) * n / max(n - 1, 1)
+    variance = variance_of(part, shares=False)
     if classes:
         variance += 2 * float((part.weight**2).mean())
     return Gain(value, float(np.sqrt(variance)), effective_rows(np.ones(n) if weight is None else weight, groups))

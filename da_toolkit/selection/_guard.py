@@ -41,6 +41,7 @@ from shift_detectors._performance import (
     average_confidence,
     doubly_robust,
     importance_weighted,
+    loss_interval,
     observed_performance,
 )
 from shift_detectors._prior import PriorFit, estimate_prior, proportion_interval
@@ -75,6 +76,7 @@ SAME_CLASSES = (
     "It gives the same classes as the model as it is. Its probabilities differ, which accuracy does not see: "
     'scoring="neg_log_loss" judges them.'
 )
+ONE_GROUP = "The rows that would judge it belong to one group, which says nothing about the others."
 DISTANCE_KEPT = 0.5  # of the distance between the domains that may be left
 
 
@@ -143,6 +145,11 @@ class Case:
     weight_target: np.ndarray | None = None  # counts where labelled target rows judge
 
     @property
+    def n_judging(self) -> int:
+        """Labelled target rows by which candidates can be compared: none where one group of several has them all."""
+        return n_judging(self.domains, self.groups_target)
+
+    @property
     def metric(self) -> str:
         """Of all scores."""
         return "accuracy" if self.loss is None else self.loss.name
@@ -189,6 +196,13 @@ class Case:
         return 1.0 if self.counts else max(0.0 if before is None else before.value, 1e-300)
 
 
+def n_judging(domains: Domains, groups_target: np.ndarray | None) -> int:
+    """As `Case.n_judging`."""
+    labelled = domains.labelled
+    alone = groups_target is not None and len(np.unique(groups_target[labelled])) < 2
+    return 0 if alone else int(labelled.sum())
+
+
 # --- judges with an interval -------------------------------------------------------------------------------
 
 
@@ -220,8 +234,6 @@ def by_weights(case: Case, **reading) -> Evidence:
             case.domains.X,
             None,
             case.domains.X_target,
-            groups=case.domains.groups,
-            groups_target=case.groups_target,
             **reading,
         )
         table = problem.table.without(set(case.report.separators))
@@ -234,7 +246,7 @@ def by_weights(case: Case, **reading) -> Evidence:
     source = np.arange(table.n) < n
     columns = np.zeros((table.n, 1 + len(values)))
     columns[:n] = np.column_stack([base, *(v - base for v in values)])
-    fold = make_folds(table.domain, 5, case.seed, problem.groups)
+    fold = make_folds(table.domain, 5, case.seed, _groups_of_both(case))
     inputs = Inputs.of(table)
     expected = crossfit_means(inputs, columns, fold, train=source)
     weights, own = ratio.weights_, case.domains.sample_weight
@@ -268,6 +280,19 @@ def by_weights(case: Case, **reading) -> Evidence:
     )
 
 
+def _groups_of_both(case: Case) -> np.ndarray | None:
+    """Groups of the rows of both domains, source first; rows of a domain without groups stand alone."""
+    source, target = case.domains.groups, case.groups_target
+    n, n_target = len(case.domains.y), len(case.domains.labelled)
+    if source is not None and target is not None:
+        return np.unique(np.concatenate([source, target]), return_inverse=True)[1]
+    if source is not None:
+        return np.r_[np.unique(source, return_inverse=True)[1], n + np.arange(n_target)]
+    if target is not None:
+        return np.r_[np.arange(n), n + np.unique(target, return_inverse=True)[1]]
+    return None
+
+
 def by_prior(case: Case) -> Evidence:
     """Class-wise paired comparison under the estimated target prior, under label shift."""
     y, weight = case.domains.y, case.domains.sample_weight
@@ -291,8 +316,9 @@ def by_prior(case: Case) -> Evidence:
     def performance(values: np.ndarray, source: np.ndarray, target: np.ndarray) -> PerformanceEstimate:
         found = under_label_shift(values, y, prior, source, target, classes=case.counts, **keywords)
         if not case.counts:
-            low, high = found.effect().ci  # type: ignore[misc]
-            return PerformanceEstimate(method, case.metric, max(-found.value, 0.0), (max(-high, 0.0), -low), LABEL)
+            loss = max(-found.value, 0.0)
+            ci = loss_interval(loss, found.se, max(found.rows - 1, 1))
+            return PerformanceEstimate(method, case.metric, loss, ci, LABEL)
         value = float(np.clip(found.value, 0, 1))
         degrees = max(found.rows - 1, 1)
         ci = proportion_interval(value, found.se**2, len(y) + len(target), degrees=degrees)
@@ -327,7 +353,7 @@ def by_outcome_weights(case: Case) -> Evidence:
     rng = np.random.RandomState(case.seed)
     weights = own * outcome_weights(y, answers.own_source, answers.on_target, own, rng)[0]
     base = case.as_target(case.baseline)
-    nothing = np.zeros(1)
+    nothing = np.zeros(len(case.domains.labelled))
     before = _weighted(case, base, weights)
     gains, after = {}, {}
     for trial in case.trials:
@@ -449,6 +475,9 @@ def _findings(
     found = {}
     for name, gain in gains.items():
         lower = gain.lower(level)
+        if not np.isfinite(lower):
+            found[name] = Finding("", ONE_GROUP, gain.effect(), after[name], gain.value)
+            continue
         value, least = amounts(gain.value, lower, sign=True)
         bound = f"one-sided {1 - level:.3g} lower bound {least}"
         if lower > 0:
@@ -555,10 +584,10 @@ def best_known(assumed: Evidence, labels: Evidence, by_label: set[str]) -> dict[
 
     def judged(name: str, finding: Finding) -> Finding:
         own = labels.findings[name]
-        assert own.gain is not None and own.gain.ci is not None
+        assert own.gain is not None
         if finding.gain is None or name in by_label or _width(own.gain) < _width(finding.gain):
             return own
-        if not finding.earned or own.gain.ci[1] >= 0:
+        if not finding.earned or own.gain.ci is None or own.gain.ci[1] >= 0:
             return finding
         lost, least = amounts(-own.gain.value, -own.gain.ci[1])
         doubt = f" But on the labelled target rows it loses {lost} ({least} at least)."
