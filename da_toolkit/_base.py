@@ -90,6 +90,7 @@ class Domains:
     X, X_target : array, DataFrame or sparse matrix
         As passed (lists become arrays).
     y : ndarray of shape (n_source,)
+        As passed; beside a regressor floats, whatever numbers were passed.
     y_target : ndarray of shape (n_target,) or None
         In the dtype of `y`; what stands in unlabelled rows is meaningless.
     labelled : ndarray of bool, shape (n_target,)
@@ -182,7 +183,7 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
             y,
             X_target,
             y_target,
-            classification=is_classifier(self.estimator),
+            classification=classifies(self.estimator),
             sample_weight=sample_weight,
             groups=groups,
             source_domain=source_domain,
@@ -284,6 +285,12 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
 
 
 # --- the wrapped model -------------------------------------------------------------------------------------
+
+
+def classifies(estimator: Any) -> bool | None:
+    """Whether the model predicts classes; None where only its labels tell, as of a network before its fit."""
+    kind = get_tags(estimator).estimator_type
+    return None if kind is None else kind == "classifier"
 
 
 def is_frozen(estimator: Any) -> bool:
@@ -597,13 +604,16 @@ def read_domains(
     X_target: Any,
     y_target: Any = None,
     *,
-    classification: bool,
+    classification: bool | None,
     sample_weight: Any = None,
     groups: Any = None,
     source_domain: Any = None,
     adapter: str = "fit",
 ) -> Domains:
-    """Check the arguments of ``fit``; every complaint says what was got, what is accepted and what to do."""
+    """Check the arguments of ``fit``; every complaint says what was got, what is accepted and what to do.
+
+    Where `classification` is False the labels are quantities. None, if the model finds out, leaves them as they are.
+    """
     X_target, y_target = unpack_target(X_target, y_target)
     if X_target is None:
         raise InputError(
@@ -625,6 +635,8 @@ def read_domains(
             "Drop those rows.",
         )
     y = _plain(y)
+    if classification is False:
+        y = as_quantities(y, "y")
     if classification and len(np.unique(y)) < 2:
         raise InputError("y has a single class", "at least two classes", "A classifier needs two classes.")
     if y_target is None:
@@ -762,7 +774,7 @@ def _plain(values: np.ndarray) -> np.ndarray:
 
 
 def _target_labels(
-    y_target: Any, y: np.ndarray, n_target: int, classification: bool, adapter: str
+    y_target: Any, y: np.ndarray, n_target: int, classification: bool | None, adapter: str
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """Target labels in the dtype of `y`, and which rows have one."""
     raw = _per_row(y_target, "y_target", n_target, adapter)
@@ -770,11 +782,34 @@ def _target_labels(
     if not labelled.any():
         return None, labelled
     known = cast_labels(raw[labelled], y)
+    if classification is False:
+        known = as_quantities(known, "y_target")
     values = np.full(n_target, y[0], dtype=np.result_type(known, y))
     values[labelled] = known
     if classification:
         refuse_new_classes(np.setdiff1d(known, y).tolist(), np.unique(y).tolist())
     return values, labelled
+
+
+def as_quantities(values: np.ndarray, name: str) -> np.ndarray:
+    """Numbers as finite floats, of which whole ones are no other kind; what is no number is left for `check_kind`.
+
+    Examples
+    --------
+    >>> as_quantities(np.array([3, 1]), "y")
+    array([3., 1.])
+    """
+    if values.dtype.kind not in "biuf":
+        return values
+    values = values.astype(floating_type(values), copy=False)
+    infinite = int(np.isinf(values).sum())
+    if infinite:
+        raise InputError(
+            f"{infinite} of the {len(values)} labels in {name} are infinite",
+            "finite numbers",
+            "Drop those rows, or leave them unlabelled in the target; the logarithm of 0 is infinite.",
+        )
+    return values
 
 
 def refuse_new_classes(new: Sequence, classes: Sequence) -> None:
@@ -806,12 +841,12 @@ def cast_labels(labels: np.ndarray, like: np.ndarray) -> np.ndarray:
         return labels.astype(str) if like.dtype.kind in "US" else labels
     try:
         cast = labels.astype(like.dtype)
-        same = np.array_equal(cast.astype(float), labels.astype(float))
+        same = like.dtype.kind == "f" or np.array_equal(cast.astype(float), labels.astype(float))
     except (ValueError, TypeError):
         cast, same = labels, False
-    if not same and like.dtype.kind != "f":
+    if not same:
         raise InputError(
-            f"target labels such as {labels[0]!r}",
+            f"target labels such as {labels.tolist()[0]!r}",
             f"labels of type {like.dtype}, like those of y",
             "Convert them.",
         )

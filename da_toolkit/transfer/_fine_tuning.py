@@ -19,7 +19,7 @@ from shift_detectors._labels import read_labels
 from shift_detectors._learners import make_folds
 from shift_detectors._random import check_random_state
 
-from .._base import BaseAdapter, cast_labels, clone_keeping, column_names, unpack_target
+from .._base import BaseAdapter, as_quantities, cast_labels, clone_keeping, column_names, unpack_target
 from ._embedding import Embedding
 from ._transfer_stack import DOUBT
 
@@ -365,7 +365,7 @@ class FineTuning(BaseEstimator):
         if classes is None:
             if hasattr(self, "classes_"):
                 del self.classes_  # a regression after a classification
-            return few.astype(float)
+            return as_quantities(few.astype(float), "y_target")
         parts = [self.reuse] if isinstance(self.reuse, str) else self.reuse
         kept = parts is None or any(inside(head, part) for part in parts)
         new = sorted(set(few.tolist()) - set(classes.tolist()), key=str)

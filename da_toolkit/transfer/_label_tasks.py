@@ -13,7 +13,7 @@ from torch import Tensor
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 
-from .._base import column_names
+from .._base import as_quantities, column_names
 from ..deep._rows import plain
 
 TARGET = "target"
@@ -117,7 +117,7 @@ def _target_task(y: np.ndarray, rows: np.ndarray, sources: Iterable[Task], kinds
     regressions = [s for s in sources if s.classes is None]
     numbers = all(isinstance(v, (int, float, np.number)) and not isinstance(v, bool) for v in known)
     if kind == "regression" or (kind == "auto" and regressions and not alike and numbers):
-        values = known.astype(float)
+        values = as_quantities(known.astype(float), "y_target")
         scale = float(np.mean([s.scale for s in regressions] or [1.0]))  # a few labels tell the level, not more
         return Task(None, float(values.mean()), scale, rows, values)
     return _task(TARGET, y, rows, kinds)

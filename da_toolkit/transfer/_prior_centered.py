@@ -355,7 +355,8 @@ class _Classification:
 
 def floor_of(model: Any, Z: Any, Z_target: Any, domains: Domains) -> float:
     """The least that is known of a quantity that is never negative, zero aside where the model avoids it; else -inf."""
-    labels = domains.y if domains.y_target is None else np.append(domains.y, domains.y_target[domains.labelled])
+    known = [] if domains.y_target is None else domains.y_target[domains.labelled]
+    labels = np.append(domains.y, known).astype(float)
     least = min(float(np.min(model.predict(rows))) for rows in (Z, Z_target))
     if min(least, labels.min()) < 0:
         return -np.inf

@@ -15,7 +15,7 @@ from sklearn.metrics._scorer import _BaseScorer
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import Domains, read_domains, take_rows, unpack_target
+from .._base import Domains, classifies, read_domains, take_rows, unpack_target
 from .._folds import FOLDS, fit, split
 from .._source_only import SourceOnly
 from ._base import TargetScore
@@ -98,7 +98,7 @@ def cross_validate(
         y,
         X_target,
         y_target,
-        classification=is_classifier(adapter),
+        classification=classifies(adapter),
         sample_weight=sample_weight,
         groups=groups,
         source_domain=source_domain,
