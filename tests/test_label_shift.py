@@ -610,6 +610,10 @@ def test_target_shift_contract():
     ):
         with pytest.raises(InputError, match=message):
             TargetShiftWeighting(**({"estimator": Ridge()} | options)).fit(X, np.round(y), X_target)
+    for ridge, least in (("auto", 4), (1.0, 2)):
+        with pytest.raises(InputError, match=f"{least - 1} target rows; accepted: at least {least}"):
+            TargetShiftWeighting(Ridge(), ridge=ridge).fit(X, y, X_target[: least - 1])
+        TargetShiftWeighting(Ridge(), ridge=ridge, random_state=0).fit(X, y, X_target[:least])
     with pytest.raises(InputError, match="constant"):
         TargetShiftWeighting(Ridge()).fit(X, np.ones(len(X)), X_target)
     with pytest.raises(InputError, match="a single group; accepted: at least 2 groups"):

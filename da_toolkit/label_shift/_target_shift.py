@@ -185,6 +185,9 @@ def outcome_weights(
     `predicted` and `predicted_target` are cross-fitted predictions of y in both domains, `own` the user's weights of
     the source rows.
     """
+    least = 4 if isinstance(ridge, str) else 2  # "auto" takes the covariance of either half
+    if len(predicted_target) < least:
+        raise InputError(f"{len(predicted_target)} target rows", f"at least {least}", "Collect target rows.")
     basis, moments = _splines(y, n_splines)(y), _splines(predicted, n_splines)
     phi, phi_target = moments(predicted), moments(predicted_target)
     halves = random_state.permutation(len(y)) % 2, random_state.permutation(len(phi_target)) % 2
