@@ -135,7 +135,7 @@ def read_problem(
         notes += _on_both_sides(group_codes[:n_source], group_codes[n_source:])
         notes += _few_groups(group_codes[:n_source], group_codes[n_source:])
     weight = _weights(sample_weight, sample_weight_target, n_source, n_target)
-    domain = None if source_domain is None else _ids(source_domain, n_source, "source_domain", "X_source")
+    domain = None if source_domain is None else read_ids(source_domain, n_source, "source_domain", "X_source")
     within, across = copies(table)
     if across > MANY_COPIES:
         notes.append(f"{across:.0%} of the target rows stand in the source as well: the samples overlap.")
@@ -167,7 +167,7 @@ def refuse_swapped(y_source: Any, X_target: Any) -> None:
         )
 
 
-def _ids(values: Any, n: int, argument: str, rows: str) -> np.ndarray:
+def read_ids(values: Any, n: int, argument: str, rows: str) -> np.ndarray:
     """One identifier per row, none missing."""
     if is_polars(values) and type(values).__name__ == "Series":
         values = from_polars_series(values)
@@ -195,8 +195,8 @@ def _groups(groups: Any, groups_target: Any, n_source: int, n_target: int) -> np
             "both or neither",
             "If every row of that side stands alone, give each an identifier that occurs nowhere else.",
         )
-    source = _ids(groups, n_source, "groups", "X_source")
-    target = _ids(groups_target, n_target, "groups_target", "X_target")
+    source = read_ids(groups, n_source, "groups", "X_source")
+    target = read_ids(groups_target, n_target, "groups_target", "X_target")
     if (source.dtype.kind in "biuf") != (target.dtype.kind in "biuf"):
         raise InputError(
             f"groups has dtype {source.dtype} and groups_target {target.dtype}",

@@ -130,6 +130,9 @@ def test_bad_calls_are_explained():
         rows_to_label(model, X, X_target, 3, y_target=[1, None])
     with pytest.raises(InputError, match="groups_target"):
         rows_to_label(model, X, X_target, 3, groups_target=[1, 2])
+    for missing in (None, np.nan):
+        with pytest.raises(InputError, match="groups_target has 1 missing values; accepted: an identifier"):
+            rows_to_label(model, X, X_target, 3, groups_target=[missing, *range(149)])
 
     class LabelsOnly(Perceptron):
         decision_function = property()

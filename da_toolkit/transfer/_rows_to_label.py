@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import rankdata
 from sklearn.base import is_classifier
 
+from shift_detectors._boundary import read_ids
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
@@ -100,7 +101,7 @@ def rows_to_label(
     y_target : array-like of shape (n_target,), optional
         Labels that are known already; those rows are not drawn, nor others of their groups.
     groups_target : array-like of shape (n_target,), optional
-        Which target rows belong together; n is at most the number of groups without a label.
+        Which target rows belong together, none missing; n is at most the number of groups without a label.
     random_state : int, Generator, RandomState or None
 
     Returns
@@ -131,12 +132,11 @@ def rows_to_label(
     X_target, y_target = unpack_target(X_target, y_target)
     X_source, X_target = as_rows(X_source, "X_source"), as_rows(X_target, "X_target")
     check_columns(X_target, "X_target", X_source.shape[1], column_names(X_source), other="X_source")
-    shape = (X_target.shape[0],)
-    groups = np.arange(*shape) if groups_target is None else np.asarray(groups_target)
-    known = np.zeros(shape, bool) if y_target is None else ~pd.isna(np.asarray(y_target, object))
-    for name, values in (("y_target", known), ("groups_target", groups)):
-        if values.shape != shape:
-            raise InputError(f"{name} has shape {values.shape}", f"shape {shape}", "One value per target row.")
+    m = X_target.shape[0]
+    groups = np.arange(m) if groups_target is None else read_ids(groups_target, m, "groups_target", "X_target")
+    known = np.zeros(m, bool) if y_target is None else ~pd.isna(np.asarray(y_target, object))
+    if known.shape != (m,):
+        raise InputError(f"y_target has shape {known.shape}", f"shape ({m},)", "One value per target row.")
     free = ~np.isin(groups, groups[known])
     most = len(np.unique(groups[free]))
     if not (isinstance(n, (int, np.integer)) and 1 <= n <= most):
@@ -157,7 +157,7 @@ def rows_to_label(
     one = code if groups_target is None else _one_of_each(code, share, rng)
     Z = np.asarray(RowEncoder(pool(X_source, X_target)).linear(candidates), float)
     drawn = np.sort(rows[one[local_pivotal(chance, Z[one], rng)]])
-    size = np.zeros(shape)
+    size = np.zeros(m)
     size[rows] = (chance / together)[code] * share
     return RowsToLabel(drawn, size[drawn], size)
 
