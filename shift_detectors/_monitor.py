@@ -28,6 +28,7 @@ from ._monitor_views import (
     draw_pairs,
     edges_of,
 )
+from ._performance import task_of
 from ._results import Effect
 from ._table import Table
 from ._warnings import warn
@@ -83,6 +84,8 @@ class ShiftMonitor:
     min_effect : float
         Smallest change worth an alarm: of a location, in standard deviations.
     task : {"auto", "classification", "regression"}
+        Of the labels. "auto": that of the `estimator`, if there is one; else text, booleans and up to 20 distinct whole
+        numbers are classes, other numbers quantities.
     representation : fitted transformer, function, or (torch module, layer name), optional
         The monitor sees its output instead of the rows.
     exclude : sequence of str or int
@@ -151,6 +154,8 @@ class ShiftMonitor:
             raise InputError(
                 f"X_reference has {table.n} rows", f"at least {MIN_REFERENCE} rows", "Collect more rows first."
             )
+        if task == "auto":
+            task = task_of(estimator)
         labels = None if y_reference is None else checked_labels(y_reference, None, table.n, 0, task)
         self.notes = tuple(notes)
         y = None if labels is None else labels.y_source

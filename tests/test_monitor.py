@@ -14,7 +14,7 @@ import pytest
 import scipy.sparse as sp
 from scipy.special import expit
 from scipy.stats import binom, kstest
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
 
 from shift_detectors import InputError, ShiftWarning
 from shift_detectors._monitor import HISTORY, ShiftMonitor
@@ -657,7 +657,14 @@ def test_wrong_input():
         (lambda: ShiftMonitor(X, min_effect=-1), "min_effect is -1"),
         (lambda: ShiftMonitor(X, random_state=None), "random_state is None"),
         (lambda: ShiftMonitor(X, estimator=object()), "without predict"),
-        (lambda: ShiftMonitor(X, y + 0.5, estimator=LogisticRegression().fit(X, y)), "is a classifier and the task"),
+        (
+            lambda: ShiftMonitor(X, y, estimator=LogisticRegression().fit(X, y), task="regression"),
+            "is a classifier and the task",
+        ),
+        (
+            lambda: ShiftMonitor(X, y + 0.5, estimator=LogisticRegression().fit(X, y)),
+            "y_reference holds numbers with a fraction with task='classification'",
+        ),
         (lambda: ShiftMonitor(X, estimator=LogisticRegression()), "cannot predict these rows"),
         (lambda: ShiftMonitor(mixed(rng, 100)[["day"]]), "no column that can be watched"),
         (lambda: monitor.update(X[:0]), "X_batch is empty"),
@@ -675,6 +682,16 @@ def test_wrong_input():
         with pytest.raises(InputError, match=message):
             call()
     assert monitor.batch == frame.batch == 0
+
+
+def test_the_task_is_that_of_the_model():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    y = rng.poisson(2, 200)
+    monitor = ShiftMonitor(X, y, estimator=PoissonRegressor().fit(X, y))
+    assert monitor.update(X[:50], y[:50] + 0.5).n_labelled == 50
+    with pytest.raises(InputError, match="y_batch holds fractions"):
+        ShiftMonitor(X, y).update(X[:50], y[:50] + 0.5)
 
 
 def test_a_reference_of_dependent_rows_gets_a_warning():
