@@ -414,7 +414,13 @@ def _typed_table(source: Rows, target: Rows, arguments: tuple[str, str], notes: 
                 continue
             if kind == "text":
                 distinct = len(values) > ID_LIKE * (column >= 0).sum()
-                _refuse_broken_numbers(name, values, distinct)
+                broken = broken_numbers(values, distinct)
+                if broken is not None:
+                    raise InputError(
+                        f"column {name!r} is text; {broken[0]}",
+                        "numbers, or a column of a categorical type",
+                        f"{broken[1]}, or name it in exclude=.",
+                    )
                 if distinct:
                     left_out.setdefault(IDENTIFIER, []).append(name)
                     continue
@@ -546,31 +552,39 @@ def _is_text_of_dates(series: pd.Series) -> bool:
     return bool(pd.to_datetime(present, format="ISO8601", errors="coerce", utc=True).notna().all())
 
 
-def _refuse_broken_numbers(name: str, values: np.ndarray, distinct: bool) -> None:
+def broken_numbers(values: np.ndarray, distinct: bool) -> tuple[str, str] | None:
     """Numbers that were read as text for a word among them, or for a mark that is not a decimal point.
 
     Codes are text, too: whole numbers (zip codes), some with leading zeros or letters; few numbers are categories.
 
     Parameters
     ----------
-    name : str
     values : ndarray
         The distinct values of the column.
     distinct : bool
         Whether nearly every row has a value of its own.
+
+    Returns
+    -------
+    (got, remedy) : words for the error, or None where they are no such numbers
+
+    Examples
+    --------
+    >>> broken_numbers(np.array(["1.5", "2.25", "3.5"]), distinct=True)
+    ("all 3 distinct values are numbers, such as '1.5'", 'Convert it by pandas.to_numeric')
     """
     texts = [str(value).strip() for value in values]
     marked = [text for text in texts if DECIMAL_COMMA.fullmatch(text) or THOUSANDS.fullmatch(text)]
     plain = [text for text in texts if PLAIN_NUMBER.fullmatch(text)]
     count = len(plain) + len(marked)
     if count < NUMERIC * len(texts) or (count <= MANY_NUMBERS and not distinct):
-        return
+        return None
     known = {*plain, *marked}
     words = [text for text in texts if text not in known]
     codes = any(re.search(r"\d", word) for word in words) or any(re.match(r"[+-]?0\d", text) for text in plain)
     fractions = len(marked) + sum(not text.lstrip("+-").isdigit() for text in plain) > count / 2
     if codes and not (distinct and fractions) or not (words or fractions):
-        return
+        return None
     if words:
         more = f" and {len(words) - 1} more are" if len(words) > 1 else " is"
         got = f"{count} of {len(texts)} distinct values are numbers, {words[0]!r}{more} not"
@@ -583,11 +597,7 @@ def _refuse_broken_numbers(name: str, values: np.ndarray, distinct: bool) -> Non
         how = "read it with decimal=','" if commas else "write it without separators of thousands"
         got += f", such as {(commas or marked)[0]!r}" if words else ""
         remedy = f"{remedy} and {how}" if words else how[0].upper() + how[1:]
-    raise InputError(
-        f"column {name!r} is text; {got}",
-        "numbers, or a column of a categorical type",
-        f"{remedy}, or name it in exclude=.",
-    )
+    return got, remedy
 
 
 def _has_zone(series: pd.Series) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ._columns import from_polars_series
+from ._columns import ID_LIKE, broken_numbers, from_polars_series
 from ._errors import InputError
 from ._table import new_classes_note
 from ._warnings import warn
@@ -59,6 +59,8 @@ def read_labels(
     notes: list[str] = []
     if task == "auto":
         task = _task(source, kind, notes, name)
+        if kind == "text":
+            _warn_of_broken_numbers(source, name)
     if task == "regression" and kind == "text":
         raise InputError(f"{name} holds text with task='regression'", "numbers", "Pass task='classification'.")
     if task == "classification" and kind == "fraction":
@@ -187,6 +189,14 @@ def _task(values: np.ndarray, kind: str, notes: list[str], name: str) -> str:
             'classes, pass task="classification"'
         )
     return "regression"
+
+
+def _warn_of_broken_numbers(source: np.ndarray, name: str) -> None:
+    """One word among the numbers of a file makes all of them text, and every number a class."""
+    distinct = np.unique(source.astype(str))
+    broken = broken_numbers(distinct, len(distinct) > ID_LIKE * len(source))
+    if broken is not None:
+        warn(f"{name} is text, taken as classes; {broken[0]}. {broken[1]}, or pass task='classification'.")
 
 
 def _plain(values: np.ndarray, kind: str) -> np.ndarray:

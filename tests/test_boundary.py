@@ -531,6 +531,18 @@ def test_task_can_be_said():
     refuses("fraction with task='classification'", y_source=np.arange(N) / 7, task="classification")
 
 
+def test_numbers_that_became_text_are_told():
+    numbers = [f"{value:.2f}" for value in np.random.default_rng(0).normal(size=N)]
+    for y, words in (
+        (["n/a", *numbers[1:]], "distinct values are numbers, 'n/a' is not. Mark 'n/a' as missing"),
+        (numbers, "are numbers, such as .* Convert it by pandas.to_numeric, or pass task='classification'"),
+    ):
+        with pytest.warns(ShiftWarning, match=f"y_source is text, taken as classes; .*{words}"):
+            assert problem(y_source=y).task == "classification"
+        problem(y_source=y, task="classification")  # whoever says so is not told
+    problem(y_source=[str(code) for code in range(1, 61)])  # whole numbers may be codes
+
+
 @pytest.mark.parametrize("form", [lambda y: y[:, None], lambda y: pd.DataFrame({"y": y})])
 def test_labels_may_be_a_table_with_one_column(form):
     words = np.array(["a", "b"])[CLASSES]
