@@ -20,7 +20,7 @@ from ._learners import Inputs, crossfit_probabilities, make_folds
 from ._multivariate import JointTest
 from ._overlap import depends_on_y, feature_importance, importance_weights, measure_overlap, separators
 from ._performance import beyond_support, measure_impact, reads_columns, task_of
-from ._permutation import check_permutations, permuted_domains, pvalue, signed
+from ._permutation import against_all, check_permutations, permuted_domains, pvalue, signed
 from ._portfolio import portfolio
 from ._prior import among, counted, estimate_prior, observed_prior
 from ._random import generator
@@ -234,6 +234,7 @@ def diagnose(
             version=__version__,
             random_state=seed if random_state is None or not np.isscalar(random_state) else random_state,
             label_variance=found["label_variance"],
+            labels_selected=found["labels_selected"],
             data_digest=() if large is data else (names_digest(data[0]), digest_of(*data[:2]), digest_of(*data[2:4])),
         )
         budget = None if problem.task is None else report.label_budget().labels
@@ -314,12 +315,11 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         prior = _prior(problem, proba, notes)
     label_variance = _label_variance(problem, scores, proba)
 
-    use_labels = task is not None and problem.n_labelled >= MIN_LABELS
+    use_labels, selected = task is not None and problem.n_labelled >= MIN_LABELS, False
     if 0 < problem.n_labelled < MIN_LABELS:
         notes.append(f"{problem.n_labelled} target labels are too few for tests and were not used")
     if use_labels:
         step("testing p(y), p(y|x) and p(x|y)")
-        selected = False
         if problem.n_labelled < table.n_target:
             selected, note = _label_selection(problem, rng)
             notes.append(note)
@@ -393,6 +393,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         "label_variance": label_variance,
         "label_shift_rejected": fit is not None and fit.pvalue <= alpha,
         "propensity": propensity,
+        "labels_selected": selected,
     }
 
 
@@ -485,17 +486,23 @@ def _label_variance(problem: Problem, scores, proba) -> float | None:
 
 
 def _label_selection(problem: Problem, rng) -> tuple[bool, str]:
-    """Whether labelled and unlabelled target rows differ in x, and a note that says so."""
+    """Whether labelled and unlabelled target rows differ in x, and a note that says so.
+
+    Weights of the labelled rows alone undo how these were chosen: with them they are compared with all target rows.
+    """
     labelled = problem.labelled
     if min(labelled.sum(), (~labelled).sum()) < MIN_LABELS:
         return False, "the labelled target rows are assumed to be a random sample of the target"
     n_source = problem.table.n_source
     rows = n_source + np.r_[np.flatnonzero(~labelled), np.flatnonzero(labelled)]
-    part = problem.table.take(rows, int((~labelled).sum()))
+    n_others = int((~labelled).sum())
+    part = problem.table.take(rows, n_others)
     groups = None if problem.groups is None else problem.groups[rows]
     members = permuted_domains(part.domain, 199, rng, groups)
     weight = None if problem.weight is None else problem.weight[rows]
-    row, _, _ = portfolio(part, signed(members, weight), rng, kernels=False)
+    undone = weight is not None and np.ptp(weight[:n_others]) == 0 < np.ptp(weight[n_others:])
+    U = against_all(members, weight) if undone else signed(members, weight)
+    row, _, _ = portfolio(part, U, rng, kernels=False, two_samples=not undone)
     if pvalue(row) <= 0.01:
         return True, (
             "labelled and unlabelled target rows differ in x: the tests of p(y), p(y|x) and p(x|y) describe the "

@@ -46,6 +46,7 @@ COVERED = ", and the source covers the target"
 COVARIATE = f"covariate shift: p(y|x) is the same in source and target{COVERED}"
 LABEL = "label shift: p(x|y) is the same in source and target"
 CALIBRATED = "the source-calibrated confidences are right on the target"
+SELECTED = "the labelled target rows speak for the others, though they differ in x"
 RANKING = "scores above the source threshold are right as often on the target as on the source"
 SAME_GAP = "confidence and accuracy differ by the same amount on source and target"
 

@@ -143,6 +143,13 @@ def difference(target: np.ndarray, source: np.ndarray) -> np.ndarray:
     return U * same_length(np.einsum("ij,ij->j", U, U))
 
 
+def against_all(members: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Target rows less all rows, which count alike and which the weights of the former are to represent (n, B + 1)."""
+    target = weight.astype(np.float32)[:, None] * members
+    U = target / np.maximum(target.sum(axis=0), 1e-12) - 1 / len(members)
+    return U * same_length(np.einsum("ij,ij->j", U, U))
+
+
 def same_length(squares: np.ndarray) -> np.ndarray:
     """Factors (B + 1,) that give columns of these squared lengths the length of the first."""
     return np.sqrt(squares[0] / np.maximum(squares, 1e-30))

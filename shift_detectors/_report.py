@@ -78,6 +78,9 @@ class ShiftReport:
     data_digest : tuple of str
         Of the column names, the source and the target: what stands for the data, of which 10 000 rows a side are looked
         at. Empty for what is no table in memory.
+    labels_selected : bool
+        Whether labelled and unlabelled target rows differ in x (p <= .01, of ten rows or more each, weights counted):
+        what the labels show is then about the labelled rows.
     """
 
     verdict: Verdict
@@ -106,6 +109,7 @@ class ShiftReport:
     label_variance: float | None = field(default=None, repr=False)
     regions: tuple[Region, ...] = ()
     data_digest: tuple[str, ...] = ()
+    labels_selected: bool = False
 
     def test(self, quantity: str) -> ShiftTestResult | None:
         """The decisive test of a quantity, None when it was not tested.

@@ -133,6 +133,23 @@ def test_labels_of_a_selected_part_are_reported():
     y_target[pair.X_target[:, 0] > 0.3] = None
     report = diagnose(pair.X_source, pair.y_source, pair.X_target, y_target, random_state=0, n_permutations=199)
     assert any("differ in x" in note for note in report.notes)
+    assert report.labels_selected and json.loads(report.to_json())["labels_selected"]
+
+
+def test_weights_undo_how_labelled_rows_were_chosen():
+    """Of many rows that were labelled by x, so that the rest alone is far from the target."""
+    pair = datasets.make_no_shift(100, 600, n_features=3, random_state=0)
+    rng = np.random.default_rng(0)
+    inclusion = 1 / (1 + np.exp(-1.5 * pair.X_target[:, 0]))
+    drawn = rng.uniform(size=600) < inclusion
+    known = np.where(drawn, pair.y_target, np.nan)
+    weight = np.where(drawn, 1 / inclusion, 1.0)
+    weight[drawn] /= weight[drawn].mean()
+    found = [
+        diagnose(*pair.seen, known, sample_weight_target=w, random_state=0, n_permutations=99).labels_selected
+        for w in (None, weight, 1 / weight)
+    ]
+    assert found == [True, False, True]
 
 
 def test_a_handful_of_labels_is_not_used_for_tests():

@@ -64,6 +64,7 @@ from da_toolkit.selection._guard import (
 )
 from da_toolkit.weighting import BaseRatio
 from shift_detectors import InputError, ShiftWarning, diagnose
+from shift_detectors._performance import SELECTED
 from shift_detectors._prior import estimate_prior
 from shift_detectors._results import Effect, Overlap, Verdict
 
@@ -445,6 +446,31 @@ def test_evidence_fits_the_verdict_and_the_number_of_labels(report_of, kind, opt
     assert ways == [assumed, ("labels", *assumed), with_many]
 
 
+def test_labels_chosen_by_x_verify_nothing():
+    """They came in the order of time, during a campaign that ended: what they show is not so of the others."""
+    rng, n = np.random.default_rng(0), 300
+    time = rng.uniform(size=n)
+    X, X_target = rng.normal(size=(n, 2)), np.column_stack([2.5 * time, np.zeros(n)]) + 0.6 * rng.normal(size=(n, 2))
+    y = X.sum(axis=1) + rng.normal(size=n)
+    y_target = X_target.sum(axis=1) + 1.5 * (time < 0.25) + rng.normal(size=n)
+    known = np.where(time < 0.25, y_target, np.nan)
+    result = adapt(LinearRegression(), X, y, X_target, known, candidates=["PriorCentered"], random_state=0)
+    assert result.report.labels_selected and (result.adapter, result.status) == ("PriorCentered", "plausible")
+    assert result.assumption == result.before.assumption == result.after.assumption == SELECTED
+    assert "The labelled target rows differ from the others in x" in result.explanation
+    assert "Estimated on the labelled target rows: mean squared error" in str(result)
+    assert all(SELECTED == advice.assumption for advice in result.recommendations[:-1])
+
+
+def test_labels_chosen_by_x_leave_what_the_source_rows_verify():
+    pair = make_covariate_shift(600, 700, random_state=0)
+    known = np.where(pair.X_target[:, 0] > np.quantile(pair.X_target[:, 0], 0.8), pair.y_target, np.nan)
+    result = adapt(LogisticRegression(), *pair.seen, known, candidates=["TCA"], random_state=0)
+    assert result.report.labels_selected
+    assert (result.adapter, result.status) == ("FeatureAlignment(TCA)", "verified")
+    assert result.assumption.startswith("covariate shift") and "Estimated on the target" in str(result)
+
+
 def test_candidates_are_judged_by_what_knows_them_best():
     def evidence(earned, value, half):
         gain = Effect("gain", value, (value - half, value + half))
@@ -458,6 +484,7 @@ def test_candidates_are_judged_by_what_knows_them_best():
     denied = best_known(assumed, denying, set())["CORAL"]
     assert (denied.earned, denied.gain) == ("", assumed.findings["CORAL"].gain)
     assert denied.reason == "Above zero. But on the labelled target rows it loses 0.1 (0.02 at least)."
+    assert best_known(assumed, replace(sure, assumption=SELECTED), set()) == assumed.findings
 
 
 @pytest.mark.parametrize(("measured", "earned"), [(0.02, "plausible"), (-0.02, "")])

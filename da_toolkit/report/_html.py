@@ -49,5 +49,6 @@ def decision_context(result: AdaptationResult) -> dict[str, Any]:
         "decision": own.headline(result),
         "status_meaning": own.status(result),
         "scores": own.scores(result),
+        "place": own.place(result.before or result.after),
         "candidates": [{"candidate": c, "gain": own.gain(c)} for c in result.candidates],
     }

@@ -138,7 +138,7 @@ class BeforeAfterDisplay(Display):
     def alt(self) -> str:
         estimates = {"as it was": self.before, self.adapter: self.after}
         found = [f"{name} {words.performance_text(e)}" for name, e in estimates.items() if e is not None]
-        return f"Estimated performance on the target: {', '.join(found)}."
+        return f"Estimated performance {own.place(self.before or self.after)}: {', '.join(found)}."
 
     def _draw(self, ax: Axes) -> None:
         rows = []
@@ -146,7 +146,7 @@ class BeforeAfterDisplay(Display):
             rows.append(Row("as it was", self.before.value, self.before.ci, color=TARGET, filled=False))
         if self.after is not None:
             rows.append(Row(words.squeeze(self.adapter, 24), self.after.value, self.after.ci, color=TARGET))
-        draw_rows(ax, rows, _lines(f"{words.clean(self.metric)} on the target, estimated"))
+        draw_rows(ax, rows, _lines(f"{words.clean(self.metric)} {own.place(self.before or self.after)}, estimated"))
 
 
 def _lines(label: str) -> str:

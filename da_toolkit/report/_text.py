@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shift_detectors import _text as words
+from shift_detectors._performance import SELECTED
 
 if TYPE_CHECKING:
     from da_toolkit.selection._result import AdaptationResult, Candidate
+    from shift_detectors._results import PerformanceEstimate
 
 STATUSES = {
     "verified": "the gain was shown",
@@ -30,14 +32,22 @@ def headline(result: AdaptationResult) -> str:
 def status(result: AdaptationResult) -> str:
     """What the status means here, with the assumption under which it holds."""
     condition = f", if {result.assumption}" if result.assumption else ""
+    if result.assumption == SELECTED:
+        return f"the gain was shown on the labelled target rows; it is one on the target{condition}"
     return f"{STATUSES[result.status]}{condition}"
+
+
+def place(estimate: PerformanceEstimate | None) -> str:
+    """Where the performance is that of an estimate."""
+    chosen = estimate is not None and estimate.assumption == SELECTED
+    return "on the labelled target rows" if chosen else "on the target"
 
 
 def scores(result: AdaptationResult) -> str:
     """Estimated target performance before and after, nothing when neither was estimated."""
     if result.before is None:
         return ""
-    before = f"Estimated on the target: {words.performance_text(result.before)} for the model as it was"
+    before = f"Estimated {place(result.before)}: {words.performance_text(result.before)} for the model as it was"
     if result.adapter == "SourceOnly" or result.after is None:
         return f"{before} ({result.before.method})."
     after = words.measured(result.after.value, result.after.ci)

@@ -18,7 +18,7 @@ from shift_detectors._data_digest import digest_of, names_digest
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._influence import sampled_groups
 from shift_detectors._labels import read_labels
-from shift_detectors._performance import reads_columns, task_of
+from shift_detectors._performance import LABEL, reads_columns, task_of
 from shift_detectors._random import check_random_state
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect
@@ -52,10 +52,11 @@ from ._explain import (
     explain,
     gains,
     performance_before,
+    selected_labels,
     unused_labels,
 )
 from ._guard import Case, Evidence
-from ._recommend import LABELLED, MIN_LABELS, covers, is_deep, recommend
+from ._recommend import MIN_LABELS, covers, is_deep, recommend
 from ._result import AdaptationResult
 
 MANY_LABELS = 100  # labelled target rows from which on they say more than heuristics do
@@ -150,10 +151,10 @@ def adapt(
     Notes
     -----
     "verified" means that a one-sided lower confidence bound of the gain (level .05, divided by the number of
-    candidates) lies above zero under the named assumption; "plausible" that heuristics agree; see
-    ``da_toolkit.selection._guard``. A model that answers by a rule of its own, other than its likeliest class or the
-    threshold of a `FixedThresholdClassifier` or `TunedThresholdClassifierCV`, has no candidates that correct its
-    probabilities: they would drop the rule.
+    candidates) lies above zero under the named assumption; "plausible" that heuristics agree, or that such a bound is
+    one on labelled target rows which differ from the others in x; see ``da_toolkit.selection._guard``. A model that
+    answers by a rule of its own, other than its likeliest class or the threshold of a `FixedThresholdClassifier` or
+    `TunedThresholdClassifierCV`, has no candidates that correct its probabilities: they would drop the rule.
 
     What is plausible only is averaged with the model as it is (`Averaged`), which counts half of the share of target
     rows that lie where the source has rows, and a third at least where one heuristic score alone speaks for the
@@ -280,8 +281,7 @@ def adapt(
         model = fit(Averaged(adapter, share) if share else adapter, domains)
         after = None if evidence is None else evidence.findings[name].after
         before = None if after is None else evidence.before  # type: ignore[union-attr]
-        if before is not None and before.assumption != LABELLED:  # labelled rows may lie anywhere
-            before = as_covered(before, report)
+        before = as_covered(before, report)
     return AdaptationResult(
         estimator=model,
         adapter=name,
@@ -290,6 +290,7 @@ def adapt(
         explanation=reads
         + explain(case, evidence, name, status, refused, recommendations)
         + unused_labels(case, status)
+        + selected_labels(report)
         + class_weights_dropped(name, estimator),
         metric=case.metric,
         before=before,
@@ -573,7 +574,8 @@ def _held_back(case: Case, evidence: Evidence, ways: tuple[str, ...], name: str,
     the target well, so that only the size of the gain is unsure, and where answers cannot be averaged: of a torch
     module, of a classifier that does not answer its likeliest class.
     """
-    sound = "prior" in ways and guarding.fits_well(case.report)
+    by_prior = "prior" in ways and evidence.assumption == LABEL
+    sound = by_prior and guarding.fits_well(case.report)
     share = 0.0 if apart or sound else OWN * (1 - case.report.overlap.unsupported_share)
     share = round(max(share, LEAST if evidence.findings[name].alone else 0.0), 2)
     if share < NEGLIGIBLE:
@@ -584,7 +586,7 @@ def _held_back(case: Case, evidence: Evidence, ways: tuple[str, ...], name: str,
         return evidence, 0.0
     old, alone = evidence.findings[name], replace(case, trials=(mixed,))
     new = old
-    if "prior" in ways:
+    if by_prior:
         new = guarding.by_prior(alone).findings[name]
     elif "labels" in ways:
         new = guarding.by_labels(alone).findings[name]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from shift_detectors._performance import beyond_support
+from shift_detectors._performance import SELECTED, beyond_support
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import PerformanceEstimate
 from shift_detectors._text import amounts, some
@@ -17,7 +17,7 @@ from . import _guard as guarding
 from ._candidates import SOURCE_ONLY
 from ._crossfit import Trial
 from ._guard import Case, Evidence, Finding
-from ._recommend import ALIGNED, MIN_LABELS
+from ._recommend import ALIGNED, LABELLED, MIN_LABELS
 from ._result import Candidate, Recommendation
 
 RARE = 0.1  # share of a class below which accuracy is not about it
@@ -25,7 +25,7 @@ RARE = 0.1  # share of a class below which accuracy is not about it
 
 def performance_before(case: Case, evidence: Evidence | None, no_shift: bool) -> PerformanceEstimate | None:
     """Estimated target performance of a model that is left alone."""
-    if case.n_judging >= MIN_LABELS:
+    if case.n_judging >= MIN_LABELS and not case.report.labels_selected:
         return guarding.by_labels(replace(case, trials=())).before  # labels assume least
     if no_shift:
         return guarding.without_shift(case)
@@ -35,8 +35,8 @@ def performance_before(case: Case, evidence: Evidence | None, no_shift: bool) ->
 
 def as_covered(estimate: PerformanceEstimate | None, report: ShiftReport) -> PerformanceEstimate | None:
     """What is known of the model as it is, when much of the target lies where the source has no rows."""
-    if estimate is None or report.verdict.kind != "support":
-        return estimate
+    if estimate is None or report.verdict.kind != "support" or estimate.assumption in (LABELLED, SELECTED):
+        return estimate  # labelled rows may lie anywhere
     return beyond_support(estimate, report.overlap.unsupported_share)
 
 
@@ -112,6 +112,7 @@ def explain(
         assert evidence is not None
         reason, labelled = evidence.findings[name].reason, case.report.n_labelled
         known = f"With so few target labels ({labelled})" if labelled else "Without target labels"
+        known = "By labels of rows that were chosen by x" if case.report.labels_selected else known
         return (
             f"{name} is plausible: {reason[0].lower()}{reason[1:]} {known} its gain cannot be verified; it rests on: "
             f"{evidence.assumption}. {_to_label(case.report)}"
@@ -166,6 +167,17 @@ def unused_labels(case: Case, status: str) -> str:
     return f" {labels} target labels are too few to compare models on; {MIN_LABELS} or more are used for it."
 
 
+def selected_labels(report: ShiftReport) -> str:
+    """A word on target labels that do not speak for the target."""
+    if not report.labels_selected:
+        return ""
+    return (
+        " The labelled target rows differ from the others in x: what is measured on them holds for rows like them. "
+        "Labels of randomly chosen rows, or weights that undo how they were chosen (sample_weight_target), would speak "
+        "for the target."
+    )
+
+
 def class_weights_dropped(name: str, estimator: Any) -> str:
     """A word on weights of classes, which go with the correction of their frequencies."""
     given = {k: v for k, v in last_step(estimator).get_params().items() if k.endswith("class_weight")}
@@ -184,8 +196,8 @@ def gains(gain: float) -> str:
 
 
 def _to_label(report: ShiftReport) -> str:
-    """How many labels would check a plausible gain, those that there are counted."""
-    budget, labelled = report.label_budget().labels, report.n_labelled
+    """How many labels would check a plausible gain, those that there are counted if they speak for the target."""
+    budget, labelled = report.label_budget().labels, 0 if report.labels_selected else report.n_labelled
     if budget is not None and not labelled:
         return f"Label {budget} randomly chosen target rows to check it."
     if budget is None or budget <= labelled:

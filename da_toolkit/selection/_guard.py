@@ -4,6 +4,7 @@
 what is known                           evidence                                             can earn
 ======================================= ==================================================== ============
 enough target labels                    paired difference on held-out labelled target rows   verified
+the same, chosen by x                   that                                                 plausible
 covariate shift with overlap            doubly robust paired difference                      verified
 label shift                             class-wise paired difference under the target prior  verified, or
                                         (only expected by the calibrated probabilities)      plausible
@@ -37,6 +38,7 @@ from shift_detectors._learners import Inputs, crossfit_means, make_folds
 from shift_detectors._performance import (
     COVARIATE,
     LABEL,
+    SELECTED,
     atc,
     average_confidence,
     doubly_robust,
@@ -207,15 +209,19 @@ def n_judging(domains: Domains, groups_target: np.ndarray | None) -> int:
 
 
 def by_labels(case: Case) -> Evidence:
-    """Paired comparison on labelled target rows, each answered by models that did not see its label."""
+    """Paired comparison on labelled target rows, each answered by models that did not see its label.
+
+    It verifies nothing where these rows differ from the others in x.
+    """
     rows = np.flatnonzero(case.domains.labelled)
     groups = None if case.groups_target is None else case.groups_target[rows]
     weight = None if case.weight_target is None else case.weight_target[rows]
     base = case.labelled(case.baseline, rows)
     method = "cross-fitting on the labelled target rows"
+    assumption = SELECTED if case.report.labels_selected else LABELLED
 
     def performance(values: np.ndarray) -> PerformanceEstimate:
-        return observed_performance(case.positive(values), case.metric, method, LABELLED, weight, groups)
+        return observed_performance(case.positive(values), case.metric, method, assumption, weight, groups)
 
     gains, after = {}, {}
     for trial in case.trials:
@@ -223,7 +229,17 @@ def by_labels(case: Case) -> Evidence:
         gains[trial.name] = on_labels(values - base, classes=case.counts, weight=weight, groups=groups)
         after[trial.name] = performance(values)
     before = performance(base)
-    return Evidence(method, LABELLED, before, _findings(case, gains, after, before))
+    found = _findings(case, gains, after, before)
+    if assumption == SELECTED:
+        found = {name: _of_these_rows(finding) for name, finding in found.items()}
+    return Evidence(method, assumption, before, found)
+
+
+def _of_these_rows(finding: Finding) -> Finding:
+    """No more than plausible: the labelled rows are no random part of the target."""
+    if not finding.earned:
+        return finding
+    return replace(finding, earned="plausible", reason=f"{finding.reason} It is one on the labelled rows.")
 
 
 def by_weights(case: Case, **reading) -> Evidence:
@@ -578,14 +594,15 @@ def beside_labels(guess: Evidence, labels: Evidence) -> Evidence:
 def best_known(assumed: Evidence, labels: Evidence, by_label: set[str]) -> dict[str, Finding]:
     """Of every candidate what is known more precisely, by the assumption or by the target labels alone.
 
-    Those of `by_label`, which correct what only labels show, are judged by these. What rests on the assumption must
-    not have lost on the labelled rows more than their number explains.
+    Those of `by_label`, which correct what only labels show, are judged by these, and no others where the labelled rows
+    differ from the rest. What rests on the assumption must not have lost on them more than their number explains.
     """
+    selected = labels.assumption == SELECTED
 
     def judged(name: str, finding: Finding) -> Finding:
         own = labels.findings[name]
         assert own.gain is not None
-        if finding.gain is None or name in by_label or _width(own.gain) < _width(finding.gain):
+        if finding.gain is None or name in by_label or (not selected and _width(own.gain) < _width(finding.gain)):
             return own
         if not finding.earned or own.gain.ci is None or own.gain.ci[1] >= 0:
             return finding

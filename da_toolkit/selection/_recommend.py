@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from shift_detectors._performance import COVARIATE, LABEL
+from shift_detectors._performance import COVARIATE, LABEL, SELECTED
 from shift_detectors._report import ShiftReport
 
 from .._base import is_frozen
@@ -104,10 +104,11 @@ def is_deep(estimator: Any) -> bool:
 
 def _transfers(report: ShiftReport, estimator: Any) -> list[Recommendation]:
     reason = f"{report.n_labelled} target labels say how p(y|x) differs; it corrects no more than they show."
+    assumption = SELECTED if report.labels_selected else LABELLED
     if is_deep(estimator):
-        return [Recommendation("FineTuning", reason, LABELLED)]
+        return [Recommendation("FineTuning", reason, assumption)]
     follows = "The same labels weigh source, target-only and corrected models; it follows any change they show."
-    return [Recommendation("PriorCentered", reason, LABELLED), Recommendation("TransferStack", follows, LABELLED)]
+    return [Recommendation("PriorCentered", reason, assumption), Recommendation("TransferStack", follows, assumption)]
 
 
 def _alignments(report: ShiftReport, estimator: Any) -> list[Recommendation]:

@@ -71,7 +71,8 @@ class AdaptationResult:
         Name of the adapter, ``"SourceOnly"`` when the model was left alone.
     status : str
         ``"verified"`` (the gain was shown, under `assumption`), ``"plausible"`` (heuristic scores agree,
-        nothing contradicts), ``"unverified"`` (used on request, no evidence) or ``"unchanged"``.
+        nothing contradicts; or it was shown on labelled rows that differ from the others), ``"unverified"`` (used on
+        request, no evidence) or ``"unchanged"``.
     assumption : str
         Under which the status holds.
     explanation : str
@@ -81,7 +82,8 @@ class AdaptationResult:
         ``"mean squared error"``, of quantile models ``"mean pinball loss at 0.9"``, of those that minimise absolute
         errors ``"mean absolute error"``.
     before, after : PerformanceEstimate or None
-        Estimated target performance of the source-only model and of the returned one.
+        Estimated target performance of the source-only model and of the returned one; of the labelled rows alone, as
+        their `assumption` says, where these differ from the others in x.
     candidates : tuple of Candidate
     recommendations : tuple of Recommendation
     report : ShiftReport
