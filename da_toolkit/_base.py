@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,7 @@ from shift_detectors._table import UNLABELLED
 from shift_detectors._warnings import said_once, warn
 
 from ._decision import other_decisions
+from ._loss import refuse_quantile
 
 # pass sample_weight on to all their models, which their signature does not say
 ENSEMBLES = (StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor)
@@ -148,6 +149,9 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
     front_: Any
     head_: Any
 
+    # whether what is fitted beside the model, or the labels given to it, are means
+    _fits_means: ClassVar[bool] = False
+
     def fit(
         self,
         X: Any,
@@ -190,6 +194,8 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
             adapter=type(self).__name__,
         )
         check_kind(self.estimator, domains.y)
+        if self._fits_means:
+            refuse_quantile(self.estimator, type(self).__name__)
         self.n_features_in_ = domains.X.shape[1]
         names = column_names(domains.X)
         if names is not None and all(isinstance(name, str) for name in names):

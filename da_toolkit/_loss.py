@@ -104,6 +104,22 @@ def judged_by(scoring: str | None, estimator: Any, task: str) -> Loss | Probabil
     return known[scoring]
 
 
+def refuse_quantile(estimator: Any, adapter: str) -> None:
+    """Raise when an adapter that fits means is given a model of another quantile than the median.
+
+    The mean of skewed values lies off their median by a little, and a correction is worth that; in place of a high
+    quantile it is exceeded by about half of the rows.
+    """
+    level = loss_of(estimator).quantile
+    if level not in (None, 0.5):
+        raise InputError(
+            f"{adapter} was given a model of the {level:g} quantile",
+            "a model of the mean or the median",
+            f"{adapter} fits means and would answer one for the quantile. What fits the model itself keeps it: "
+            "FeatureAugmentation with target labels, ImportanceWeighting, TargetShiftWeighting or FeatureAlignment.",
+        )
+
+
 def loss_of(estimator: Any) -> Loss:
     """The loss that a regressor minimises, if that is a quantile's; the squared error for all others.
 

@@ -7,6 +7,7 @@ import pytest
 from da_toolkit.datasets import make_covariate_shift, make_label_shift
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import BaggingRegressor, GradientBoostingRegressor, HistGradientBoostingRegressor
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
@@ -21,8 +22,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeRegressor
 
-from da_toolkit import FeatureAlignment, ImportanceWeighting, adapt
+from da_toolkit import FeatureAlignment, ImportanceWeighting, PriorCentered, adapt
 from da_toolkit._loss import SCORINGS, Loss, ProbabilityLoss, judged_by, loss_of
+from da_toolkit.alignment import JDOT, OTLabelPropagation
+from da_toolkit.transfer import OffsetBoosting, TrAdaBoostR2, TransferStack
 from da_toolkit.validation import ImportanceWeightedScore
 from da_toolkit.weighting import GaussianRatio
 from shift_detectors._errors import InputError
@@ -194,3 +197,43 @@ def test_heuristics_know_no_probabilities():
     )
     assert result.report.verdict.kind == "support" and result.status == "unchanged"
     assert "Of the Brier score nothing can be said" in result.candidates[1].reason
+
+
+QUANTILE = QuantileRegressor(quantile=0.9, alpha=0.001)
+
+
+def skewed(n=250, seed=0):
+    """A target whose values lie three higher, 100 of them known; gamma noise."""
+    rng = np.random.default_rng(seed)
+    X, X_target = rng.normal(size=(n, 2)), rng.normal(size=(n, 2))
+    y, y_target = (5 + rows[:, 0] + rng.gamma(2, size=n) for rows in (X, X_target))
+    return X, y, X_target, y_target + 3, np.where(np.arange(n) < 100, y_target + 3, np.nan)
+
+
+@pytest.mark.parametrize(
+    "adapter", [PriorCentered, TransferStack, OffsetBoosting, TrAdaBoostR2, JDOT, OTLabelPropagation]
+)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_no_mean_is_answered_for_a_quantile(adapter, frozen):
+    X, y, X_target, _, few = skewed()
+    model = FrozenEstimator(QUANTILE.fit(X, y)) if frozen else make_pipeline(StandardScaler(), QUANTILE)
+    with pytest.raises(InputError, match=f"{adapter.__name__} was given a model of the 0.9 quantile"):
+        adapter(model).fit(X, y, X_target, few)
+
+
+def test_a_model_of_the_median_is_corrected():
+    X, y, X_target, y_target, few = skewed()
+    model = QuantileRegressor(quantile=0.5, alpha=0)
+    fitted = PriorCentered(model).fit(X, y, X_target, few)
+    errors = [np.abs(y_target - m.predict(X_target))[100:].mean() for m in (model.fit(X, y), fitted)]
+    assert errors[1] < 0.6 * errors[0] and abs((y_target <= fitted.predict(X_target))[100:].mean() - 0.5) < 0.15
+
+
+def test_adapt_keeps_a_quantile_a_quantile():
+    X, y, X_target, y_target, few = skewed()
+    result = adapt(QUANTILE, X, y, X_target, few, random_state=0)
+    assert (result.adapter, result.status) == ("FeatureAugmentation", "verified")
+    assert 0.8 < (y_target <= result.predict(X_target))[100:].mean() < 0.97
+    frozen = FrozenEstimator(QUANTILE.fit(X, y))
+    result = adapt(frozen, X, y, X_target, few, report=result.report, candidates=["PriorCentered"], random_state=0)
+    assert result.estimator is frozen and "PriorCentered fits means" in result.explanation

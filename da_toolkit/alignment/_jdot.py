@@ -43,6 +43,7 @@ class JDOT(OTLabelPropagation):
     ----------
     estimator : classifier, regressor or Pipeline
         Fitted on target rows. Without `sample_weight` in its ``fit``, rows are resampled.
+        A model of a quantile other than the median is refused: it would answer means.
     alpha : float
         Weight of the distances against the loss, both in units of their means.
     max_iter : int

@@ -60,6 +60,7 @@ class OTLabelPropagation(BaseAdapter):
     ----------
     estimator : classifier, regressor or Pipeline
         Fitted on target rows. Without `sample_weight` in its ``fit``, rows are resampled.
+        A model of a quantile other than the median is refused: it would answer means.
     class_prior : "auto", None, array of shape (n_classes,), dict, Series or estimator
         Class frequencies of the target, as in `FeatureAlignment`.
     relaxation : float
@@ -100,6 +101,8 @@ class OTLabelPropagation(BaseAdapter):
     """
 
     class_prior_: Any
+
+    _fits_means = True
 
     def __init__(
         self,

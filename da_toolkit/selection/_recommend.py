@@ -10,6 +10,7 @@ from shift_detectors._performance import COVARIATE, LABEL, SELECTED
 from shift_detectors._report import ShiftReport
 
 from .._base import is_frozen
+from .._loss import loss_of
 from ._result import Recommendation
 
 MIN_LABELS = 10  # labelled target rows from which on adapters can be compared on them
@@ -107,6 +108,9 @@ def _transfers(report: ShiftReport, estimator: Any) -> list[Recommendation]:
     assumption = SELECTED if report.labels_selected else LABELLED
     if is_deep(estimator):
         return [Recommendation("FineTuning", reason, assumption)]
+    if loss_of(estimator).quantile not in (None, 0.5):
+        keeps = f"{report.n_labelled} target labels say how p(y|x) differs; fitted by the model's own loss."
+        return [Recommendation("FeatureAugmentation", keeps, assumption)]
     follows = "The same labels weigh source, target-only and corrected models; it follows any change they show."
     return [Recommendation("PriorCentered", reason, assumption), Recommendation("TransferStack", follows, assumption)]
 
@@ -136,7 +140,7 @@ def _able(name: str, report: ShiftReport, estimator: Any) -> bool:
         return False
     if name == "PriorCorrection":
         return report.task == "classification" and (estimator is None or hasattr(estimator, "predict_proba"))
-    if name in ("ImportanceWeighting", "TargetShiftWeighting"):
+    if name in ("ImportanceWeighting", "TargetShiftWeighting", "FeatureAugmentation"):
         return not is_frozen(estimator)
     if name == "FeatureAlignment(TCA)" and is_frozen(estimator):
         return False  # its features are new ones, and the model has to be fitted on them

@@ -55,6 +55,7 @@ class OffsetBoosting(BaseAdapter):
     ----------
     estimator : estimator, Pipeline or FrozenEstimator
         Any regressor; any classifier with `predict_proba` or `decision_function`. A frozen model is not refitted.
+        A model of a quantile other than the median is refused: it would answer means.
     max_iter : int
         Trees at most.
     learning_rate : float
@@ -99,6 +100,8 @@ class OffsetBoosting(BaseAdapter):
     >>> round(Ridge().fit(X, y).score(X_target, y_target), 2), round(model.score(X_target, y_target), 2)
     (0.65, 0.96)
     """
+
+    _fits_means = True
 
     def __init__(
         self,

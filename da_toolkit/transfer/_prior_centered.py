@@ -75,6 +75,7 @@ class PriorCentered(BaseAdapter):
     estimator : estimator, Pipeline or FrozenEstimator
         Any regressor; any classifier with `predict_proba` or `decision_function`. A frozen model is corrected
         without being refitted.
+        A model of a quantile other than the median is refused: it would answer means.
     strength : "auto" or float
         :math:`\lambda`; ``float("inf")`` predicts as the source model does (its probabilities calibrated).
     at : str, optional
@@ -119,6 +120,8 @@ class PriorCentered(BaseAdapter):
     >>> round(Ridge().fit(X, y).score(X_target, y_target), 2), round(model.score(X_target, y_target), 2)
     (-1.2, 0.64)
     """
+
+    _fits_means = True
 
     def __init__(
         self,

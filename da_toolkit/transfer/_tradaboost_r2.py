@@ -46,6 +46,7 @@ class TrAdaBoostR2(BaseAdapter):
     ----------
     estimator : regressor or Pipeline
         A weak one is meant, such as ``DecisionTreeRegressor(max_depth=4)``.
+        A model of a quantile other than the median is refused: it would answer means.
     n_steps : int
         S, at least 2; at the last step the source has no weight.
     n_rounds : int
@@ -88,6 +89,8 @@ class TrAdaBoostR2(BaseAdapter):
     >>> round(tree.fit(X, y).score(X_target, y_target), 2), round(model.score(X_target, y_target), 2)
     (-1.12, 0.6)
     """
+
+    _fits_means = True
 
     def __init__(
         self,

@@ -94,6 +94,7 @@ class TransferStack(BaseAdapter):
     estimator : estimator, Pipeline or FrozenEstimator
         Any regressor; any classifier with `predict_proba` or `decision_function`. A frozen model stays the source
         model; ``target``, ``pooled`` and ``balanced`` are then fresh copies of its last step.
+        A model of a quantile other than the median is refused: it would answer means.
     adapted : sequence of adapters
         Further members, such as ``FeatureAlignment(model, CORAL())``: adapters that need no target labels. They
         are fitted without them, once, on the user's own columns.
@@ -137,6 +138,8 @@ class TransferStack(BaseAdapter):
     >>> round(model.weights_["source"], 1)
     0.0
     """
+
+    _fits_means = True
 
     def __init__(
         self,
