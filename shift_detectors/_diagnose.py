@@ -500,8 +500,9 @@ def _label_selection(problem: Problem, rng) -> tuple[bool, str]:
     groups = None if problem.groups is None else problem.groups[rows]
     members = permuted_domains(part.domain, 199, rng, groups)
     weight = None if problem.weight is None else problem.weight[rows]
-    undone = weight is not None and np.ptp(weight[:n_others]) == 0 < np.ptp(weight[n_others:])
-    U = against_all(members, weight) if undone else signed(members, weight)
+    U, undone = signed(members, weight), False
+    if weight is not None and np.ptp(weight[:n_others]) == 0 < np.ptp(weight[n_others:]):
+        U, undone = against_all(members, weight), True
     row, _, _ = portfolio(part, U, rng, kernels=False, two_samples=not undone)
     if pvalue(row) <= 0.01:
         return True, (

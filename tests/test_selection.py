@@ -646,6 +646,24 @@ def test_labels_that_nothing_was_compared_on_are_told():
     known = np.where(np.arange(200) < 7, pair.y_target, np.nan)
     result = adapt(LogisticRegression(), *pair.seen, known, random_state=0)
     assert "7 target labels are too few to compare models on; 10 or more" in result.explanation
+    assert "not believable" not in result.explanation
+
+
+@pytest.mark.parametrize("moved", [0.0, 1.0])
+def test_an_accuracy_that_a_few_labels_deny_is_not_told(moved):
+    """The classes changed places, which x does not show; then with a shift of x, under which nothing is gained."""
+    rng = np.random.default_rng(1)
+    X, X_target = rng.normal(size=(300, 4)), rng.normal(size=(300, 4)) + [0, moved, 0, 0]
+    y, y_target = (
+        (sign * rows[:, 0] + 0.3 * rng.normal(size=300) > 0).astype(int) for sign, rows in ((1, X), (-1, X_target))
+    )
+    few = np.where(np.arange(300) < 8, y_target, np.nan)
+    result = adapt(LogisticRegression(), X, y, X_target, few, candidates=["CORAL"], random_state=0)
+    right = (LogisticRegression().fit(X, y).predict(X_target) == y_target)[:8].mean()
+    assert result.status == "unchanged" and result.before.value == pytest.approx(right, abs=0.13)
+    assert result.before.ci[0] < (LogisticRegression().fit(X, y).score(X_target, y_target)) < result.before.ci[1]
+    text = " ".join(str(result).split())
+    assert "8 target labels are too few to compare models on" in text and "is not believable beside that" in text
 
 
 def test_labels_that_are_too_few_are_told_beside_what_heuristics_make_plausible():

@@ -49,6 +49,7 @@ from ._explain import (
     as_covered,
     candidate_table,
     class_weights_dropped,
+    contradiction,
     explain,
     gains,
     performance_before,
@@ -107,7 +108,8 @@ def adapt(
         ``x.long()``.
     y_source : array-like of shape (n_source,)
     y_target : array-like of shape (n_target,), optional
-        Target labels; missing values (None, NaN, pd.NA) mean "unlabelled".
+        Target labels; missing values (None, NaN, pd.NA) mean "unlabelled". From ten on candidates are compared on them;
+        fewer are only held against the accuracy that is estimated of a classifier without them, and the answer says so.
     report : ShiftReport, optional
         From `diagnose` on the same rows, labels and columns.
     candidates : "auto" or sequence of str or adapters
@@ -274,7 +276,9 @@ def adapt(
         assert evidence is not None
         evidence, share = _held_back(case, evidence, ways, name, report.verdict is not diagnosis.verdict)
     if name == SOURCE_ONLY:
-        before = after = performance_before(case, evidence, nothing_to_do)
+        before = performance_before(case, evidence, nothing_to_do)
+        denied = contradiction(case, before)
+        before = after = guarding.by_labels(replace(case, trials=())).before if denied else before
         model = _source_model(baseline, estimator, domains)
     else:
         adapter = next(t.adapter for t in able if t.name == name)
@@ -282,6 +286,7 @@ def adapt(
         after = None if evidence is None else evidence.findings[name].after
         before = None if after is None else evidence.before  # type: ignore[union-attr]
         before = as_covered(before, report)
+        denied = contradiction(case, before)
     return AdaptationResult(
         estimator=model,
         adapter=name,
@@ -290,6 +295,7 @@ def adapt(
         explanation=reads
         + explain(case, evidence, name, status, refused, recommendations)
         + unused_labels(case, status)
+        + denied
         + selected_labels(report)
         + class_weights_dropped(name, estimator),
         metric=case.metric,

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.stats import binom
 
 from shift_detectors._performance import SELECTED, beyond_support
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import PerformanceEstimate
-from shift_detectors._text import amounts, some
+from shift_detectors._text import amounts, measured, pvalue, some
 
 from .._decision import last_step
 from . import _guard as guarding
@@ -20,6 +21,7 @@ from ._guard import Case, Evidence, Finding
 from ._recommend import ALIGNED, LABELLED, MIN_LABELS
 from ._result import Candidate, Recommendation
 
+CONTRADICTS = 0.01  # p-value of an estimated accuracy on a few target labels up to which these deny it
 RARE = 0.1  # share of a class below which accuracy is not about it
 
 
@@ -31,6 +33,26 @@ def performance_before(case: Case, evidence: Evidence | None, no_shift: bool) ->
         return guarding.without_shift(case)
     judged = None if evidence is None else evidence.before
     return as_covered(judged or guarding.fallback(case), case.report)
+
+
+def contradiction(case: Case, estimate: PerformanceEstimate | None) -> str:
+    """What target labels that are too few to compare models on say against an accuracy of the model as it is.
+
+    Empty where they do not contradict: an exact two-sided test at `CONTRADICTS` of the end of the interval that is next
+    to them. Rows of one group, and weighted ones, are no such trials.
+    """
+    rows = np.flatnonzero(case.domains.labelled)
+    alone = case.groups_target is None and case.weight_target is None
+    if not 0 < len(rows) < MIN_LABELS or not (case.counts and alone) or estimate is None or estimate.ci is None:
+        return ""
+    right, (low, high) = case.labelled(case.baseline, rows).sum(), estimate.ci
+    p = 2 * min(binom.cdf(right, len(rows), low), binom.sf(right - 1, len(rows), high))
+    if p > CONTRADICTS:
+        return ""
+    return (
+        f" The model is right on {right:.0f} of the {len(rows)} target labels, and an accuracy of {measured(estimate.value, estimate.ci)} "
+        f"({estimate.method}) is not believable beside that ({pvalue(p)}): p(y|x) changed, or these rows were chosen."
+    )
 
 
 def as_covered(estimate: PerformanceEstimate | None, report: ShiftReport) -> PerformanceEstimate | None:
@@ -162,7 +184,7 @@ def unused_labels(case: Case, status: str) -> str:
     labels = int(case.domains.labelled.sum())
     if labels and not case.n_judging:
         return f" All {labels} target labels belong to one group, which says nothing about the others: none was used."
-    if not 0 < labels < MIN_LABELS or status == "plausible" or not case.trials:  # plausible: said there
+    if not 0 < labels < MIN_LABELS or status == "plausible":  # plausible: said there
         return ""
     return f" {labels} target labels are too few to compare models on; {MIN_LABELS} or more are used for it."
 
