@@ -50,8 +50,9 @@ def contradiction(case: Case, estimate: PerformanceEstimate | None) -> str:
     if p > CONTRADICTS:
         return ""
     return (
-        f" The model is right on {right:.0f} of the {len(rows)} target labels, and an accuracy of {measured(estimate.value, estimate.ci)} "
-        f"({estimate.method}) is not believable beside that ({pvalue(p)}): p(y|x) changed, or these rows were chosen."
+        f" The model is right on {right:.0f} of the {len(rows)} target labels, and an accuracy of "
+        f"{measured(estimate.value, estimate.ci)} ({estimate.method}) is not believable beside that ({pvalue(p)}): "
+        "p(y|x) changed, or these rows were chosen."
     )
 
 
