@@ -302,7 +302,7 @@ def test_groups_of_the_target_widen_the_interval():
 
 
 @pytest.mark.parametrize("estimate", [lambda case: by_labels(case).before, without_shift, fallback])
-def test_groups_widen_the_interval_of_the_performance(estimate):
+def test_groups_widen_the_interval_of_the_performance(estimate, report_of):
     """All rows of a group are answered rightly or all are wrong."""
     rng = np.random.default_rng(0)
     n, groups = 400, np.repeat(np.arange(50), 8)
@@ -314,7 +314,8 @@ def test_groups_widen_the_interval_of_the_performance(estimate):
     width = []
     for given, given_target in ((None, None), (groups, groups + 50)):
         domains = Domains(np.zeros((n, 1)), y, np.zeros((n, 1)), y, np.ones(n, bool), groups=given)
-        case = Case(None, domains, Trial("SourceOnly", None, answers), (), np.array([0, 1]), given_target, 0, None)
+        trial = Trial("SourceOnly", None, answers)
+        case = Case(report_of("none"), domains, trial, (), np.array([0, 1]), given_target, 0, None)
         width.append(np.diff(estimate(case).ci))
     assert width[1] > 2 * width[0]
 
