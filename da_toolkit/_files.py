@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from shift_detectors._csv import BROKEN, broken, check_lengths, header_of
 from shift_detectors._errors import InputError, MissingDependencyError
-from shift_detectors._file_names import CSV, PARQUET, other_separator
+from shift_detectors._file_names import CSV, PARQUET
 
 MODEL = (".joblib", ".pkl", ".pickle")  # endings of models that joblib writes
 HARMLESS = ("numpy.dtype",)  # that skops does not trust by itself; encoders hold them
@@ -31,32 +32,29 @@ def read_table(path: str | Path, separator: str = ",", decimal: str = ".") -> pd
     kind = "csv" if path.suffix.lower() == ".txt" and separator != "," else _format(path)
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty", "a table with a header and rows")
-    try:
-        if kind == "csv":
-            table = pd.read_csv(path, sep=separator, decimal=decimal, low_memory=False)
-        else:
-            table = pd.read_parquet(path, engine="pyarrow")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not in UTF-8",
-            "text in UTF-8",
-            f"Convert it, for example: iconv -f WINDOWS-1252 -t UTF-8 {path} > utf8-{path.name}",
-        ) from error
-    except Exception as error:  # pandas and pyarrow raise many types for a broken file
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path} cannot be read as {kind} ({first})", "a CSV or Parquet table") from error
-    if table.shape[1] == 1 and kind == "csv":
-        header = str(table.columns[0])
-        other = other_separator(header)
-        if other is not None:
-            raise InputError(
-                f"{path} has one column only, {header[:60]!r}",
-                f"columns separated by {separator!r}",
-                f"Pass --separator {other!r}.",
-            )
+    table = _read_csv(path, separator, decimal) if kind == "csv" else _read_parquet(path)
     if table.empty:
         raise InputError(f"{path} has no rows", "a table with a header and rows")
     return table
+
+
+def _read_csv(path: Path, separator: str, decimal: str) -> pd.DataFrame:
+    header_of(path, separator, "Pass --separator {}.")
+    try:
+        table = pd.read_csv(path, sep=separator, decimal=decimal, low_memory=False)
+        if table.iloc[:, -1].isna().any():
+            check_lengths(path, separator)
+    except BROKEN as error:
+        raise broken(path, error) from error
+    return table
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path, engine="pyarrow")
+    except Exception as error:  # pyarrow raises many types for a broken file
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} cannot be read as Parquet ({first})", "a whole Parquet file") from error
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:

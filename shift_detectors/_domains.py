@@ -23,9 +23,10 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from ._columns import _from_polars, _kind, as_tuple, from_polars_series
+from ._csv import BROKEN, broken, check_lengths, header_of
 from ._domain_summary import BINS, DomainSummary, SummaryPlan
 from ._errors import InputError, MissingDependencyError
-from ._file_names import CSV, PARQUET, other_separator
+from ._file_names import CSV, PARQUET
 from ._row_sample import RowSample, frame_of
 
 BATCH = 2**16  # rows that are worked on at a time
@@ -263,9 +264,10 @@ class Csv(Domain):
     ):
         super().__init__(argument, names, dropped)
         self.marks, self.files = marks, files
-        self.columns = _csv_header(files[0], marks.separator)
-        for path in files[1:]:
-            _same_columns(_csv_header(path, marks.separator), str(path), self.columns, str(files[0]))
+        headers = [header_of(path, marks.separator, "The separator seems to be {}.") for path in files]
+        self.columns = headers[0]
+        for path, header in zip(files, headers, strict=True):
+            _same_columns(header, str(path), self.columns, str(files[0]))
         self._kinds: dict[str, set[str]] = {}  # of every column: what its batches hold
         self._text: dict[str, type] = {}  # columns that are read as text, though some batch looks like numbers
 
@@ -287,12 +289,16 @@ class Csv(Domain):
                     chunksize=BATCH,
                     low_memory=False,
                 ) as batches:
+                    gaps = False
                     for batch in batches:
                         for name, values in batch.items():
                             self._kinds.setdefault(name, set()).add(_kind(values))
+                        gaps |= columns is None and bool(batch.iloc[:, -1].isna().any())
                         yield batch
-            except (OSError, EOFError, ValueError) as error:  # ParserError is a ValueError, EOFError a cut-off gzip
-                raise _broken_csv(path, error) from error
+                if gaps:
+                    check_lengths(path, self.marks.separator)
+            except BROKEN as error:
+                raise broken(path, error) from error
 
 
 class Dataset(Domain):
@@ -456,28 +462,6 @@ def _in_order(paths: Any) -> list[Path]:
 
 def _is_csv(path: Path) -> bool:
     return str(path).lower().endswith(CSV)
-
-
-def _csv_header(path: Path, separator: str) -> list[str]:
-    try:
-        names = [str(name) for name in pd.read_csv(path, sep=separator, nrows=0).columns]
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist", "a CSV file") from None
-    except (OSError, EOFError, ValueError) as error:
-        raise _broken_csv(path, error) from error
-    other = other_separator(names[0])
-    if len(names) == 1 and other is not None:
-        raise InputError(
-            f"{path} has one column only, {names[0][:60]!r}",
-            f"columns separated by {separator!r}",
-            f"The separator seems to be {other!r}.",
-        )
-    return names
-
-
-def _broken_csv(path: Path, error: Exception) -> InputError:
-    accepted = "whole files in UTF-8: a header, and rows of its length"
-    return InputError(f"{path} cannot be read as CSV ({_first_line(error)})", accepted)
 
 
 def _keys_of(path: Path, files: list[Path]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from da_toolkit import cli
-from da_toolkit._files import read_model
+from da_toolkit._files import read_model, read_table
 from shift_detectors._base import BaseDetector
 from shift_detectors._errors import ShiftWarning
 
@@ -523,7 +523,7 @@ def test_monitor_watches_until_the_alarm(folder, capsys, monkeypatch):
 def test_monitor_goes_on_beside_a_file_that_cannot_be_read(folder, capsys):
     (folder / "in" / "02.csv").write_text('age,w\n1,2\nx,"')
     code, out, err = run(capsys, "monitor reference.csv in --state s.npz --exclude ill")
-    assert code == 1 and "in/02.csv cannot be read as csv" in err and "alarm raised by" in err
+    assert code == 1 and "in/02.csv cannot be read as CSV" in err and "alarm raised by" in err
     for k in range(3, 12):
         (folder / "in" / f"{k:02}.csv").unlink()
     code, out, err = run(capsys, "monitor reference.csv in --state t.npz --exclude ill")
@@ -633,22 +633,69 @@ def test_files_that_cannot_be_used(files, capsys, diagnose):
     fails(capsys, "diagnose table.xlsx target.csv", "unknown type", ".csv, .csv.gz, .tsv, .tsv.gz, .parquet")
     fails(capsys, f"diagnose {os.devnull} target.csv", "is no regular file")
     (files / "binary.csv").write_bytes(bytes(range(256)))
-    fails(capsys, "diagnose binary.csv target.csv", "binary.csv cannot be read as csv")
+    fails(capsys, "diagnose binary.csv target.csv", "binary.csv cannot be read as CSV")
     (files / "ragged.csv").write_text("a,b\n1,2\n1,2,3,4\n")
-    fails(capsys, "diagnose ragged.csv target.csv", "ragged.csv cannot be read as csv")
+    fails(
+        capsys,
+        "diagnose ragged.csv target.csv",
+        "ragged.csv cannot be read as CSV (line 3 has 4 fields, the header has 2)",
+    )
     (files / "fake.csv.gz").write_text("a,b\n1,2\n")
-    fails(capsys, "diagnose fake.csv.gz target.csv", "cannot be read as csv")
+    fails(capsys, "diagnose fake.csv.gz target.csv", "cannot be read as CSV")
     pytest.importorskip("pyarrow")
     (files / "fake.parquet").write_text("a,b\n1,2\n")
-    fails(capsys, "diagnose fake.parquet target.csv", "cannot be read as parquet")
+    fails(capsys, "diagnose fake.parquet target.csv", "cannot be read as Parquet")
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_other_encodings_are_told(files, capsys, encoding):
     table().assign(ward="Süd").to_csv("old.csv", index=False, encoding=encoding)
     for command in ("diagnose old.csv target.csv", "predict model.joblib old.csv"):
-        fails(capsys, command, "old.csv is not in UTF-8", "-t UTF-8 old.csv > utf8-old.csv")
+        told = "WINDOWS-1252" if encoding == "latin-1" else "UTF-16"
+        fails(capsys, command, "old.csv is not in UTF-8", f"iconv -f {told} -t UTF-8 old.csv > utf8-old.csv")
     fails(capsys, "diagnose ol*.csv target.csv", "UTF-8")
+
+
+MISFITS = {  # what pandas reads without a word: shifted by a column, filled with missing values, renamed
+    "separators at the ends": (
+        "{0},a,b\n{1},3,4,\n{1},5,6,\n",
+        "line 2 has 4 fields, the header has 3",
+        "no separator at",
+    ),
+    "a longer first row": ("{0},a,b\n\n{1},3,4,5\n{1},5,6\n", "line 3 has 4 fields, the header has 3"),
+    "a longer row": ("{0},a,b\n{1},3,4\n{1},5,6,\n", "line 3 has 4 fields, the header has 3"),
+    "shorter rows": ("{0},a,b\n{1},3\n{1},5\n", "line 2 has 2 fields, the header has 3"),
+    "a cut last row": ('{0},a,b\n{1},"3,\n",4\n{1},5', "line 4 has 2 fields, the header has 3"),
+    "a name twice": ("{0},a,a\n{1},5,6\n", "more than one column 'a'", "Rename"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+@pytest.mark.parametrize(("text", "words"), [(text, words) for text, *words in MISFITS.values()], ids=MISFITS)
+def test_rows_that_do_not_fit_the_header_are_refused(files, capsys, text, words, suffix):
+    opened = gzip.open if suffix == ".csv.gz" else open
+    table(100).to_csv("reference.csv", index=False)
+    (files / "days").mkdir()
+    for path in (f"odd{suffix}", f"days/1{suffix}"):
+        with opened(path, "wt") as file:
+            file.write(text.format("n", 7))
+    for command in (
+        f"diagnose source.csv odd{suffix}",
+        "diagnose source.csv days",
+        f"predict model.joblib odd{suffix}",
+    ):
+        fails(capsys, command, suffix, *words)
+    code, _, err = run(capsys, "monitor reference.csv days --state s.npz")
+    assert code == 2 and all(word in err for word in words)
+
+
+def test_fields_may_be_empty_or_hold_separators_and_lines(files, capsys):
+    (files / "odd.csv").write_text(
+        '\ufeffage,"w\n",ill\r\n\r\n30,"a,""b""",\r\n\r\n40,"c\n,d",1\r\n50,,', encoding="utf-8"
+    )
+    got = read_table("odd.csv")
+    assert got.columns.tolist() == ["age", "w\n", "ill"] and got["age"].tolist() == [30, 40, 50]
+    assert got.isna().sum().tolist() == [0, 1, 2]
 
 
 def test_parquet_without_pyarrow_names_the_extra(files, capsys, monkeypatch):

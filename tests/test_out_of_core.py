@@ -455,7 +455,9 @@ def test_broken_csv_names_the_file(tmp_path):
     (tmp_path / "empty.csv").write_text("")
     table(300).drop(columns="b").to_csv(tmp_path / "narrow.csv", index=False)
     table(300).to_parquet(tmp_path / "rows.parquet")
-    for name in ("long.csv", "cut.csv.gz", "empty.csv"):
+    with pytest.raises(InputError, match=r"empty.csv is empty"):
+        diagnose(tmp_path / "whole.csv", "y", tmp_path / "empty.csv", **FAST)
+    for name in ("long.csv", "cut.csv.gz"):
         with pytest.raises(InputError, match=f"{name} cannot be read as CSV"):
             diagnose(tmp_path / "whole.csv", "y", tmp_path / name, **FAST)
     with pytest.raises(InputError, match=r"narrow.csv lacks 'b'"):
