@@ -38,6 +38,7 @@ MAX_FRAME = 2000  # reference rows that fix what is looked at (a third of a smal
 MAX_POOL = 4000  # reference rows that are kept, for directions learned later
 BLOCK = 32  # rows from which batches count as a block: a change is bet to begin with a block
 HISTORY = 400  # points of the curve that are kept
+CLEAR_GAP = 0.01  # change of the share of missing values that is told where the others did not change
 
 # share of the error level that each kind of evidence may spend; what is absent leaves its share to the others
 SHARES = {"feature": 0.4, "direction": 0.3, "distance": 0.05, "output": 0.1, "label": 0.1, "error": 0.1}
@@ -346,8 +347,8 @@ class ShiftMonitor:
         """What is known now."""
         evidence = self._log_evidence()
         parts = zip(self._changes.means(), self._label_changes.means(), strict=True)
-        before, after = (np.concatenate(means) for means in parts)
-        found = [self._describe(k, float(value), before, after) for k, value in enumerate(evidence)]
+        means = [np.concatenate(part) for part in parts]
+        found = [self._describe(k, float(value), *means) for k, value in enumerate(evidence)]
         found.sort(key=lambda e: (e.alarm_batch is None, -e.log_evidence))
         return MonitorStep(
             self.batch,
@@ -372,19 +373,20 @@ class ShiftMonitor:
         view = mine[np.argmax(self._view_evidence[mine])]
         split = len(self._bank.counts)
         bank, k = (self._bank, view) if view < split else (self._label_bank, view - split)
-        change = float(after[view] - before[view])
         value = self._views[view].value
         what, among = ("ones", f" among rows of {value}") if kind == "error" and value else (value or "ones", "")
-        if bank.ordered[k]:
+        change = float(after[view] - before[view])
+        gaps = [float(share[view]) for share in self._changes.missing()] if kind == "feature" else [0.0, 0.0]
+        if abs(change) < self.min_effect and abs(gaps[1] - gaps[0]) >= CLEAR_GAP:
+            effect, text = _change_of_share("missing", *gaps)
+        elif bank.ordered[k]:
             effect = Effect("standardised difference", change)
             text = f"{'higher' if change > 0 else 'lower'} ({change:+.2f} sd){among}"
             if abs(change) < self.min_effect:
                 text = "spread or shape changed" if alarm and change else "no clear change"
         else:
-            effect = Effect("difference of shares", change)
-            more = "more" if change > 0 else "less"
-            shares = f"{_text.share(float(before[view]))} -> {_text.share(float(after[view]))}"
-            text = f"{more} {what} ({shares}){among}" if change else "no clear change"
+            effect, text = _change_of_share(what, float(before[view]), float(after[view]))
+            text += among if effect.value else ""
         return Evidence(name, quantity, log_evidence, alarm, effect, text)
 
     def _describe_direction(self, changes: np.ndarray) -> str:
@@ -544,6 +546,14 @@ class ShiftMonitor:
     def __repr__(self) -> str:
         alarm = "no alarm" if self.alarm_batch is None else f"alarm at batch {self.alarm_batch}"
         return f"<ShiftMonitor: {len(self._reader.schema)} features, {self.batch} batches, {alarm}>"
+
+
+def _change_of_share(what: str, before: float, after: float) -> tuple[Effect, str]:
+    """The change of a share, and what to say of it."""
+    change = after - before
+    shares = f"{_text.share(before)} -> {_text.share(after)}"
+    text = f"{'more' if change > 0 else 'less'} {what} ({shares})" if change else "no clear change"
+    return Effect("difference of shares", change), text
 
 
 def _digest(name: str) -> int:

@@ -34,14 +34,14 @@ class Changes:
     centre, scale, unit : ndarray of shape (n_views,)
         Median and robust standard deviation of the reference, and the standard deviation of what they make of it; 0, 1
         and 1 for 0/1 columns.
-    total : ndarray of shape (2, n_views)
-        Number and sum of all values, the reference's among them.
-    since : ndarray of shape (2, n_views, n_bets)
+    total : ndarray of shape (3, n_views)
+        Number and sum of all values, the reference's among them, and number of missing ones.
+    since : ndarray of shape (3, n_views, n_bets)
         The same of the rows since the change that a bet sees.
     gained, most : ndarray of shape (n_views, n_bets)
         Log wealth of a bet since then, now and at its largest.
-    told : ndarray of shape (2, n_views)
-        Number and sum of the values since the change that is told; 0 where none is.
+    told : ndarray of shape (3, n_views)
+        The same of the rows since the change that is told; 0 where none is.
     """
 
     STATE = ("centre", "scale", "unit", "total", "since", "gained", "most", "told")
@@ -49,8 +49,8 @@ class Changes:
     def __init__(self, n_views: int, n_bets: int, least: float):
         self.least = least
         self.centre, self.scale, self.unit = np.zeros(n_views), np.ones(n_views), np.ones(n_views)
-        self.total, self.told = np.zeros((2, n_views)), np.zeros((2, n_views))
-        self.since = np.zeros((2, n_views, n_bets))
+        self.total, self.told = np.zeros((3, n_views)), np.zeros((3, n_views))
+        self.since = np.zeros((3, n_views, n_bets))
         self.gained, self.most = np.zeros((n_views, n_bets)), np.zeros((n_views, n_bets))
 
     def place(self, values: np.ndarray, ordered: np.ndarray) -> None:
@@ -70,7 +70,8 @@ class Changes:
         return robust / self.unit[views]
 
     def _sums(self, values: np.ndarray) -> np.ndarray:
-        return np.array([(~np.isnan(values)).sum(axis=0), np.nansum(self._standardised(values, slice(None)), axis=0)])
+        missing = np.isnan(values).sum(axis=0)
+        return np.array([len(values) - missing, np.nansum(self._standardised(values, slice(None)), axis=0), missing])
 
     def update(self, values: np.ndarray, gain: np.ndarray) -> None:
         """Count the values of a batch, on which every bet gained `gain` (natural logarithm)."""
@@ -92,13 +93,18 @@ class Changes:
         return (after - before) * np.sqrt(since[0] * (self.total[0] - since[0]) / np.maximum(self.total[0], 1))
 
     def _means(self, since: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        n, total = self.total - since
+        n, total, _ = self.total - since
         before = total / np.maximum(n, 1)
         return before, np.where(since[0] > 0, since[1] / np.maximum(since[0], 1), before)
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean of every view before and since the change; twice the same where none is told."""
         return self._means(self.told)
+
+    def missing(self) -> tuple[np.ndarray, np.ndarray]:
+        """Share of missing values of every view before and since the change; twice the same where none is told."""
+        shares = [gaps / np.maximum(n + gaps, 1) for n, _, gaps in (self.total - self.told, self.told)]
+        return shares[0], np.where(self.told.any(axis=0), shares[1], shares[0])
 
     def state(self) -> dict[str, np.ndarray]:
         """All that later changes depend on."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from ._errors import InputError
 
-FORMAT = 4  # 3 did not know the errors of single classes, 2 knew the categories of all reference rows
+FORMAT = 5  # 4 did not know the values of numbers and how many are missing, 3 not the errors of single classes
 
 
 def write(path: str | Path, meta: dict[str, Any], arrays: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from ._table import Table
 
 BINS = 33  # of a view; the last one is for missing values
 MAX_INDICATORS = 8  # categories of a feature that are watched one by one
-RARE = 5  # rows of the frame below which a category is watched with the other rare ones
+RARE = 5  # rows of the frame below which a category is watched with the other rare ones; of a number, on average
 MAX_PRODUCTS = 300  # products of two views, in which correlations and scales are learned
 DISTANCE, GAPS, DIRECTION = "distance from the centre", "missing or new values", "combination of features"
 
@@ -43,6 +43,8 @@ class View:
 
 class FeatureViews:
     """Numbers per row: every numeric column, an indicator per frequent category, and how much is missing or new.
+
+    A value is new if no row of the frame has it, where the frame has only few values, of numbers, too.
 
     Parameters
     ----------
@@ -77,9 +79,9 @@ class FeatureViews:
             if count[0]:
                 plan.append(("code", j, [-1]))
                 views.append(View(name, value="missing"))
-        plan.append(("gaps", 0, None))
+        plan.append(("gaps", 0, [_known(column) for column in frame.numeric.T]))
         views.append(View(GAPS, value="such rows"))
-        self = cls(plan, views, np.zeros((0, 0)), np.zeros(0, bool))
+        self = cls(plan, views, np.zeros((0, 0)), np.ones(len(plan), bool))
         self.edges, self.ordered = edges_of(self.values(frame))
         return self
 
@@ -88,7 +90,8 @@ class FeatureViews:
         result = np.empty((table.n, len(self.plan)))
         for k, (what, j, codes) in enumerate(self.plan):
             if what == "number":
-                result[:, k] = table.numeric[:, j]
+                column = table.numeric[:, j]
+                result[:, k] = column if self.ordered[k] else np.where(np.isnan(column), np.nan, column > 0.5)
             elif what == "missing":
                 result[:, k] = np.isnan(table.numeric[:, j])
             elif what == "code":
@@ -98,7 +101,18 @@ class FeatureViews:
             else:
                 new = table.codes >= np.array([len(values) for values in table.categories], int)[None, :]
                 result[:, k] = np.isnan(table.numeric).sum(axis=1) + ((table.codes < 0) | new).sum(axis=1)
+                for column, known in zip(table.numeric.T, codes, strict=True):
+                    if known:
+                        result[:, k] += ~(np.isnan(column) | np.isin(column, known))
         return result
+
+
+def _known(column: np.ndarray) -> list[float]:
+    """All values of a column of few numbers, each of several rows: another one is new; none of a measurement."""
+    present = column[~np.isnan(column)]
+    distinct = np.unique(present)
+    few = len(distinct) <= min(BINS - 3, len(present) / RARE)
+    return distinct.tolist() if few else []
 
 
 def edges_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -300,6 +300,48 @@ def test_a_new_category_is_found():
     assert delay <= 3 and {"ward", "missing or new values"} & set(step.changed)
 
 
+@pytest.mark.parametrize("recoded", [{1: 5}, {1: 0.5}, {0: 7, 1: 9}, {2: 2.5}], ids=str)
+def test_new_values_of_few_numbers_are_found(recoded):
+    """Ranks alone do not tell 5 from 1, where 1 is the largest."""
+    rng = np.random.default_rng(0)
+    values = [0, 1] if 1 in recoded else [1, 2, 3]
+
+    def rows(n):
+        return pd.DataFrame({"flag": rng.choice(values, n), "age": rng.normal(size=n), "visits": rng.poisson(3, n)})
+
+    monitor = ShiftMonitor(rows(600))
+    assert first_alarm(monitor, (rows(50) for _ in range(10)))[0] is None
+    delay, step = first_alarm(monitor, (rows(50).replace({"flag": recoded}) for _ in range(5)))
+    assert delay is not None and delay <= 3
+    for found in step.evidence:  # a share is one
+        assert found.effect is None or found.effect.name != "difference of shares" or abs(found.effect.value) <= 1
+
+
+@pytest.mark.slow
+def test_new_values_of_few_numbers_are_no_false_alarm():
+    alarms = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        frames = [
+            pd.DataFrame({"a": rng.poisson(2, n), "b": rng.choice([1, 2, 30], n, p=[0.5, 0.48, 0.02])})
+            for n in (100, *[30] * 8)
+        ]
+        monitor = ShiftMonitor(frames[0], random_state=seed)
+        alarms += first_alarm(monitor, frames[1:])[0] is not None
+    assert alarms <= binom.ppf(0.999, 100, 0.05)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_numbers_that_went_missing_are_named(share):
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(mixed(rng, 600, gaps=0.0).drop(columns="day"))
+    for _ in range(4):
+        step = monitor.update(mixed(rng, 100, gaps=share).drop(columns="day"))
+    found = {evidence.name: evidence for evidence in step.evidence}["income"]
+    assert found.alarm_batch is not None and found.direction.startswith("more missing (0% -> ")
+    assert found.effect.name == "difference of shares" and abs(found.effect.value - share) < 0.1
+
+
 def test_label_shift_without_labels_shows_in_the_output_of_a_linear_model():
     rng = np.random.default_rng(0)
     monitor = ShiftMonitor(*classes(rng, 800))
