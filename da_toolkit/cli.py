@@ -48,7 +48,7 @@ from ._files import check_format, check_model_name, read_model, read_table, writ
 
 OK, FOUND, USAGE, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 130
 
-# the words of --fail-on, and the quantity that each one means inside a mixed shift
+# the words of --fail-on, and the quantity that each one names, whatever the verdict
 SHIFTS = {
     "covariate": "p(x)",
     "label": "p(y)",
@@ -59,7 +59,7 @@ SHIFTS = {
     "any": None,
 }
 
-NEED_LABELS = ("conditional", "concept", "mixed")  # verdicts that are never given without target labels
+NEED_LABELS = ("conditional", "concept", "mixed")  # never found without target labels
 
 EXIT_CODES = """exit codes:
   0    done; no shift named by --fail-on was found, no alarm was raised
@@ -155,9 +155,8 @@ def diagnose(options: argparse.Namespace) -> int:
     for note in report.notes if options.fail_on else ():
         if IDENTIFIER in note:
             _say(f"da-toolkit: --fail-on: {note}")
-    blind = [word for word in options.fail_on if word in NEED_LABELS]
-    if blind and "p(y|x)" in report.verdict.untestable:
-        _say(f"da-toolkit: --fail-on: {_words(blind)} cannot be found without labels in TARGET")
+    for unseen in _unseen(report, options.fail_on):
+        _say(f"da-toolkit: --fail-on: {unseen}")
     hit = _gate(report, options.fail_on)
     if hit:
         _say(f"da-toolkit: --fail-on: found {hit}", options.quiet)
@@ -410,7 +409,9 @@ def _parser() -> argparse.ArgumentParser:
         type=_shifts,
         default=[],
         metavar="KIND,...",
-        help=f"exit with 1 when found: {', '.join(SHIFTS)} (a shift, or a column that tells the two apart alone)",
+        help="exit with 1 when found: "
+        + ", ".join(word if quantity is None else f"{word} ({quantity})" for word, quantity in SHIFTS.items())
+        + " (a shift, or a column that tells the two apart alone); a quantity in whatever shift",
     )
 
     sub = command("adapt", adapt)
@@ -770,19 +771,43 @@ def _show(result: Any, options: argparse.Namespace) -> None:
 def _gate(report: Any, words: list[str]) -> str:
     """The found shift when one of `words` names it, else an empty string.
 
-    A mixed shift is named by the quantities that differ, too: a gate for label shift must not open because
-    something else changed as well. "any" closes on a column that was set aside, too: it may be a broken sensor.
+    Whatever the verdict is called, a word names its quantity, too: a gate for concept shift must not open because p(x)
+    changed as well. "any" closes on a column that was set aside, too, as it may be a broken sensor, and on a class that
+    only the target has.
     """
     kind = report.verdict.kind
     if kind == "none":
-        if not report.separators or "any" not in words:
-            return ""
+        return "; ".join(_beside(report)) if "any" in words else ""
+    if not any(word in (kind, "any") or SHIFTS[word] in report.shifts for word in words):
+        return ""
+    return f"{kind} shift ({report.verdict.strength}): what differs is {', '.join(sorted(report.shifts))}"
+
+
+def _unseen(report: Any, words: list[str]) -> list[str]:
+    """What a gate that names `words` cannot see, in sentences: it may be open because of that."""
+    verdict = report.verdict
+    said = [] if "any" in words or not words else [f"only 'any' stops at {found}" for found in _beside(report)]
+    labelled = report.test("p(y|x)") is not None
+    unknown = {word for word, quantity in SHIFTS.items() if quantity in verdict.untestable}
+    if "p(y|x)" in verdict.untestable:
+        unknown |= {"mixed"} if labelled else set(NEED_LABELS)
+    blind = [word for word in words if word in unknown and SHIFTS[word] not in report.shifts]
+    if blind:
+        support = verdict.kind == "support"
+        why = "the target lies where the source has no rows" if support else "the labelled rows were chosen by x"
+        said.append(f"{_words(blind)} cannot be found {f'({why})' if labelled else 'without labels in TARGET'}")
+    return said
+
+
+def _beside(report: Any) -> list[str]:
+    """What is known to differ, and no part of the verdict."""
+    found = []
+    if report.separators:
         alone = some(report.separators, 30)
-        return f"what tells SOURCE and TARGET apart alone: {alone} (--exclude identifiers and dates)"
-    names = {kind, "any"}
-    if kind == "mixed":
-        names |= {word for word, quantity in SHIFTS.items() if quantity in report.shifts}
-    return f"{kind} shift ({report.verdict.strength})" if names & set(words) else ""
+        found.append(f"what tells SOURCE and TARGET apart alone: {alone} (--exclude identifiers and dates)")
+    if report.verdict.kind == "none" and report.prior is not None and report.prior.new_classes:
+        found.append(f"classes that only TARGET has: {some(map(repr, report.prior.new_classes), 30)}")
+    return found
 
 
 def _rows(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -180,16 +180,20 @@ def performance_text(estimate: PerformanceEstimate) -> str:
 
 def headline(report: ShiftReport) -> str:
     """The verdict in one line."""
-    line = HEADLINES[report.verdict.kind]
-    new = () if report.prior is None else report.prior.new_classes
-    if report.verdict.kind == "mixed" and new:
-        what = "a class" if len(new) == 1 else "classes"
-        line = f"Mixed shift: the target has {what} that the source has not, {some(map(repr, new))}"
-    elif report.verdict.kind == "mixed" and report.shifts:
+    kind, new = report.verdict.kind, () if report.prior is None else report.prior.new_classes
+    alone = some(report.separators) if report.separators else ""
+    classes = (
+        f"{'a class' if len(new) == 1 else 'classes'} that the source has not, {some(map(repr, new))}" if new else ""
+    )
+    if kind == "none" and (classes or alone):
+        aside = f", setting aside what tells source and target apart alone: {alone}" if alone else ""
+        return f"No shift found{f', but for {classes}' if classes else ''}{aside}"
+    line = HEADLINES[kind]
+    if kind == "mixed" and classes:
+        line = f"Mixed shift: the target has {classes}"
+    elif kind == "mixed" and report.shifts:
         line += f" ({and_join(sorted(report.shifts))})"
-    if report.verdict.kind == "none" and report.separators:
-        return f"No shift found, setting aside what tells source and target apart alone: {some(report.separators)}"
-    return f"{line}, with {some(report.separators)} set aside" if report.separators else line
+    return f"{line}, with {alone} set aside" if alone else line
 
 
 def separator_sentence(report: ShiftReport) -> str:
@@ -276,16 +280,18 @@ def outcome(report: ShiftReport, test: ShiftTestResult) -> str:
         return "differs"
     if not rejected:
         return "no difference found"
-    if negligible(report, test):
-        return "differs, but negligibly"
-    return "not after correction"
+    return "differs, but negligibly" if test.quantity in _significant(report) else "not after correction"
 
 
-def negligible(report: ShiftReport, test: ShiftTestResult) -> bool:
-    """Whether the effect of a test is below the smallest one of interest."""
-    if test.effect is None or test.effect.name not in report.min_effect:
-        return False
-    return abs(test.effect.value) < report.min_effect[test.effect.name]
+def _significant(report: ShiftReport) -> frozenset[str]:
+    """Quantities that differ after correction, those among them that do so negligibly."""
+    from ._verdict import rejected  # which imports this module
+
+    p = {quantity: test.pvalue for quantity in QUANTITIES if (test := report.test(quantity)) is not None}
+    if "p(y|x)" not in p:  # without target labels p(x) alone is tested
+        return frozenset(quantity for quantity in p if p[quantity] <= report.alpha)
+    unknown = dict.fromkeys(report.verdict.untestable, 1.0) if report.verdict.kind != "support" else {}
+    return rejected(p | unknown, report.alpha)
 
 
 def decisive_tests(report: ShiftReport) -> tuple[ShiftTestResult, ...]:

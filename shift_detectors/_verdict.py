@@ -166,6 +166,7 @@ def labelled_verdict(
         )
     if new_classes and kind != "mixed":
         text += f" {new_classes_sentence(new_classes)}"
+        text += " Too few of its rows are labelled for these tests to show it." if kind == "none" else ""
     unknown = ("p(y)", "p(x|y)") if selected else ()
     return Verdict(kind, strength, text, ("p(y|x)", *unknown) if kind == "support" else unknown)
 

@@ -41,9 +41,14 @@ class Answer:
     separators: tuple = ()
     notes: tuple = ()
     estimator: object = None
+    prior: object = None
+    tested: tuple = ("p(x)",)
 
     def __str__(self):
         return "the answer in words"
+
+    def test(self, quantity):
+        return quantity if quantity in self.tested else None
 
     def to_html(self, path):
         path = str(path)
@@ -232,7 +237,12 @@ def test_a_decimal_comma_is_advised(files, capsys):
         ("none", set(), "any", 0),
         ("none", {"p(x)"}, "covariate,any", 0),
         ("support", {"p(x)"}, "support", 1),
-        ("support", {"p(x)"}, "covariate", 0),
+        ("support", {"p(x)"}, "covariate", 1),
+        ("support", {"p(x)"}, "concept", 0),
+        ("support", {"p(x)", "p(y|x)"}, "concept", 1),
+        ("conditional", {"p(x)", "p(x|y)", "p(y|x)"}, "concept", 1),
+        ("conditional", {"p(x)", "p(x|y)", "p(y|x)"}, "label,mixed", 0),
+        ("concept", {"p(y)"}, "concept", 1),
         ("mixed", {"p(x)", "p(y|x)"}, "concept", 1),
         ("mixed", {"p(x)", "p(y|x)"}, "label", 0),
         ("mixed", {"p(x)", "p(y|x)"}, "mixed", 1),
@@ -253,7 +263,8 @@ def test_fail_on_any_stops_at_a_column_that_tells_the_two_apart_alone(files, cap
     code, _, err = run(capsys, "diagnose source.csv dead.csv --label ill --exclude site --fail-on any")
     assert code == 1 and "apart alone: w (--exclude" in err
     assert run(capsys, "diagnose source.csv dead.csv --label ill --exclude site,w --fail-on any")[0] == 0
-    assert run(capsys, "diagnose source.csv dead.csv --label ill --exclude site --fail-on covariate")[0] == 0
+    code, out, err = run(capsys, "diagnose source.csv dead.csv --label ill --exclude site --fail-on covariate --quiet")
+    assert code == 0 and not out and "only 'any' stops at what tells SOURCE and TARGET apart alone: w" in err
 
 
 def test_quiet_prints_nothing(files, capsys, diagnose):
@@ -606,6 +617,29 @@ def test_a_gate_that_cannot_close_says_so(files, capsys, diagnose):
     blind = run(capsys, f"{rest} concept,mixed,label --quiet")[2]  # a gate that cannot close is never passed in silence
     assert "concept, mixed cannot be found without labels in TARGET" in blind
     assert "without labels" not in run(capsys, f"{rest} label,support,any")[2]
+    diagnose.answer = Answer(Verdict("support", untestable=("p(y|x)",)), tested=("p(x)", "p(y|x)"))
+    blind = run(capsys, f"{rest} concept,mixed,label,conditional --quiet")[2]
+    assert "concept, mixed cannot be found (the target lies where the source has no rows)" in blind
+    diagnose.answer.shifts = frozenset({"p(x)", "p(y|x)"})
+    assert run(capsys, f"{rest} concept --quiet") == (1, "", "")
+    diagnose.answer = Answer(Verdict(untestable=("p(y)", "p(x|y)")), tested=("p(x)", "p(y|x)"))
+    blind = run(capsys, f"{rest} concept,label,conditional --quiet")[2]
+    assert "label, conditional cannot be found (the labelled rows were chosen by x)" in blind
+
+
+def test_a_class_that_only_the_target_has_stops_any_and_is_told_to_the_others(files, capsys):
+    target = pd.read_csv("target.csv")
+    target.loc[:1, "ill"] = 2
+    target.to_csv("target.csv", index=False)
+    rest = "diagnose source.csv target.csv --label ill --exclude site --fail-on"
+    code, out, err = run(capsys, f"{rest} any")
+    assert code == 1 and "No shift found, but for a class that the source has not, 2" in out
+    assert "found classes that only TARGET has: 2" in err
+    assert run(capsys, f"{rest} label --quiet") == (
+        0,
+        "",
+        "da-toolkit: --fail-on: only 'any' stops at classes that only TARGET has: 2\n",
+    )
 
 
 def test_a_gate_says_which_columns_it_does_not_see(files, capsys):
