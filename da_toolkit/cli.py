@@ -78,6 +78,7 @@ SHELL_WORDS = {
     "pass y_source=None": "leave out --label",
     "exclude=": "--exclude",
     "decimal=','": "--decimal ','",
+    "Convert it by pandas.to_numeric": "Convert it to numbers (of a CSV file: leave out --decimal ',')",
     "X_source": "SOURCE",
     "X_target": "TARGET",
     "X_reference": "REFERENCE",
@@ -217,6 +218,7 @@ def monitor(options: argparse.Namespace) -> int:
 
     inputs = (options.reference, options.folder, options.estimator)
     _check_outputs(inputs, options.json, options.state, options.plot)
+    _check_picture(options.plot)
     folder = Path(options.folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder", "the folder in which the batches arrive")
@@ -228,7 +230,7 @@ def monitor(options: argparse.Namespace) -> int:
         said, complaints = complaints, _read_batches(watched, folder, options)
         new = [complaint for complaint in complaints if complaint not in said]
         for complaint in new[:COMPLAINTS]:
-            _say(f"da-toolkit: error: {_in_shell_words(complaint, monitor)}")
+            _say(f"da-toolkit: error: {complaint}")
         if len(new) > COMPLAINTS:
             _say(f"da-toolkit: error: and {len(new) - COMPLAINTS} more files that cannot be read")
         known = to_json({**watched.to_dict(), "unreadable": complaints}, None if options.json == "-" else options.json)
@@ -237,6 +239,8 @@ def monitor(options: argparse.Namespace) -> int:
         if options.watch is None or watched.alarm_batch is not None:
             break
         time.sleep(options.watch)
+    if not watched.batch and not complaints:
+        _say(f"da-toolkit: {folder} holds no batch: nothing was compared")
     if options.json == "-":
         sys.stdout.write(f"{known}\n")
     elif not options.quiet:
@@ -686,7 +690,7 @@ def _read_batches(watched: Any, folder: Path, options: argparse.Namespace) -> li
             rows = table.drop(columns=[] if options.label is None else options.label, errors="ignore")
             watched.update(rows, labels, name=path.name)
         except InputError as error:
-            said = " ".join(str(error).split())
+            said = _in_shell_words(" ".join(str(error).split()), monitor)
             complaints.append(said if str(path) in said else f"{path} cannot be read as a batch: {said}")
             continue
         watched.save(options.state)
@@ -742,6 +746,17 @@ def _check_outputs(inputs: Sequence[str | None], json: str | None, *others: str 
             raise InputError(f"{path} is both read and written", "a file of its own for each output", "Name another.")
         if places.count(place) > 1:
             raise InputError(f"{path} is named for two outputs", "a file of its own for each", "Rename one of them.")
+
+
+def _check_picture(path: str | None) -> None:
+    """Refuse a name that matplotlib could not write, before a batch is read."""
+    if path is None:
+        return
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = [f".{ending}" for ending in sorted(FigureCanvasBase.get_supported_filetypes())]
+    if Path(path).suffix.lower() not in known:
+        raise InputError(f"{path} names no picture", f"a name that ends in {', '.join(known)}", "Rename it.")
 
 
 def _files_of(path: str) -> list[Path]:

@@ -627,6 +627,26 @@ def test_a_gate_that_cannot_close_says_so(files, capsys, diagnose):
     assert "label, conditional cannot be found (the labelled rows were chosen by x)" in blind
 
 
+def test_monitor_says_before_reading_what_it_could_not_draw_and_when_nothing_came(files, capsys):
+    table(100).to_csv("reference.csv", index=False)
+    (files / "in").mkdir()
+    command = "monitor reference.csv in --state s.npz"
+    fails(capsys, f"{command} --plot m.foo", "m.foo names no picture", ".png")
+    assert not (files / "s.npz").exists()
+    code, _, err = run(capsys, f"{command} --quiet")
+    assert code == 0 and err == "da-toolkit: in holds no batch: nothing was compared\n"
+    table(20)[["age"]].to_csv("in/1.csv", index=False)
+    code, _, err = run(capsys, f"{command} --json m.json --quiet")
+    (said,) = json.loads((files / "m.json").read_text())["unreadable"]
+    assert code == 2 and said in err and "the batch lacks" in said and "--exclude" in said and "X_batch" not in said
+
+
+def test_a_decimal_comma_that_the_file_has_not_is_told(files, capsys):
+    rng = np.random.default_rng(0)
+    pd.DataFrame({"a": rng.normal(size=100), "b": 1}).to_csv("points.csv", sep=";", index=False)
+    fails(capsys, "diagnose points.csv points.csv --separator ; --decimal ,", "'a' is text", "leave out --decimal ','")
+
+
 def test_a_class_that_only_the_target_has_stops_any_and_is_told_to_the_others(files, capsys):
     target = pd.read_csv("target.csv")
     target.loc[:1, "ill"] = 2
