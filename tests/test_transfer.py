@@ -128,6 +128,25 @@ def test_end_points(task):
     assert abs(weak.score(X_new, y_new) - alone.score(X_new, y_new)) < 0.02
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_unit_of_the_decision_values_does_not_matter(n_classes, unit):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(300, 4)), rng.normal(size=(300, 4))
+    y, y_target = ((rows[:, :3] + rng.normal(size=(300, 3)))[:, :n_classes].argmax(axis=1) for rows in (X, X_target))
+    few = np.where(np.arange(300) < 10, y_target, np.nan)
+
+    class Scaled(LogisticRegression):
+        def decision_function(self, X):
+            return unit * super().decision_function(X)
+
+    for adapter in (PriorCentered, OffsetBoosting):
+        plain, scaled = (
+            adapter(model, random_state=0).fit(X, y, X_target, few) for model in (LogisticRegression(), Scaled())
+        )
+        np.testing.assert_allclose(scaled.predict_proba(X_target), plain.predict_proba(X_target), atol=1e-3)
+
+
 def test_any_model_is_corrected():
     """A forest in front, an intercept and one slope changed: the correction is linear, the gain is real."""
     rng = np.random.default_rng(3)

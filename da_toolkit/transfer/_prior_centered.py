@@ -309,13 +309,7 @@ class _Classification:
         else:
             method = _logit_method(model, Z)
             logits = _as_logits(_cross_fitted(head, Z, domains, fold, method), method)
-        truth = np.arange(len(labels)), labels
-
-        def loss(log_temperature: float) -> float:
-            log_proba = log_softmax(logits / np.exp(log_temperature), axis=1)
-            return -np.average(log_proba[truth], weights=weight)
-
-        self.temperature = float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+        self.temperature = _temperature(logits, labels, weight)
         mass = np.bincount(labels, weights=weight, minlength=len(classes))
         self.constant = np.log((mass + 0.5) / (mass.sum() + 0.5 * len(classes)))
         self.contrasts = helmert(len(classes)).T  # (n_classes, n_classes - 1), orthonormal
@@ -354,6 +348,18 @@ class _Classification:
 
     def expand(self, coef: np.ndarray) -> np.ndarray:
         return coef @ self.contrasts.T
+
+
+def _temperature(logits: np.ndarray, labels: np.ndarray, weight: np.ndarray | None) -> float:
+    """What the logits are divided by for the least log loss; sought around their spread, as they have any unit."""
+    truth = np.arange(len(labels)), labels
+    spread = np.ptp(logits, axis=1).mean() or 1.0
+
+    def loss(log_temperature: float) -> float:
+        log_proba = log_softmax(logits / (spread * np.exp(log_temperature)), axis=1)
+        return -np.average(log_proba[truth], weights=weight)
+
+    return float(spread * np.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded").x))
 
 
 def floor_of(model: Any, Z: Any, Z_target: Any, domains: Domains) -> float:
