@@ -128,6 +128,29 @@ def test_end_points(task):
     assert abs(weak.score(X_new, y_new) - alone.score(X_new, y_new)) < 0.02
 
 
+@pytest.mark.parametrize("noise", [0.1, 0.0])  # of the source; that of the target is 1
+@pytest.mark.parametrize("m", [3, 5])
+def test_noisier_labels_do_not_refute_a_right_model(m, noise):
+    scores = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X, X_target = rng.normal(size=(300, 6)), rng.normal(size=(600, 6))
+        beta = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+        y, truth = X @ beta + noise * rng.normal(size=300), X_target @ beta
+        few = np.where(np.arange(600) < m, truth + rng.normal(size=600), np.nan)
+        scores.append(PriorCentered(Ridge(1e-3), random_state=0).fit(X, y, X_target, few).score(X_target, truth))
+    assert np.mean(scores) > 0.9 and min(scores) > 0.3
+
+
+@pytest.mark.parametrize("level", [0.0, 5.0])
+def test_a_source_whose_labels_are_all_equal_is_corrected(level):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(50, 2)), rng.normal(size=(50, 2))
+    y_target = level + 1 + X_target[:, 0]
+    few = np.where(np.arange(50) < 10, y_target, np.nan)
+    assert PriorCentered(Ridge()).fit(X, np.full(50, level), X_target, few).score(X_target, y_target) > 0.9
+
+
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_the_unit_of_the_decision_values_does_not_matter(n_classes, unit):

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import helmert
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax, logsumexp, softmax
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, cross_val_predict
 from sklearn.utils.validation import check_is_fitted
@@ -32,6 +32,7 @@ from .._decision import decide
 STRENGTHS = 10.0 ** np.arange(-4, 2.01, 0.5)  # times the number of features: strengths that "auto" weighs
 SOURCE_BELIEF = 0.9  # probability, before any target label is seen, that the source model is right
 NOISE_ROWS = 4.0  # target rows that the noise seen on the source counts for (regression)
+NOISE_BELIEF = np.r_[0.9, np.full(25, 0.1 / 25)]  # in the source's noise, and in levels from it to the variance of y
 
 
 class PriorCentered(BaseAdapter):
@@ -57,14 +58,17 @@ class PriorCentered(BaseAdapter):
     asks for five labels would rather not lose by them, and a twentieth each on corrections of it and on the
     target labels alone, spread evenly over a grid of :math:`\lambda`. All are linear in the same features, so
     the average is one corrected model again. What the source rows know about noise enters: in regression the
-    cross-fitted residual variance, worth four target rows; in classification a temperature, so that an
+    cross-fitted residual variance, worth four target rows, with nine tenths of the belief; the tenth left is
+    spread evenly, in the logarithm, from there to the variance of y, so that labels which larger noise explains as
+    well as another function do not refute the source model. In classification it is a temperature, so that an
     overconfident model is not taken at its word.
 
     **Assumption.** The labelled target rows are a random part of the target, and what changed is close to
     linear in the features that the last step sees.
 
     **Fails** when the labelled rows were chosen by their label or by their ease, and for local changes that
-    no linear function of the features follows; then more labels and a flexible correction are needed. A regressor's
+    no linear function of the features follows; then more labels and a flexible correction are needed. Five labels
+    whose noise exceeds the spread of y may still pull the model anywhere. A regressor's
     correction is added: where the change is a factor (all stays last twice as long) correct the logarithm, with
     ``np.log`` of both y and ``np.exp`` of the predictions. Where no label and no prediction of the source model is
     negative, no corrected one is: it ends at the smallest of these (at one above zero, if the model predicts none
@@ -272,8 +276,10 @@ class _Regression:
     def __init__(self, model, head, Z, domains: Domains, fold, Z_known, y, U, s):
         fitted = model.predict(Z) if fold is None else _cross_fitted(head, Z, domains, fold, "predict")
         noise = np.average((domains.y - fitted) ** 2, weights=domains.sample_weight)
-        self.noise = max(float(noise), 1e-12 * float(np.var(domains.y)))
+        noise = max(float(noise), 1e-12 * float(np.var(np.append(domains.y, y))), np.finfo(float).tiny)
         self.constant = float(np.average(domains.y, weights=domains.sample_weight))
+        variance = float(np.average((domains.y - self.constant) ** 2, weights=domains.sample_weight))
+        self.noises = np.r_[noise, np.geomspace(noise, max(noise, variance), len(NOISE_BELIEF) - 1)]
         self.offset, self.y, self.U, self.s = model.predict(Z_known), y, U, s
 
     def log_likelihood(self) -> float:
@@ -290,9 +296,10 @@ class _Regression:
         return self._student(squares, np.log(growth).sum()), coef[:, None]
 
     def _student(self, squares: float, log_determinant: float) -> float:
-        # the noise variance integrated over its scaled inverse chi-squared prior
-        n = len(self.y)
-        return -0.5 * log_determinant - 0.5 * (n + NOISE_ROWS) * np.log1p(squares / (NOISE_ROWS * self.noise))
+        # the noise variance integrated over its prior, a mixture of scaled inverse chi-squared ones
+        n, unexpected = len(self.y), np.log1p(squares / (NOISE_ROWS * self.noises))
+        log_each = -0.5 * (n * np.log(self.noises / self.noises[0]) + (n + NOISE_ROWS) * unexpected)
+        return float(-0.5 * log_determinant + logsumexp(log_each, b=NOISE_BELIEF))
 
     def expand(self, coef: np.ndarray) -> np.ndarray:
         return coef
