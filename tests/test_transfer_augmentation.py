@@ -38,17 +38,30 @@ def problem(task, seed, change, m, n=300):
     return X, y, X_target, few, *draw(2000, turned, change)
 
 
-def test_it_is_ridge_with_a_shared_and_two_own_coefficients():
+@pytest.mark.parametrize("c", [1.0, 0.5])
+def test_it_is_ridge_with_a_shared_and_two_own_coefficients(c):
     """Minimises the squared error plus |w|^2 + |u|^2 + |v|^2, solved here by the normal equations."""
     X, y, X_target, few, X_new, _ = problem("regression", 0, 1.0, 20)
-    model = FeatureAugmentation(Ridge(alpha=2.0, fit_intercept=False)).fit(X, y, X_target, few)
+    model = FeatureAugmentation(Ridge(alpha=2.0, fit_intercept=False), own_scale=c).fit(X, y, X_target, few)
     one, ones = np.ones((300, 1)), np.ones((20, 1))
-    source = np.hstack([X, X, one, np.zeros((300, 6))])
-    target = np.hstack([X_target[:20], np.zeros((20, 6)), X_target[:20], ones])
+    source = np.hstack([X, c * X, c * one, np.zeros((300, 6))])
+    target = np.hstack([X_target[:20], np.zeros((20, 6)), c * X_target[:20], c * ones])
     rows, labels = np.vstack([source, target]), np.concatenate([y, few[:20]])
     coef = np.linalg.solve(rows.T @ rows + 2.0 * np.eye(17), rows.T @ labels)
-    np.testing.assert_allclose(model.predict(X_new), X_new @ (coef[:5] + coef[11:16]) + coef[16])
-    np.testing.assert_allclose(model.predict_source(X), X @ (coef[:5] + coef[5:10]) + coef[10])
+    np.testing.assert_allclose(model.predict(X_new), X_new @ (coef[:5] + c * coef[11:16]) + c * coef[16])
+    np.testing.assert_allclose(model.predict_source(X), X @ (coef[:5] + c * coef[5:10]) + c * coef[10])
+
+
+def test_without_news_the_target_keeps_the_part_of_the_source_that_is_shared():
+    """One label, at the mean of both domains: 1 / (1 + c^2) of the source's effect."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 1))
+    X -= X.mean()
+    few = np.where(np.arange(2000) < 1, 0.0, np.nan)
+    for c in (1.0, 0.5, 0.1):
+        model = FeatureAugmentation(Ridge(), own_scale=c).fit(X, 2 * X[:, 0], X - X[0], few)
+        slope = np.diff(model.predict(np.array([[0.0], [1.0]])))
+        assert slope == pytest.approx(2 / (1 + c**2), rel=0.01)
 
 
 @pytest.mark.parametrize("task", MODELS)
@@ -111,6 +124,8 @@ def test_bad_calls_are_explained():
         FeatureAugmentation(Ridge()).fit(X, y, X_target)
     with pytest.raises(InputError, match="FrozenEstimator"):
         FeatureAugmentation(FrozenEstimator(Ridge().fit(X, y))).fit(X, y, X_target, few)
+    with pytest.raises(InputError, match="own_scale"):
+        FeatureAugmentation(Ridge(), own_scale=0.0).fit(X, y, X_target, few)
     with pytest.raises(InputError, match="no numeric column"):
         texts = pd.DataFrame({"a": ["u"] * 300})
         FeatureAugmentation(Ridge()).fit(texts, y, texts.iloc[:9], y[:9])
