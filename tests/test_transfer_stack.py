@@ -20,7 +20,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from da_toolkit._base import Target
 from da_toolkit.alignment import CORAL, FeatureAlignment
-from da_toolkit.transfer._transfer_stack import TEMPERATURE, TransferStack, _answer, _Remembered, aggregate
+from da_toolkit.transfer._transfer_stack import TEMPERATURE, TransferStack, _answer, _Remembered, _unpaid, aggregate
 from shift_detectors._errors import InputError, ShiftWarning
 
 MODELS = {"regression": Ridge(), "classification": LogisticRegression()}
@@ -158,6 +158,27 @@ def test_excess_departure_by_hand():
         np.testing.assert_allclose(stack._excess_departure(known, known, held, 0), [0, max(beyond, 0)], rtol=1e-6)
     known.labelled = np.full(600, True)
     np.testing.assert_array_equal(stack._excess_departure(known, known, held, 0), 0)
+
+
+def test_what_the_labels_do_not_pay_for_by_hand():
+    """(1 - slope)^2 + 2 noise / sum of squares, at most a half; with four rows of a half."""
+    held = {"source": np.zeros(4), "right": np.full(4, 2.0), "half": np.full(4, 1.0), "wrong": np.full(4, -2.0)}
+    found = _unpaid(held, np.full(4, 2.0), 0.4)
+    np.testing.assert_allclose(found, [0.5, (2 + 4 * 0.05) / 8, 0.5, 0.5])
+    assert _unpaid(held, np.full(4, 1.5), 0.2)[2] == pytest.approx((2 + 4 * 0.35) / 8)
+
+
+def test_the_luck_of_which_rows_were_labelled_does_not_count():
+    """All effects turned round, 40 labels: draws in which they happen to lie where the source model is less wrong."""
+    beta = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+    for seed in (6, 9):
+        rng = np.random.default_rng(seed)
+        X, X_target = rng.normal(size=(300, 6)), rng.normal(size=(600, 6))
+        y, y_target = X @ beta + 0.7 * rng.normal(size=300), -X_target @ beta + 0.7 * rng.normal(size=600)
+        few = np.where(np.arange(600) < 40, y_target, np.nan)
+        stack = TransferStack(Ridge(), random_state=0).fit(X, y, X_target, few)
+        alone = Ridge().fit(X_target[:40], y_target[:40])
+        assert stack.score(X_target[40:], y_target[40:]) > alone.score(X_target[40:], y_target[40:]) - 0.05
 
 
 def test_little_harm_where_the_target_model_interpolates():

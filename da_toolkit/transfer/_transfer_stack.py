@@ -42,7 +42,8 @@ PRIOR = {"source": 0.4, "PriorCentered": 0.2}
 TEMPERATURE = 2.0  # the held-out losses of copies fitted on overlapping rows count half
 LEAST_WEIGHT = 1e-3  # members below it answer nothing
 DOUBT = 0.02  # part of every probability that is spread evenly before its logarithm is taken
-UNPAID = 0.5  # part of an excess departure from the source model that is taken for error
+UNPAID = 0.5  # part of an excess departure from the source model that is taken for error, at most
+UNPAID_ROWS = 4.0  # labelled rows that this guess counts for
 DEPARTURE_ROWS = 2000  # unlabelled target rows on which departures are measured
 
 
@@ -79,9 +80,16 @@ class TransferStack(BaseAdapter):
     **Excess departure.** The inequality asks for bounded losses, and a regression of ten rows on eleven features
     has none: it can be right on the ten by luck and far off elsewhere. How far a member leaves the source model,
     the mean of :math:`(f_j - f_s)^2`, needs no labels. What the target has of it beyond the labelled rows (where
-    it is held out) would all be added error if the member had no reason to leave, and none if it had the best; half
-    of it is :math:`e_j`, in the same units, and nothing where the target has less. The log loss of probabilities is
-    bounded and goes without.
+    it is held out) would all be added error if the member had no reason to leave, and none if it had the best;
+    nothing is added where the target has less. How good the reason is say the labels: with the slope :math:`b_j` of
+    the source model's residuals on the held-out departures :math:`d_i = f_j(x_i) - f_s(x_i)`, the part
+
+    .. math:: u_j = \min \Big( \tfrac12, \; (1 - b_j)^2 + 2 \sigma^2 / \sum_i d_i^2 \Big)
+
+    remains unpaid (the noise variance twice, as the copies overlap). :math:`e_j`, in the same units, is the excess
+    times the mean of :math:`u_j`, for m rows, and of a half, for four. So where the source model is far off the
+    labels pay for leaving it, and the luck of which rows were labelled hardly counts. The log loss of probabilities
+    is bounded and goes without.
 
     **Assumption.** The labelled target rows are a random part of the target, one unit each (no patient with
     five rows).
@@ -134,7 +142,7 @@ class TransferStack(BaseAdapter):
     >>> few = np.where(np.arange(500) < 30, y_target, np.nan)  # 30 labels
     >>> model = TransferStack(Ridge(), random_state=0).fit(X, y, X_target, few)
     >>> round(Ridge().fit(X, y).score(X_target, y_target), 2), round(model.score(X_target, y_target), 2)
-    (-0.24, 0.71)
+    (-0.24, 0.7)
     >>> round(model.weights_["source"], 1)
     0.0
     """
@@ -217,7 +225,8 @@ class TransferStack(BaseAdapter):
             self._weigh(held, y, "log", 0.0)
         else:
             scale = 2 * self._noise(model, Z, domains, held, y, seed)
-            self._weigh(held, y, scale, UNPAID * self._excess_departure(inner, domains, held, seed) / scale)
+            excess = _unpaid(held, y, scale / 2) * self._excess_departure(inner, domains, held, seed)
+            self._weigh(held, y, scale, excess / scale)
         fresh.memory.clear()  # the fits of the folds are not needed any more
 
     def _held_out(self, name: str, adapter: Any, inner: Domains, known: np.ndarray, seed: int):
@@ -318,6 +327,16 @@ class TransferStack(BaseAdapter):
 
     def _decided_from(self, X: Any) -> np.ndarray:
         return _answer(self.head_, X if self.front_ is None else self.front_.transform(X))
+
+
+def _unpaid(held: dict[str, np.ndarray], y: np.ndarray, noise: float) -> np.ndarray:
+    """Part of every member's excess departure for which the labels give no reason."""
+    departure = np.array([answer - held["source"] for answer in held.values()])
+    square = (departure**2).sum(axis=1)
+    square[square == 0] = np.inf  # no departure, no reason
+    slope = departure @ (y - held["source"]) / square
+    told = np.minimum(UNPAID, (1 - slope) ** 2 + TEMPERATURE * noise / square)
+    return (UNPAID_ROWS * UNPAID + len(y) * told) / (UNPAID_ROWS + len(y))
 
 
 def aggregate(given: np.ndarray, prior: np.ndarray, loss: str | float, excess: Any = 0.0) -> np.ndarray:
