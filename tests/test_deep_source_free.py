@@ -172,6 +172,21 @@ def test_contract(trained, method):
     np.testing.assert_array_equal(via.predict_proba(X_target), proba)
 
 
+def test_classes_are_named_in_any_order(trained):
+    source, _, _, X_target, _, _ = trained
+    names = np.array(["d", "a", "c", "b"])
+    prior = [0.4, 0.3, 0.2, 0.1]
+    sorted_ = SourceFree(source.module_, SHOT(), target_prior=prior, random_state=0, max_epochs=1).fit(X_target)
+    for given in (prior, dict(zip(names.tolist(), prior, strict=True))):
+        free = SourceFree(source.module_, SHOT(), target_prior=given, classes=names, random_state=0, max_epochs=1)
+        free.fit(X_target)
+        assert free.classes_.tolist() == sorted(names) and free.output_classes_.tolist() == names.tolist()
+        np.testing.assert_array_equal(free.predict(X_target), names[sorted_.predict(X_target)])
+        np.testing.assert_array_equal(
+            free.predict_proba(X_target), sorted_.predict_proba(X_target)[:, np.argsort(names)]
+        )
+
+
 def test_a_collapse_is_reported():
     class OneClass(SHOT):
         def loss(self, batch, rows):

@@ -46,8 +46,8 @@ def test_trained_torch_module_is_corrected():
     assert np.array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
     with pytest.raises(InputError, match="nn.Module"):
         frozen_module(logistic, [0, 1])
-    with pytest.raises(InputError, match="sorted"):
-        frozen_module(module, [1, 0])
+    with pytest.raises(InputError, match="two or more different classes"):
+        frozen_module(module, [1, 1])
     with pytest.raises(InputError, match="logits of 3 classes"):
         frozen_module(module, [0, 1, 2]).predict(X)
     with pytest.raises(InputError, match="softmax"):
@@ -89,3 +89,21 @@ def test_trained_deep_adapter_is_corrected():
     model = PriorCorrection(FrozenEstimator(deep), random_state=0).fit(X_held, y_held, X_target)
     assert model.head_.estimator is deep
     assert model.score(X_target, y_target) > deep.score(X_target, y_target) + 0.03
+
+
+def test_classes_are_named_in_any_order():
+    X, y = two_classes(0, 400, 0.5)
+    X_target, _ = two_classes(1, 400, 0.9)
+    module = torch.nn.Linear(5, 2)
+    other = torch.nn.Linear(5, 2)
+    with torch.no_grad():
+        other.weight.copy_(module.weight.flip(0))
+        other.bias.copy_(module.bias.flip(0))
+    models = frozen_module(module, ["no", "yes"]), frozen_module(other, ["yes", "no"])
+    labels = np.array(["no", "yes"])[y]
+    for model in models:
+        assert model.classes_.tolist() == ["no", "yes"]
+        assert model.predict_proba(X) == pytest.approx(models[0].predict_proba(X), abs=1e-6)
+        assert np.array_equal(model.predict(X), models[0].predict(X))
+    first, second = (PriorCorrection(m, random_state=0).fit(X, labels, X_target).prior_ for m in models)
+    assert first == pytest.approx(second, abs=1e-4)

@@ -260,6 +260,38 @@ def test_modules_adapters_and_frozen_ones_agree(source):
     assert set(named.predict(X_target)) <= {"a", "b", "c"}
 
 
+@pytest.mark.parametrize("names", [["b", "a", "c"], ["c", "b", "a"], [2, 0, 1]])
+def test_classes_of_the_outputs_are_named_in_any_order(source, names):
+    X, _, _ = problem(1)
+    X_target, y_target, few = problem(8, 0.8, m=20)
+    names = np.array(names)
+    labels = np.array([*names.tolist(), None], dtype=object)[np.where(np.isnan(few), 3, few).astype(int)]
+    sorted_ = quick(source.module_, epochs=6).fit(None, None, X_target, few)
+    named = quick(source.module_, epochs=6, classes=names).fit(None, None, X_target, labels)
+    again = quick(named, epochs=0).fit(None, None, X_target, labels)
+    frozen = quick(frozen_module(source.module_, names), epochs=6).fit(None, None, X_target, labels)
+    for model in (named, frozen, again):
+        assert model.classes_.tolist() == sorted(names.tolist()) and model.output_classes_.tolist() == names.tolist()
+        np.testing.assert_array_equal(model.predict(X_target), names[sorted_.predict(X_target)])
+        columns = np.argsort(names)
+        np.testing.assert_array_equal(model.predict_proba(X_target), sorted_.predict_proba(X_target)[:, columns])
+    np.testing.assert_array_equal(named.predict_source(X), names[sorted_.predict_source(X)])
+    np.testing.assert_array_equal(named.predict_proba_source(X), sorted_.predict_proba_source(X)[:, columns])
+    assert named.score(X_target, names[y_target]) == sorted_.score(X_target, y_target)
+
+
+def test_a_refusal_names_the_argument_that_helps(source):
+    X, y, _ = problem(1)
+    X_target, _, few = problem(8, 0.8, m=20)
+    words = np.where(np.isnan(few), None, "x")
+    with pytest.raises(InputError, match="name them in classes="):
+        quick(source.module_).fit(None, None, X_target, words)
+    with pytest.raises(InputError, match='task="regression"'):
+        quick(nn.Linear(6, 1)).fit(X, y, X_target, few)
+    with pytest.raises(InputError, match="two or more different classes"):
+        quick(source.module_, classes=["a", "b", "b"]).fit(None, None, X_target, words)
+
+
 def test_an_adapter_that_is_not_fitted_is_trained_on_the_source():
     X, y, _ = problem(1)
     X_target, _, few = problem(9, 0.8, m=20)

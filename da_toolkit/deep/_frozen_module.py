@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.frozen import FrozenEstimator
 from torch import Tensor, nn
 
+from da_toolkit._classes import read_classes
 from shift_detectors._errors import InputError
 
 from ._probe import try_module
@@ -32,12 +33,12 @@ def frozen_module(module: Any, classes: Any) -> FrozenEstimator:
         Takes a batch of rows, gives logits of shape (n_rows, n_classes), for two classes also a single logit. Tensors
         of whole numbers (tokens) stay as they are; arrays and tables become floats, as in `DeepAdapter`.
     classes : array-like of shape (n_classes,)
-        Class of each output, sorted.
+        Class of each output, in the order of the outputs; of a single logit, the log odds of the second.
 
     Returns
     -------
     FrozenEstimator
-        With `predict` and `predict_proba`; `fit` leaves the module as it is.
+        With `predict` and `predict_proba`, whose columns follow the sorted classes; `fit` leaves the module as it is.
 
     Examples
     --------
@@ -50,7 +51,7 @@ def frozen_module(module: Any, classes: Any) -> FrozenEstimator:
     >>> model.predict_proba(X_target).shape == (len(X_target), len(np.unique(y)))
     True
     """
-    return FrozenEstimator(_ModuleClassifier(module, np.asarray(classes)))
+    return FrozenEstimator(_ModuleClassifier(module, read_classes(classes)))
 
 
 class _ModuleClassifier(ClassifierMixin, BaseEstimator):
@@ -62,12 +63,6 @@ class _ModuleClassifier(ClassifierMixin, BaseEstimator):
                 f"frozen_module was given {type(module).__name__}",
                 "a trained torch nn.Module that gives logits",
                 "Put a fitted scikit-learn model into a FrozenEstimator.",
-            )
-        if classes.ndim != 1 or len(classes) < 2 or not np.array_equal(np.unique(classes), classes):
-            raise InputError(
-                f"classes={classes.tolist()}",
-                "two or more different classes in sorted order",
-                "Reorder the outputs of the module, not only the names.",
             )
         self.module = module
         self.classes = classes
@@ -81,6 +76,10 @@ class _ModuleClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def classes_(self) -> np.ndarray:
+        return np.sort(self.classes)
+
+    @property
+    def output_classes_(self) -> np.ndarray:
         return self.classes
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -100,7 +99,7 @@ class _ModuleClassifier(ClassifierMixin, BaseEstimator):
         finally:
             for part, mode in training.items():
                 part.training = mode
-        return softmax(finite(torch.cat(given)).cpu().double().numpy(), axis=1)
+        return softmax(finite(torch.cat(given)).cpu().double().numpy(), axis=1)[:, np.argsort(self.classes)]
 
     def predict(self, X: Any) -> np.ndarray:
-        return self.classes[self.predict_proba(X).argmax(axis=1)]
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from da_toolkit._base import clone_keeping, column_names, read_prior, unpack_target
+from da_toolkit._classes import read_classes
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import warn
@@ -103,6 +104,9 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         The adapted module.
     method_ : SourceFreeMethod
     classes_ : ndarray of shape (n_classes,)
+        Sorted.
+    output_classes_ : ndarray of shape (n_classes,)
+        The same in the order of the logits of `module_`.
 
     Examples
     --------
@@ -184,10 +188,11 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         module, method = self.module_, clone(self.method)
         module.eval()
         first = try_module(module, first_rows(inputs), classifies=True)
-        self.classes_ = self._classes(first[0].numel() if isinstance(first, Tensor) and len(first) == 2 else 0)
+        self.output_classes_ = self._classes(first[0].numel() if isinstance(first, Tensor) and len(first) == 2 else 0)
+        self.classes_ = np.sort(self.output_classes_)
         k = len(self.classes_)
         known = self.target_prior is not None
-        prior = read_prior(self.target_prior, self.classes_, "target_prior") if known else np.full(k, 1 / k)
+        prior = read_prior(self.target_prior, self.output_classes_, "target_prior") if known else np.full(k, 1 / k)
         method.prior_ = torch.as_tensor(prior, dtype=first.dtype, device=first.device)
         name, head = self.layer or getattr(self.module, "layer", None), getattr(method, "head", None)
         layer = find_layer(module, name or head, inputs)
@@ -265,7 +270,7 @@ class SourceFree(ClassifierMixin, BaseEstimator):
 
     def _classes(self, k: int) -> np.ndarray:
         """Of k logits; a single one decides between two classes that have a name."""
-        classes = getattr(self.module, "classes_", np.arange(k)) if self.classes is None else np.asarray(self.classes)
+        classes = getattr(self.module, "classes_", np.arange(k)) if self.classes is None else read_classes(self.classes)
         if k == 1 and len(classes) == 2:
             return classes
         if k < 2:
@@ -285,7 +290,7 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         same_rows(rows, X, "X", self.input_shape_, self._names, "fit")
         parameter = next(self.module_.parameters(), torch.empty(0))
         inputs = to_device(rows, float_type(self.module_), parameter.device)
-        return to_numpy(self._run(inputs, None).logits.softmax(dim=1))
+        return to_numpy(self._run(inputs, None).logits.softmax(dim=1))[:, np.argsort(self.output_classes_)]
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes of target rows; shape (n_rows,)."""

@@ -140,6 +140,8 @@ def read_outputs(raw: Tensor, n_outputs: int) -> Tensor:
     if raw.shape != (n, n_outputs):
         what = "values of a regression" if n_outputs == 1 else f"logits of {n_outputs} classes"
         remedy = "Change its last layer."
+        if raw.numel() == n:
+            remedy = 'Does y hold quantities? Then pass task="regression"; else change its last layer.'
         if raw.ndim == 2 and raw.shape[1] > n_outputs:
             remedy = (
                 'Are the numbers in y codes of classes? Then pass task="classification"; else change its last layer.'

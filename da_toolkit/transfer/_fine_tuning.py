@@ -20,6 +20,7 @@ from shift_detectors._learners import make_folds
 from shift_detectors._random import check_random_state
 
 from .._base import BaseAdapter, as_quantities, cast_labels, clone_keeping, column_names, unpack_target
+from .._classes import positions, read_classes
 from ._embedding import Embedding
 from ._transfer_stack import DOUBT
 
@@ -87,7 +88,7 @@ class FineTuning(BaseEstimator):
         :math:`\alpha` and :math:`\beta`.
     batch_size : int
     classes : array-like, optional
-        Classes of the outputs of a module, in order. None: those of `y`, of the `DeepAdapter`.
+        Classes of the outputs of a module, in the order of the outputs. None: those of `y`, of the `DeepAdapter`.
     task : {"auto", "classification", "regression"}
     device : str
         ``"auto"``: a CUDA device when there is one, else the CPU.
@@ -107,7 +108,9 @@ class FineTuning(BaseEstimator):
     train_losses_ : list of float
         Mean loss of every epoch that was run.
     classes_ : ndarray of shape (n_classes,)
-        Classification only.
+        Classification only; sorted.
+    output_classes_ : ndarray of shape (n_classes,)
+        The same in the order of the outputs of `module_`.
     task_ : str
 
     Notes
@@ -250,7 +253,7 @@ class FineTuning(BaseEstimator):
             head = find_head(module, self.head, inputs, "head=...")
             few = self._read_classes(classes, few, head)
             n_outputs = len(self.classes_) if self.task_ == "classification" else 1
-            same = classes is None or np.array_equal(classes, self.classes_)
+            same = classes is None or np.array_equal(classes, self.output_classes_)
             new = prepare(module, self.reuse, head, n_outputs, same)
             check_free(module, head, self.head_epochs)
             plan = Plan(
@@ -266,7 +269,7 @@ class FineTuning(BaseEstimator):
                 new,
             )
             if self.task_ == "classification":
-                labels = torch.as_tensor(np.searchsorted(self.classes_, few), device=device)
+                labels = torch.as_tensor(positions(few, self.output_classes_), device=device)
             else:
                 labels = torch.as_tensor((few - self._center) / self._scale, device=device).to(dtype)
             self._tune(module, Rows(inputs, labels), plan, seed)
@@ -347,7 +350,8 @@ class FineTuning(BaseEstimator):
         """Set `task_`; the classes of the module's outputs, None for a regression."""
         from ..deep._rows import plain
 
-        known = getattr(source, "classes_", None) if self.classes is None else np.asarray(self.classes)
+        known = getattr(source, "output_classes_", getattr(source, "classes_", None))
+        known = known if self.classes is None else read_classes(self.classes)
         self.task_ = getattr(source, "task_", self.task if known is None else "classification")
         if known is None and self.task_ != "regression" and y is not None:
             read = read_labels(plain(y), None, len(plain(y)), 0, self.task_)
@@ -359,36 +363,38 @@ class FineTuning(BaseEstimator):
         return known if self.task_ == "classification" else None
 
     def _read_classes(self, classes: np.ndarray | None, few: np.ndarray, head: str) -> np.ndarray:
-        """Set `classes_`; the target labels in the type of the classes."""
+        """Set `classes_` and `output_classes_`; the target labels in the type of the classes."""
         from ._fine_tuning_training import inside
 
         if classes is None:
-            if hasattr(self, "classes_"):
-                del self.classes_  # a regression after a classification
+            for name in ("classes_", "output_classes_"):
+                self.__dict__.pop(name, None)  # a regression after a classification
             return as_quantities(few.astype(float), "y_target")
         parts = [self.reuse] if isinstance(self.reuse, str) else self.reuse
         kept = parts is None or any(inside(head, part) for part in parts)
         new = sorted(set(few.tolist()) - set(classes.tolist()), key=str)
         if not new:
             few = cast_labels(few, classes)
-            self.classes_ = classes
+            self.output_classes_ = classes
         elif kept:
             raise InputError(
                 f"y_target has the classes {new}, which the model has not",
                 f"the classes {classes.tolist()}",
-                "For a new label set name in reuse= what is carried over, without the head.",
+                "If the outputs stand for these, name them in classes=, in the order of the outputs; for a new label "
+                "set name in reuse= what is carried over, without the head.",
             )
         else:
-            self.classes_ = np.unique(few)
-            if len(self.classes_) < 2:
+            self.output_classes_ = np.unique(few)
+            if len(self.output_classes_) < 2:
                 raise InputError("a new label set with a single class", "two classes or more", "Label more rows.")
+        self.classes_ = np.sort(self.output_classes_)
         return few
 
     # --- predictions ---------------------------------------------------------------------------------------
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict *target* rows; shape (n_rows,)."""
-        return self._decide(X, "module_", getattr(self, "classes_", None))
+        return self._decide(X, "module_", getattr(self, "output_classes_", None))
 
     def predict_source(self, X: Any) -> np.ndarray:
         """Predict *source* rows by the network as it was; shape (n_rows,)."""
@@ -398,14 +404,14 @@ class FineTuning(BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Class probabilities of *target* rows; shape (n_rows, n_classes)."""
         check_is_fitted(self)
-        return softmax(self._outputs(X, "module_", len(self.classes_)), axis=1)
+        return self._proba(X, "module_", self.output_classes_)
 
     @available_if(_classifies)
     def predict_proba_source(self, X: Any) -> np.ndarray:
         """Class probabilities of *source* rows by the network as it was; shape (n_rows, n_source_classes)."""
         check_is_fitted(self)
         classes: Any = self._source_classes
-        return softmax(self._outputs(X, "source_module_", len(classes)), axis=1)
+        return self._proba(X, "source_module_", classes)
 
     def transform(self, X: Any) -> np.ndarray:
         """Features of *target* rows, the input of the linear layer that is called last; shape (n_rows, d)."""
@@ -419,6 +425,10 @@ class FineTuning(BaseEstimator):
         if classes is None:
             return self._center + self._scale * self._outputs(X, path, 1)
         return classes[self._outputs(X, path, len(classes)).argmax(axis=1)]
+
+    def _proba(self, X: Any, path: str, classes: np.ndarray) -> np.ndarray:
+        """Probabilities of the sorted classes."""
+        return softmax(self._outputs(X, path, len(classes)), axis=1)[:, np.argsort(classes)]
 
     def _outputs(self, X: Any, path: str, n_outputs: int) -> np.ndarray:
         from ..deep._rows import float_type, read_rows, same_rows, to_device

@@ -301,8 +301,9 @@ class MAML(BaseEstimator):
             Passed through as often as `max_steps` asks for, a sequence in random order; a generator is read until
             then, or until its end.
         classes : array-like, optional
-            All classes, when a class means the same in every task. None: each task has classes of its own (N-way
-            K-shot), which are given to the outputs of the module at random; the first task has the most.
+            All classes, in any order, when a class means the same in every task; the outputs of the module stand for
+            them sorted. None: each task has classes of its own (N-way K-shot), which are given to the outputs at
+            random; the first task has the most.
 
         Returns
         -------
