@@ -192,6 +192,7 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
             groups=groups,
             source_domain=source_domain,
             adapter=type(self).__name__,
+            classes=frozen_classes(self.estimator),
         )
         check_kind(self.estimator, domains.y)
         if self._fits_means:
@@ -304,6 +305,11 @@ def is_frozen(estimator: Any) -> bool:
     if isinstance(estimator, Pipeline):
         return is_frozen(estimator.steps[-1][1])
     return isinstance(estimator, FrozenEstimator)
+
+
+def frozen_classes(estimator: Any) -> Any:
+    """Classes that a frozen classifier knows, whatever the rows show; none of any other model."""
+    return estimator.classes_ if is_frozen(estimator) and is_classifier(estimator) else ()
 
 
 def refuse_frozen(estimator: Any, adapter: str) -> None:
@@ -615,10 +621,12 @@ def read_domains(
     groups: Any = None,
     source_domain: Any = None,
     adapter: str = "fit",
+    classes: Any = (),
 ) -> Domains:
     """Check the arguments of ``fit``; every complaint says what was got, what is accepted and what to do.
 
     Where `classification` is False the labels are quantities. None, if the model finds out, leaves them as they are.
+    `classes` are those that a frozen model knows: target labels may be of these, too.
     """
     X_target, y_target = unpack_target(X_target, y_target)
     if X_target is None:
@@ -648,7 +656,7 @@ def read_domains(
     if y_target is None:
         labelled = np.zeros(X_target.shape[0], bool)
     else:
-        y_target, labelled = _target_labels(y_target, y, X_target.shape[0], classification, adapter)
+        y_target, labelled = _target_labels(y_target, y, X_target.shape[0], classification, adapter, classes)
     if sample_weight is not None:
         sample_weight = _per_row(sample_weight, "sample_weight", n, adapter).astype(float)
         if not np.all(np.isfinite(sample_weight)) or np.any(sample_weight < 0) or sample_weight.sum() <= 0:
@@ -780,7 +788,7 @@ def _plain(values: np.ndarray) -> np.ndarray:
 
 
 def _target_labels(
-    y_target: Any, y: np.ndarray, n_target: int, classification: bool | None, adapter: str
+    y_target: Any, y: np.ndarray, n_target: int, classification: bool | None, adapter: str, classes: Any
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """Target labels in the dtype of `y`, and which rows have one."""
     raw = _per_row(y_target, "y_target", n_target, adapter)
@@ -793,7 +801,8 @@ def _target_labels(
     values = np.full(n_target, y[0], dtype=np.result_type(known, y))
     values[labelled] = known
     if classification:
-        refuse_new_classes(np.setdiff1d(known, y).tolist(), np.unique(y).tolist())
+        accepted = np.union1d(y, classes) if len(classes) else np.unique(y)
+        refuse_new_classes(np.setdiff1d(known, accepted).tolist(), accepted.tolist())
     return values, labelled
 
 

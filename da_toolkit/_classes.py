@@ -1,4 +1,4 @@
-"""Classes that stand in an order of their own, such as that of the outputs of a trained network."""
+"""Classes in an order of their own, as the outputs of a trained network, or other ones than those of the rows."""
 
 from __future__ import annotations
 
@@ -29,3 +29,27 @@ def positions(labels: Any, classes: np.ndarray) -> np.ndarray:
     """
     order = np.argsort(classes)
     return order[np.searchsorted(classes, labels, sorter=order)]
+
+
+def spread(proba: np.ndarray, known: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Probabilities of the classes `known`, with a column for each of `classes`: those of the others are zero.
+
+    Examples
+    --------
+    >>> spread(np.array([[0.9, 0.1]]), np.array(["c", "a"]), np.array(["a", "b", "c"]))
+    array([[0.1, 0. , 0.9]])
+    """
+    full = np.zeros((len(proba), len(classes)))
+    full[:, positions(known, classes)] = proba
+    return full
+
+
+def refuse_unknown(y: np.ndarray, classes: np.ndarray) -> None:
+    """Raise when source rows have classes that a frozen model has not."""
+    unknown = np.setdiff1d(y, classes)
+    if len(unknown):
+        raise InputError(
+            f"y has the classes {unknown.tolist()}, which the frozen model does not know",
+            f"the classes {classes.tolist()}",
+            "Drop those rows.",
+        )

@@ -1,4 +1,4 @@
-"""The class that a model answers at given probabilities: by its own threshold, where it has one."""
+"""What a model answers at given probabilities, by its own threshold if any, and whether its scores say the same."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClas
 from sklearn.pipeline import Pipeline
 
 from shift_detectors._columns import take_rows
+from shift_detectors._errors import InputError
+
+from ._classes import positions
 
 NOISE = 0.01  # share of rows that may be answered otherwise: ties, rounding
 ROWS = 2000  # at most, on which answers are compared
+AGREED = 0.75  # share of the rows of a class, on average over the classes, that its own decision value has to win
 
 
 def decide(model: Any, proba: np.ndarray) -> np.ndarray:
@@ -58,7 +62,7 @@ def other_decisions(adapter: Any, X: Any) -> str:
 
     Empty where the two agree, and for adapters that leave the answer to the model.
     """
-    X = take_rows(X, np.arange(0, X.shape[0], max(X.shape[0] // ROWS, 1)))
+    X = _some(X)
     proba = adapter._decided_from(X) if is_classifier(adapter) else None
     if proba is None:
         return ""
@@ -71,6 +75,55 @@ def other_decisions(adapter: Any, X: Any) -> str:
         "corrects probabilities alone: that rule of its own is dropped. A threshold on probabilities is kept in "
         "FixedThresholdClassifier(FrozenEstimator(fitted model), threshold=...)."
     )
+
+
+def scores_classes(model: Any, X: Any) -> bool:
+    """Whether the decision values of a fitted classifier are those of its classes.
+
+    One value per row is that of the second class, over the first. Of several there is one for each class, and the
+    largest stands where the model answers: three classes have three *pairs*, too, and an ``SVC`` may give these.
+
+    Parameters
+    ----------
+    model : fitted classifier
+    X : array, DataFrame or sparse matrix
+        Rows on which that is seen.
+
+    Examples
+    --------
+    >>> from sklearn.svm import SVC
+    >>> X, y = np.eye(3).repeat(5, axis=0), np.arange(3).repeat(5)
+    >>> [scores_classes(SVC(decision_function_shape=shape).fit(X, y), X) for shape in ("ovr", "ovo")]
+    [True, False]
+    """
+    if not hasattr(model, "decision_function"):
+        return False
+    X = _some(X)
+    values = np.asarray(model.decision_function(X))
+    if values.ndim == 1:
+        return True
+    if values.shape[1] != len(model.classes_):
+        return False
+    answered = positions(model.predict(X), model.classes_)
+    wins = np.bincount(answered, values.argmax(axis=1) == answered)
+    rows = np.bincount(answered)
+    return bool(np.mean(wins[rows > 0] / rows[rows > 0]) >= AGREED)
+
+
+def no_scores(model: Any) -> InputError:
+    """The error of a classifier that gives neither probabilities nor a decision value for every class."""
+    others = hasattr(model, "decision_function")
+    name = type(last_step(model)).__name__
+    return InputError(
+        f"{name} has decision values that are not those of its classes" if others else f"{name} predicts labels only",
+        "a classifier with predict_proba, or with a decision_function that has a value for every class",
+        'Set decision_function_shape="ovr".' if others else "Wrap it in CalibratedClassifierCV.",
+    )
+
+
+def _some(X: Any) -> Any:
+    """Rows of all parts of a table, `ROWS` or a few more."""
+    return take_rows(X, np.arange(0, X.shape[0], max(X.shape[0] // ROWS, 1)))
 
 
 class _Given(ClassifierMixin, BaseEstimator):

@@ -31,6 +31,7 @@ from da_toolkit.alignment._mass import (
     measure_parts,
     source_similarity,
 )
+from da_toolkit.alignment._pseudo_labels import class_probabilities
 from da_toolkit.label_shift import MLLS, PriorCorrection
 from shift_detectors._errors import InputError, ShiftWarning
 
@@ -177,6 +178,16 @@ def test_any_classifier_will_do(model):
     adapted = FeatureAlignment(model, random_state=0).fit(X, y, X_target)
     assert abs(adapted.class_prior_[1] - 0.9) < 0.05
     assert adapted.score(X_target, y_target) > clone(model).fit(X, y).score(X_target, y_target)
+
+
+@pytest.mark.parametrize("k", [3, 4])  # of four classes there are six pairs
+def test_probabilities_are_not_made_of_decision_values_of_pairs(k):
+    rng = np.random.default_rng(6)
+    y = rng.integers(k, size=200)
+    X = 3 * np.eye(k)[y] + rng.normal(size=(200, k))
+    proba = class_probabilities(SVC(decision_function_shape="ovo").fit(X, y), X, np.arange(k))
+    np.testing.assert_array_equal(proba.argmax(axis=1), SVC().fit(X, y).predict(X))
+    assert proba.max() == 1 and class_probabilities(SVC().fit(X, y), X, np.arange(k)).max() < 1
 
 
 @pytest.mark.filterwarnings("error:LogisticRegression")

@@ -312,3 +312,53 @@ def test_bad_calls_are_explained():
 
     with pytest.raises(InputError, match="CalibratedClassifierCV"):
         PriorCentered(FrozenEstimator(LabelsOnly().fit(X, y))).fit(X, y, X_target, few)
+
+
+ADAPTERS = [PriorCentered, OffsetBoosting, TransferStack]
+
+
+def three_classes(rng, n):
+    y = rng.integers(3, size=n)
+    return np.array([[0, 0], [3, 0], [0, 3.0]])[y] + rng.normal(size=(n, 2)), y
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_decision_values_of_pairs_are_not_those_of_the_classes(adapter):
+    rng = np.random.default_rng(0)
+    (X, y), (X_target, y_target) = three_classes(rng, 300), three_classes(rng, 300)
+    few = np.where(np.arange(300) < 12, y_target, np.nan)
+    found = []
+    for shape in ("ovr", "ovo"):  # three pairs, too
+        calibrated = FrozenEstimator(WithProbabilities(decision_function_shape=shape).fit(X, y))
+        found.append(adapter(calibrated, random_state=0).fit(X, y, X_target, few).score(X_target, y_target))
+    assert min(found) > SVC().fit(X, y).score(X_target, y_target) - 0.03
+    with pytest.raises(InputError, match="SVC .* not those of its classes.*ovr"):
+        adapter(SVC(decision_function_shape="ovo"), random_state=0).fit(X, y, X_target, few)
+
+
+class WithProbabilities(SVC):
+    """Some that agree with the answers."""
+
+    def predict_proba(self, X):
+        """The answer has a probability of .8."""
+        return 0.1 + 0.7 * np.eye(3)[self.predict(X)]
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("absent", [1, 2])
+def test_a_frozen_model_may_know_other_classes_than_the_rows_show(adapter, absent):
+    rng = np.random.default_rng(0)
+    (X, y), (X_target, y_target) = three_classes(rng, 300), three_classes(rng, 300)
+    names = np.array(["a", "bb", "c"])
+    kept, first = y != absent, np.arange(300) < 12
+    knows = FrozenEstimator(LogisticRegression().fit(X, names[y]))
+    for labelled in (first & (y_target != absent), first):
+        few = np.where(labelled, names[y_target].astype(object), None)
+        adapted = adapter(knows, random_state=0).fit(X[kept], names[y][kept], X_target, few)
+        assert adapted.predict_proba(X_target).shape == (300, 3)
+        assert adapted.score(X_target, names[y_target]) > knows.score(X_target, names[y_target]) - 0.05
+    knows_not = FrozenEstimator(LogisticRegression().fit(X[kept], names[y][kept]))
+    with pytest.raises(InputError, match=f"{str(names[absent])!r}.*the frozen model does not know"):
+        adapter(knows_not, random_state=0).fit(X, names[y], X_target, few)
+    with pytest.raises(InputError, match="No adapter can learn"):
+        adapter(knows, random_state=0).fit(X, names[y], X_target, np.where(first, "d", None))

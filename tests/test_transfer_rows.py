@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import pdist
 from sklearn.linear_model import LogisticRegression, Perceptron, Ridge
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 
 from da_toolkit._base import Target
 from da_toolkit.transfer._rows_to_label import _inclusion, _one_of_each, local_pivotal, rows_to_label
@@ -139,3 +139,6 @@ def test_bad_calls_are_explained():
 
     with pytest.raises(InputError, match="labels only"):
         rows_to_label(LabelsOnly().fit(X, y), X, X_target, 3, random_state=0)
+    pairs = SVC(decision_function_shape="ovo").fit(X, np.arange(len(X)) % 3)
+    with pytest.raises(InputError, match="ovr"):
+        rows_to_label(pairs, X, X_target, 3, random_state=0)

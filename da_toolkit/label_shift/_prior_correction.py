@@ -29,6 +29,7 @@ from .._base import (
     refuse_frozen,
     take_rows,
 )
+from .._classes import positions, refuse_unknown
 from .._decision import decide
 from ._mlls import MLLS
 
@@ -152,13 +153,7 @@ class PriorCorrection(BaseAdapter):
                 refuse_frozen(self.estimator, "PriorCorrection(refit=True)")
             model: Any = clone(self.estimator)  # a frozen model stays the same object
             self.head_ = model.fit(X, y)
-            unknown = np.setdiff1d(y, self.head_.classes_)
-            if len(unknown):
-                raise InputError(
-                    f"y has the classes {unknown.tolist()}, which the frozen model does not know",
-                    f"the classes {self.head_.classes_.tolist()}",
-                    "Drop those rows.",
-                )
+            refuse_unknown(y, self.head_.classes_)
             self.rare_classes_ = self.head_.classes_[:0]
             proba, proba_target = self.head_.predict_proba(X), self.head_.predict_proba(domains.X_target)
             self._warn_if_trained_on(domains, rng)
@@ -171,10 +166,10 @@ class PriorCorrection(BaseAdapter):
         columns = np.flatnonzero(~np.isin(classes, self.rare_classes_))
         rows = ~np.isin(y, self.rare_classes_)
         proba, proba_target = among(proba[rows], columns), among(proba_target, columns)
-        codes, own = np.searchsorted(classes, y), np.ones(len(y)) if weight is None else weight
+        codes, own = positions(y, classes), np.ones(len(y)) if weight is None else weight
         frequency = np.bincount(codes, weights=own, minlength=len(classes)) / own.sum()
         self._estimate(proba, proba_target, domains, columns, frequency)
-        y_columns, inside = np.searchsorted(classes[columns], y[rows]), None if weight is None else weight[rows]
+        y_columns, inside = positions(y[rows], classes[columns]), None if weight is None else weight[rows]
         calibration = fit_calibration(proba, y_columns, kind=self.calibration, weight=inside)
         self.calibration_ = calibration.widened(columns, len(classes))
         self.source_prior_ = widen(np.average(calibration(proba), axis=0, weights=inside), columns, frequency)

@@ -17,6 +17,7 @@ from shift_detectors._learners import make_folds
 from shift_detectors._random import check_random_state
 
 from .._base import BaseAdapter, Domains, NumericColumns, take_rows
+from .._classes import positions
 from .._decision import decide
 from ._prior_centered import PriorCentered, _logits, not_below
 
@@ -138,7 +139,7 @@ class OffsetBoosting(BaseAdapter):
         start.n_features_in_ = self.n_features_in_
         start._fit(domains)
         self.front_, self.head_, self._temperature = start.front_, start.head_, start._temperature
-        self._floor = start._floor
+        self._method, self._floor = start._method, start._floor
 
         known = np.flatnonzero(domains.labelled)
         Z = self._front(take_rows(domains.X_target, known))
@@ -146,7 +147,7 @@ class OffsetBoosting(BaseAdapter):
         offset = self._offset(Z)
         rows, y = self._features(Z, offset), domains.y_target[known]
         if is_classifier(self.head_):
-            code = np.searchsorted(self.classes_, y)
+            code = positions(y, self.classes_)
             truth = np.eye(len(self.classes_))[code]
             truth = truth[:, 1:] if len(self.classes_) == 2 else truth
         else:
@@ -172,7 +173,7 @@ class OffsetBoosting(BaseAdapter):
         """What the source model says, shape (n_rows, n_outputs): one output in regression and for two classes."""
         if not is_classifier(self.head_):
             return np.asarray(self.head_.predict(Z), float)[:, None]
-        logits = _logits(self.head_, Z) / self._temperature
+        logits = _logits(self.head_, Z, self._method) / self._temperature
         return logits[:, 1:] - logits[:, :1] if logits.shape[1] == 2 else log_softmax(logits, axis=1)
 
     def _features(self, Z: Any, offset: np.ndarray) -> Any:
@@ -248,7 +249,7 @@ class OffsetBoosting(BaseAdapter):
         return proba if method == "predict_proba" else decide(self.head_, proba)
 
     def _decided_from(self, X: Any) -> np.ndarray:
-        return softmax(_logits(self.head_, self._front(X)), axis=1)
+        return softmax(_logits(self.head_, self._front(X), self._method), axis=1)
 
 
 def _values(tree: DecisionTreeRegressor, rows: Any) -> np.ndarray:

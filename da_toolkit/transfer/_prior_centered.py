@@ -27,7 +27,8 @@ from .._base import (
     take_rows,
     weight_parameter,
 )
-from .._decision import decide
+from .._classes import positions, refuse_unknown
+from .._decision import decide, no_scores, scores_classes
 
 STRENGTHS = 10.0 ** np.arange(-4, 2.01, 0.5)  # times the number of features: strengths that "auto" weighs
 SOURCE_BELIEF = 0.9  # probability, before any target label is seen, that the source model is right
@@ -78,8 +79,8 @@ class PriorCentered(BaseAdapter):
     ----------
     estimator : estimator, Pipeline or FrozenEstimator
         Any regressor; any classifier with `predict_proba` or `decision_function`. A frozen model is corrected
-        without being refitted.
-        A model of a quantile other than the median is refused: it would answer means.
+        without being refitted; it may know classes that `y` lacks. A model of a quantile other than the median is
+        refused: it would answer means.
     strength : "auto" or float
         :math:`\lambda`; ``float("inf")`` predicts as the source model does (its probabilities calibrated).
     at : str, optional
@@ -169,7 +170,7 @@ class PriorCentered(BaseAdapter):
         problem = (_Classification if is_classifier(self.head_) else _Regression)(
             self.head_, head, Z, domains, fold, Z_known, y, U, s
         )
-        self._temperature, self._constant = problem.temperature, problem.constant
+        self._temperature, self._constant, self._method = problem.temperature, problem.constant, problem.method
 
         # every model that is weighed: log probability, share of the source model, strength, coefficients
         nothing = np.zeros((len(s), problem.n_outputs))
@@ -256,7 +257,7 @@ class PriorCentered(BaseAdapter):
         if not is_classifier(self.head_):
             own = self.head_.predict(Z)
             return not_below(share * own + (1 - share) * constant + correction, own, self._floor)
-        logits = share * _logits(self.head_, Z) / self._temperature + (1 - share) * constant + correction
+        logits = share * _logits(self.head_, Z, self._method) / self._temperature + (1 - share) * constant + correction
         if method == "predict_proba":
             return softmax(logits, axis=1)
         if method == "decision_function":
@@ -264,7 +265,9 @@ class PriorCentered(BaseAdapter):
         return decide(self.head_, softmax(logits, axis=1))
 
     def _decided_from(self, X: Any) -> np.ndarray:
-        return softmax(_logits(self.head_, X if self.front_ is None else self.front_.transform(X)), axis=1)
+        return softmax(
+            _logits(self.head_, X if self.front_ is None else self.front_.transform(X), self._method), axis=1
+        )
 
 
 class _Regression:
@@ -272,6 +275,7 @@ class _Regression:
 
     n_outputs = 1
     temperature = 1.0
+    method = "predict"
 
     def __init__(self, model, head, Z, domains: Domains, fold, Z_known, y, U, s):
         fitted = model.predict(Z) if fold is None else _cross_fitted(head, Z, domains, fold, "predict")
@@ -310,19 +314,18 @@ class _Classification:
 
     def __init__(self, model, head, Z, domains: Domains, fold, Z_known, y, U, s):
         classes, weight = model.classes_, domains.sample_weight
-        labels = np.searchsorted(classes, domains.y)
-        if fold is None:
-            logits = _logits(model, Z)
-        else:
-            method = _logit_method(model, Z)
-            logits = _as_logits(_cross_fitted(head, Z, domains, fold, method), method)
+        refuse_unknown(domains.y, classes)
+        labels = positions(domains.y, classes)
+        self.method = method = _logit_method(model, Z)
+        given = getattr(model, method)(Z) if fold is None else _cross_fitted(head, Z, domains, fold, method)
+        logits = _as_logits(given, method)
         self.temperature = _temperature(logits, labels, weight)
         mass = np.bincount(labels, weights=weight, minlength=len(classes))
         self.constant = np.log((mass + 0.5) / (mass.sum() + 0.5 * len(classes)))
         self.contrasts = helmert(len(classes)).T  # (n_classes, n_classes - 1), orthonormal
         self.n_outputs = len(classes) - 1
-        self.offset = _logits(model, Z_known) / self.temperature
-        self.truth = np.eye(len(classes))[np.searchsorted(classes, y)]
+        self.offset = _logits(model, Z_known, self.method) / self.temperature
+        self.truth = np.eye(len(classes))[positions(y, classes)]
         self.rows, self.s = U * s, s
         self._start: dict[float, np.ndarray] = {}
 
@@ -394,19 +397,12 @@ def _cross_fitted(head: Any, Z: Any, domains: Domains, fold: list, method: str) 
 
 
 def _logit_method(model: Any, Z: Any) -> str:
-    """The method that gives logits: decision values where there is one per class, else probabilities."""
-    n_classes = len(model.classes_)
-    if hasattr(model, "decision_function"):
-        shape = model.decision_function(take_rows(Z, np.arange(1))).shape
-        if len(shape) == 1 or shape[1] == n_classes:
-            return "decision_function"
+    """The method that gives logits: decision values where they are those of the classes, else probabilities."""
+    if scores_classes(model, Z):
+        return "decision_function"
     if hasattr(model, "predict_proba"):
         return "predict_proba"
-    raise InputError(
-        f"{type(model).__name__} predicts labels only",
-        "a classifier with predict_proba or decision_function",
-        "Wrap it in CalibratedClassifierCV.",
-    )
+    raise no_scores(model)
 
 
 def _as_logits(values: Any, method: str) -> np.ndarray:
@@ -416,6 +412,5 @@ def _as_logits(values: Any, method: str) -> np.ndarray:
     return np.column_stack([np.zeros_like(values), values]) if values.ndim == 1 else values
 
 
-def _logits(model: Any, Z: Any) -> np.ndarray:
-    method = _logit_method(model, Z)
+def _logits(model: Any, Z: Any, method: str) -> np.ndarray:
     return _as_logits(getattr(model, method)(Z), method)

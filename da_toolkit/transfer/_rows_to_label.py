@@ -16,6 +16,7 @@ from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
 
 from .._base import as_rows, check_columns, column_names, take_rows, unpack_target
+from .._decision import no_scores, scores_classes
 from ..weighting._classifier_ratio import ClassifierRatio
 from ..weighting._encoder import RowEncoder, pool
 
@@ -177,9 +178,8 @@ def _doubt(estimator: Any, X: Any) -> np.ndarray:
     """How little the most probable class stands out."""
     if hasattr(estimator, "predict_proba"):
         return 1 - np.max(estimator.predict_proba(X), axis=1)
-    if not hasattr(estimator, "decision_function"):
-        got = f"{type(estimator).__name__} predicts labels only"
-        raise InputError(got, "a classifier with predict_proba or decision_function")
+    if not scores_classes(estimator, X):
+        raise no_scores(estimator)
     values = np.asarray(estimator.decision_function(X))
     if values.ndim == 1:
         return -np.abs(values)

@@ -31,11 +31,12 @@ from .._base import (
     take_rows,
     weight_parameter,
 )
-from .._decision import decide
+from .._classes import positions, refuse_unknown, spread
+from .._decision import decide, no_scores, scores_classes
 from .._source_only import SourceOnly
 from ..weighting._encoder import pool
 from ._offset_boosting import OffsetBoosting
-from ._prior_centered import NOISE_ROWS, PriorCentered, _cross_fitted, _logits
+from ._prior_centered import NOISE_ROWS, PriorCentered, _as_logits, _cross_fitted
 
 # weights before any target label is seen; what is left is shared evenly by the other members
 PRIOR = {"source": 0.4, "PriorCentered": 0.2}
@@ -178,6 +179,10 @@ class TransferStack(BaseAdapter):
         inner = dataclasses.replace(domains, X=Z, X_target=Z_target)
         fresh = _Remembered(head.estimator if isinstance(head, FrozenEstimator) else head, {}, seed)
         model = head if is_frozen(head) else fresh
+        self._classes = None
+        if is_classifier(head):
+            self._classes = head.classes_ if is_frozen(head) else np.unique(domains.y)
+            refuse_unknown(domains.y, self._classes)
 
         # name: an adapter that works behind the front
         members: dict[str, Any] = {
@@ -213,7 +218,9 @@ class TransferStack(BaseAdapter):
                 groups=domains.groups,
                 source_domain=domains.source_domain,
             )
-            self.members_[name], held[name] = fitted, _answer(fitted, take_rows(domains.X_target, known))
+            check_answers(fitted, domains.X_target, adapter.estimator)
+            self.members_[name] = fitted
+            held[name] = _answer(fitted, take_rows(domains.X_target, known), self._classes)
         source = self.members_["source"].head_
         self.head_ = source if is_frozen(source) else source.fitted_
         self._behind = [name for name in members if name in self.members_]
@@ -239,7 +246,8 @@ class TransferStack(BaseAdapter):
             return copy
 
         fitted = fit(inner.labelled)
-        held = _answer(fitted, take_rows(inner.X_target, known))
+        check_answers(fitted, inner.X_target, self.estimator)
+        held = _answer(fitted, take_rows(inner.X_target, known), self._classes)
         if name == "source" or len(known) == 1:
             return held, fitted
         if len(known) < 10:
@@ -250,7 +258,7 @@ class TransferStack(BaseAdapter):
         for k in np.unique(fold):
             rows, labelled = known[fold == k], inner.labelled.copy()
             labelled[rows] = False
-            held[fold == k] = _answer(fit(labelled), take_rows(inner.X_target, rows))
+            held[fold == k] = _answer(fit(labelled), take_rows(inner.X_target, rows), self._classes)
         return held, fitted
 
     def _leave_out(self, name: str, error: ValueError) -> None:
@@ -301,7 +309,7 @@ class TransferStack(BaseAdapter):
         prior = np.array([PRIOR.get(name, (1 - sum(PRIOR.values())) / others) for name in names])
         prior /= prior.sum()
         if is_classifier(self):
-            code = np.searchsorted(self.classes_, y)
+            code = positions(y, self.classes_)
             given = np.array([held[name][np.arange(len(y)), code] for name in names])  # probability of the truth
             given = (1 - DOUBT) * given + DOUBT / len(self.classes_)
             loss = -np.log(given)
@@ -319,7 +327,7 @@ class TransferStack(BaseAdapter):
         X = self._check_rows(X)
         Z = X if self.front_ is None else self.front_.transform(X)
         used = {name: weight for name, weight in self.weights_.items() if weight >= LEAST_WEIGHT}
-        answers = [_answer(self.members_[name], Z if name in self._behind else X) for name in used]
+        answers = [_answer(self.members_[name], Z if name in self._behind else X, self._classes) for name in used]
         answer = np.average(answers, axis=0, weights=list(used.values()))
         if is_classifier(self) and method == "predict":
             return decide(self.head_, answer)
@@ -385,13 +393,21 @@ def aggregate(given: np.ndarray, prior: np.ndarray, loss: str | float, excess: A
     return softmax(minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000}).x)
 
 
-def _answer(model: Any, X: Any) -> np.ndarray:
-    """Predictions, or probabilities of shape (n_rows, n_classes)."""
+def check_answers(model: Any, X: Any, estimator: Any) -> None:
+    """Raise where a classifier, an `estimator` within, gives neither probabilities nor decision values of classes."""
+    if is_classifier(model) and not hasattr(model, "predict_proba") and not scores_classes(model, X):
+        raise no_scores(estimator)
+
+
+def _answer(model: Any, X: Any, classes: np.ndarray | None = None) -> np.ndarray:
+    """Predictions, or probabilities, shape (n_rows, n_classes), of the model's own classes or of those given."""
     if not is_classifier(model):
         return np.array(model.predict(X), float)
     if hasattr(model, "predict_proba"):
-        return np.array(model.predict_proba(X), float)
-    return softmax(_logits(model, X), axis=1)
+        proba = np.array(model.predict_proba(X), float)
+    else:
+        proba = softmax(_as_logits(model.decision_function(X), "decision_function"), axis=1)
+    return proba if classes is None else spread(proba, model.classes_, classes)
 
 
 def _as_method(method: str, proba: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -417,16 +433,14 @@ class _TargetOnly(BaseAdapter):
         known = np.flatnonzero(domains.labelled)
         Z, y = take_rows(domains.X_target, known), np.asarray(domains.y_target)[known]
         self.front_, self.head_ = None, self.estimator
-        self._classes = np.unique(domains.y) if is_classifier(self.estimator) else np.empty(0)
-        self._seen = np.isin(self._classes, y)
-        if self._seen.sum() != 1:  # of a single class there is nothing to fit
+        self._classes = np.unique(y) if is_classifier(self.estimator) else np.empty(0)
+        if len(self._classes) != 1:  # of a single class there is nothing to fit
             self.head_ = fit_weighted(self.estimator, _without_empty(Z), y, None)
 
     def _respond(self, method: str, X: Any, domain: str) -> np.ndarray:
         if not is_classifier(self.estimator):
             return self.head_.predict(X)
-        proba = np.zeros((X.shape[0], len(self._classes)))
-        proba[:, self._seen] = 1.0 if self._seen.sum() == 1 else _answer(self.head_, X)
+        proba = np.ones((X.shape[0], 1)) if len(self._classes) == 1 else _answer(self.head_, X)
         return _as_method(method, proba, self._classes)
 
     @property

@@ -15,7 +15,7 @@ from sklearn.metrics._scorer import _BaseScorer
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import Domains, classifies, read_domains, take_rows, unpack_target
+from .._base import Domains, classifies, frozen_classes, read_domains, take_rows, unpack_target
 from .._folds import FOLDS, fit, split
 from .._source_only import SourceOnly
 from ._base import TargetScore
@@ -103,6 +103,7 @@ def cross_validate(
         groups=groups,
         source_domain=source_domain,
         adapter="cross_validate",
+        classes=frozen_classes(getattr(adapter, "estimator", None)),
     )
     if not isinstance(cv, (int, np.integer)) or cv < 2:
         raise InputError(f"cv={cv!r}", "an integer of at least 2")
