@@ -243,6 +243,21 @@ def test_a_new_class_beside_the_old_ones():
     assert np.isfinite(model.predict_proba(X_target)).all()
 
 
+@pytest.mark.parametrize("strength", ["auto", 0.0, 3.0, float("inf")])
+def test_a_single_new_class_is_no_task_of_its_own(strength):
+    X, y, _ = clouds(16, k=4)
+    X_target, y_target, _ = clouds(17, k=5)
+    new = np.flatnonzero(y_target == 4)[:2]
+    few = np.full(len(X_target), np.nan)
+    few[new] = 4
+    model = Prototypes(strength=strength).fit(X, y, X_target, few)
+    without = Prototypes().fit(X, y, X_target)
+    assert list(model.classes_) == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(model.prototypes_, np.vstack([without.prototypes_, X_target[new].mean(axis=0)]))
+    assert model.temperature_ == without.temperature_
+    assert model.score(X_target, y_target) > without.score(X_target, y_target)
+
+
 # --- the estimator contract ---------------------------------------------------------------------------------
 
 

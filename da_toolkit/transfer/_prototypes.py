@@ -39,9 +39,9 @@ class Prototypes(ClassifierMixin, BaseEstimator):
 
     a displacement of the whole domain and one of every class, shrunken as if s and t rows had shown none. "auto" takes
     the s and t of the least squared distance from a row to the prototype made without it (leave-one-out), and
-    the source's own prototypes when that is within one standard error of it. Target labels of new classes alone
-    are a new task: its prototypes are the means of its labelled rows, and the source serves for the rest: features,
-    alignment, metric and temperature.
+    the source's own prototypes when that is within one standard error of it. A new class stands beside those of the
+    source, at the mean of its labelled rows. Target labels of two or more new classes, and of no other, are a new
+    task: the source then serves for the rest, which is features, alignment, metric and temperature.
 
     **Metric.** "cosine": rows and prototypes are scaled to length one. "mahalanobis": distances in units of the
     covariance within classes, shrunken after Ledoit and Wolf, learnt from the (aligned) source rows: what varies
@@ -69,7 +69,7 @@ class Prototypes(ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Of the target: the source's, or those of the new task.
+        Of the target: the source's and new ones beside them, or those of the new task.
     prototypes_ : ndarray of shape (n_classes, d)
         In the space of the metric.
     source_classes_, source_prototypes_ : ndarray
@@ -132,8 +132,8 @@ class Prototypes(ClassifierMixin, BaseEstimator):
         X_target : array, DataFrame, Target or what the embedding takes, n_target rows
             Target rows. Required.
         y_target : array-like of shape (n_target,), optional
-            Target classes; a missing value (None, NaN, pd.NA) means "unlabelled". When none of them is a class of
-            the source, they are a new task.
+            Target classes; a missing value (None, NaN, pd.NA) means "unlabelled". Two or more, none of them a class of
+            the source, are a new task; a single new class stands beside the source's.
         sample_weight, groups, source_domain : array-like of shape (n_source,), optional
             Weights of the source rows in their prototypes; accepted, without effect; which source each comes from, for
             the episodes of a `PrototypicalNetwork`.
@@ -214,7 +214,7 @@ class Prototypes(ClassifierMixin, BaseEstimator):
     def _learn(self, Z: np.ndarray, y: np.ndarray) -> None:
         """Prototypes and temperature from the labelled target rows."""
         shared = np.isin(y, self.source_classes_)
-        if len(y) and not shared.any():
+        if not shared.any() and len(np.unique(y)) > 1:  # one class alone would leave nothing to decide
             self._new(Z, y)
             return
         self.classes_ = np.unique(np.concatenate([self.source_classes_, y])) if len(y) else self.source_classes_
