@@ -169,6 +169,28 @@ def test_a_module_is_trained_on_few_labels_of_digits_never_seen():
     assert np.mean(ends) < 0.1 and np.mean(scores) > 0.85  # log 2 is where they start
 
 
+class Recorded:
+    """Tasks that can be passed through again, and which of them were asked for a loss."""
+
+    def __init__(self, tasks):
+        self.tasks = tasks
+        self.seen = set()
+
+    def __iter__(self):
+        def asked(number, loss):
+            return lambda x: (self.seen.add(number), loss(x))[1]
+
+        return ((asked(number, loss), start) for number, (loss, start) in enumerate(self.tasks))
+
+
+@pytest.mark.parametrize("form", [lambda tasks: tasks, list, iter])
+def test_tasks_held_out_are_never_trained_on(monkeypatch, form):
+    recorded = Recorded(list(islice(quadratics(0, 3), 10)))
+    monkeypatch.setattr(LearnedOptimizer, "_judge", lambda *_: 1.0)
+    quick(validation=4, meta_batch=3, max_epochs=5).fit(form(recorded))
+    assert recorded.seen == set(range(4, 10))
+
+
 # --- an estimator like others -------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -167,8 +167,8 @@ class LearnedOptimizer(BaseEstimator):
         Parameters
         ----------
         tasks : iterable of (loss, params)
-            As in `minimise`; losses above zero. A sequence is passed through in random order as often as needed, a
-            generator is read until its end.
+            As in `minimise`; losses above zero. A sequence is passed through in random order as often as needed, any
+            other iterable in its own, a generator is read until its end.
         y : None
             Not used.
 
@@ -179,12 +179,8 @@ class LearnedOptimizer(BaseEstimator):
         check_whole(self, horizon=1, unroll=1, hidden=1, max_epochs=1, meta_batch=1, validation=1)
         check_positive(self, "lr", "step_size")
         with seeded(self.random_state, CPU) as random:
-            if isinstance(tasks, Sequence):
-                held_out, rest = list(tasks[: self.validation]), tasks[self.validation :]
-                stream = forever(rest, random)
-            else:
-                stream = forever(tasks, random)
-                held_out = list(islice(stream, self.validation))
+            held_out = list(islice(tasks, self.validation))
+            stream = forever(tasks, random, 0 if isinstance(tasks, Iterator) else len(held_out))
             network = StepNetwork(self.hidden, self.step_size)
             optimizer = torch.optim.Adam(network.parameters(), lr=self.lr)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.max_epochs)

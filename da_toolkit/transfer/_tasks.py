@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -35,15 +36,19 @@ def draw_rows(
                 yield first, last, apart.astype(float)
 
 
-def forever(tasks: Iterable, random: np.random.RandomState) -> Iterator:
-    """What `tasks` gives, again and again unless it is an iterator; a sequence in random order."""
+def forever(tasks: Iterable, random: np.random.RandomState, skip: int = 0) -> Iterator:
+    """What `tasks` gives after the first ones, again and again unless it is an iterator; a sequence in random order."""
     if isinstance(tasks, Iterator):
-        yield from tasks
+        yield from islice(tasks, skip, None)
         return
     empty = False
     while not empty:
         empty = True
-        for task in (tasks[i] for i in random.permutation(len(tasks))) if isinstance(tasks, Sequence) else tasks:
+        if isinstance(tasks, Sequence):
+            once: Iterable = (tasks[skip + i] for i in random.permutation(len(tasks) - skip))
+        else:
+            once = islice(tasks, skip, None)
+        for task in once:
             empty = False
             yield task
 
