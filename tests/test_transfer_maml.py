@@ -63,6 +63,31 @@ def sines(seed, shots=5, query=10):
 # --- formulas -----------------------------------------------------------------------------------------------
 
 
+def test_a_steep_task_is_left_in_steps_of_bounded_length():
+    start = {"weight": torch.zeros(1, 2), "bias": torch.zeros(1)}
+    start["weight"].requires_grad_()
+    learner = Learner(nn.Linear(2, 1), ["weight", "bias"], 1, first_order=False)
+    for size, length in ((100.0, 8.0), (0.0, 0.0)):  # a gradient that is too long, and none
+        x, y = torch.tensor([[1.0, 0.0]]), torch.tensor([size])
+        after = learner.adapt(start, {"weight": 0.1, "bias": 0.1}, x, y, torch.ones(1), steps=1)
+        moved = torch.cat([(after[name] - start[name]).flatten() for name in start])
+        assert moved.norm().item() == pytest.approx(0.1 * length)
+        (slope,) = torch.autograd.grad(learner.loss(after, x, y, torch.ones(1)), start["weight"])
+        assert slope.isfinite().all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 2])
+def test_the_defaults_converge_on_a_regression_of_either_sign(seed):
+    rng = np.random.default_rng(seed)
+    X, domain = rng.normal(size=(400, 3)), np.arange(400) % 20
+    sign, X_target = rng.choice([-1, 1], 20)[domain], rng.normal(size=(200, 3))
+    y, y_target = sign * X[:, 0] + 0.1 * rng.normal(size=400), -X_target[:, 0]
+    few = np.where(np.arange(200) < 6, y_target, np.nan)
+    model = MAML(max_steps=250, random_state=0).fit(X, y, X_target, few, source_domain=domain)
+    assert max(model.history_) < 2 and model.score(X_target, y_target) > 0.9
+
+
 def test_an_inner_step_is_the_gradient_step_of_a_linear_model():
     rng = np.random.default_rng(0)
     X, y, weight, w, b = rng.normal(size=(6, 3)), rng.normal(size=6), rng.uniform(size=6), rng.normal(size=3), 0.3

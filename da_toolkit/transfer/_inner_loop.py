@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from ..deep._trainer import read_outputs
 
+STEEPEST = 8.0  # norm to which the gradient of a support loss is shortened: a steep task is left in steps, not leaps
+
 
 class Episode(NamedTuple):
     """A task: what the inner loop learns from, and what it is judged by."""
@@ -58,6 +60,7 @@ class Learner:
             slope = gradient(adapted)
             if self.first_order:
                 slope = {name: part.detach() for name, part in slope.items()}
+            slope = shortened(slope)
             adapted = {name: value - rates[name] * slope[name] for name, value in adapted.items()}
         return {**parameters, **adapted}
 
@@ -80,3 +83,16 @@ class Learner:
             except RuntimeError:
                 pass  # an operation that cannot be batched; what else is wrong comes up below again
         return torch.stack([one(*episode) for episode in episodes])
+
+
+def shortened(slope: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A gradient whose norm is `STEEPEST` at most.
+
+    Examples
+    --------
+    >>> shortened({"a": torch.tensor([30.0, 40.0])}), shortened({"a": torch.tensor([3.0, 4.0])})
+    ({'a': tensor([4.8000, 6.4000])}, {'a': tensor([3., 4.])})
+    """
+    square = torch.stack([part.square().sum() for part in slope.values()]).sum()
+    factor = STEEPEST * square.clamp_min(STEEPEST**2).rsqrt()  # smooth at a gradient of zero, too
+    return {name: factor * part for name, part in slope.items()}

@@ -50,10 +50,12 @@ class MAML(BaseEstimator):
     .. math:: \theta_0 = \theta, \qquad \theta_{k+1} = \theta_k - \alpha \nabla L_S(\theta_k)
 
     makes `inner_steps` steps K, and Adam minimises :math:`\sum_{tasks} L_Q(\theta_K(\theta))` over the
-    initialisation :math:`\theta`, through the inner loop, second derivatives included. `fit` takes every source
-    domain for a task, draws S and Q from it anew in every step, and ends with the inner loop on the labelled
-    target rows. `fit_tasks` takes any stream of tasks, such as N-way K-shot episodes, and `adapt` meets a new one.
-    `ANIL` moves the last layer alone in the inner loop; the layers in front of it learn features for all tasks.
+    initialisation :math:`\theta`, through the inner loop, second derivatives included. A gradient :math:`\nabla L_S`
+    whose norm is above 8 is shortened to that: an inner loop that overshoots feeds on itself, and one such task would
+    throw the initialisation of all. `fit` takes every source domain for a task, draws S and Q from it
+    anew in every step, and ends with the inner loop on the labelled target rows. `fit_tasks` takes any stream of tasks,
+    such as N-way K-shot episodes, and `adapt` meets a new one. `ANIL` moves the last layer alone in the inner loop; the
+    layers in front of it learn features for all tasks.
 
     **Assumption.** The target is to the source domains as they are to one another, and they are many: a handful of
     domains says little about how domains differ. What the inner loop cannot reach is not learnt.
@@ -390,7 +392,7 @@ class MAML(BaseEstimator):
                 raise InputError(
                     f"the query loss is {loss.item()} in step {len(self.history_)}",
                     "a training that converges",
-                    "Scale the columns of X, or lower inner_lr, inner_steps or meta_lr.",
+                    "Scale the columns of X, lower inner_lr, inner_steps or meta_lr, or set learn_rates=False.",
                 )
             optimizer.zero_grad()
             loss.backward()
