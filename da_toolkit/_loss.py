@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import xlogy
 from sklearn.linear_model import QuantileRegressor
 
 from shift_detectors._errors import InputError
@@ -73,17 +74,56 @@ class ProbabilityLoss:
         return self.of_every_class(proba)[np.arange(len(codes)), codes]
 
 
-SCORINGS: dict[str, dict[str, Loss | ProbabilityLoss | None]] = {  # by task; None: the share of right classes
+@dataclass(frozen=True)
+class Deviance:
+    """Twice the log likelihood that an answer lacks, of counts or of positive quantities; answers have to be positive.
+
+    A quantity ten times as large may be missed by ten times as much: large ones do not outweigh all others.
+
+    Attributes
+    ----------
+    name : {"mean Poisson deviance", "mean gamma deviance"}
+        ``2 (y log(y / f) - y + f)`` for y >= 0, or ``2 (log(f / y) + y / f - 1)`` for y > 0.
+    """
+
+    name: str
+
+    def __call__(self, predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Of every row."""
+        if self.name == "mean Poisson deviance":
+            return 2 * (xlogy(y, y / predicted) - y + predicted)
+        return 2 * (np.log(predicted / y) + y / predicted - 1)
+
+    def check(self, y: np.ndarray) -> None:
+        """Raise when it is not defined for some labels."""
+        counts = self.name == "mean Poisson deviance"
+        wrong = int((y < 0).sum() if counts else (y <= 0).sum())
+        if wrong:
+            raise InputError(
+                f"{wrong} labels {'below' if counts else 'not above'} zero, of which there is no {self.name}",
+                f"labels {'of zero or more' if counts else 'above zero'}",
+                'Pass scoring="neg_mean_squared_error" or "neg_mean_absolute_error".',
+            )
+
+
+AnyLoss = Loss | ProbabilityLoss | Deviance
+
+SCORINGS: dict[str, dict[str, AnyLoss | None]] = {  # by task; None: the share of right classes
     "classification": {
         "accuracy": None,
         "neg_log_loss": ProbabilityLoss("log loss"),
         "neg_brier_score": ProbabilityLoss("Brier score"),
     },
-    "regression": {"neg_mean_squared_error": Loss(), "neg_mean_absolute_error": Loss(0.5)},
+    "regression": {
+        "neg_mean_squared_error": Loss(),
+        "neg_mean_absolute_error": Loss(0.5),
+        "neg_mean_poisson_deviance": Deviance("mean Poisson deviance"),
+        "neg_mean_gamma_deviance": Deviance("mean gamma deviance"),
+    },
 }
 
 
-def judged_by(scoring: str | None, estimator: Any, task: str) -> Loss | ProbabilityLoss | None:
+def judged_by(scoring: str | None, estimator: Any, task: str) -> AnyLoss | None:
     """The loss that a scoring names; by default that of a regressor itself, and None, accuracy, of a classifier."""
     if scoring is None:
         return loss_of(estimator) if task == "regression" else None

@@ -431,7 +431,7 @@ def report_to_text(report: ShiftReport) -> str:
             "",
             f"Features that changed ({len(changed):,} of {compared(report):,}, most important first)",
         ]
-        names = [clean(f.feature, 28) for f in changed[:TEXT_FEATURES]]
+        names = [squeeze(f.feature, 28) for f in changed[:TEXT_FEATURES]]
         width = max(map(len, names))
         for name, feature in zip(names, changed, strict=False):
             lines.append(f"  {name:<{width}}  {feature_line(feature, report.alpha)}")

@@ -9,13 +9,14 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import BaggingRegressor, GradientBoostingRegressor, HistGradientBoostingRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import (
+    GammaRegressor,
     LinearRegression,
     LogisticRegression,
     PoissonRegressor,
     QuantileRegressor,
     Ridge,
 )
-from sklearn.metrics import brier_score_loss, log_loss
+from sklearn.metrics import brier_score_loss, log_loss, mean_gamma_deviance, mean_poisson_deviance
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -198,6 +199,52 @@ def test_heuristics_know_no_probabilities():
     assert result.report.verdict.kind == "support" and result.status == "unchanged"
     assert "Of the Brier score nothing can be said" in result.candidates[1].reason
 
+
+# --- deviances ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scoring", "known"),
+    [("neg_mean_poisson_deviance", mean_poisson_deviance), ("neg_mean_gamma_deviance", mean_gamma_deviance)],
+)
+def test_deviances_are_those_of_scikit_learn(scoring, known):
+    rng = np.random.default_rng(0)
+    y, predicted = rng.poisson(2, 50) + ("gamma" in scoring), rng.gamma(2, size=50)
+    assert SCORINGS["regression"][scoring](predicted, y).mean() == pytest.approx(known(y, predicted))
+
+
+def prices(level, n=400, seed=0):
+    """Of several orders of magnitude, with noise in proportion; those of the target are all lower by one factor."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 2))
+    return X, np.exp(2 * X[:, 0] + level) * rng.gamma(2, 0.5, size=n)
+
+
+def test_a_deviance_sees_what_a_few_large_prices_hide():
+    (X, y), (X_target, truth) = prices(0.0), prices(-0.7, seed=1)
+    data = X, y, X_target, np.where(np.arange(400) < 100, truth, np.nan)
+    model, options = GammaRegressor(alpha=0.01), {"candidates": ["FeatureAugmentation"], "random_state": 0}
+    squared = adapt(model, *data, **options)
+    assert squared.status == "unchanged"
+    result = adapt(model, *data, scoring="neg_mean_gamma_deviance", report=squared.report, **options)
+    assert (result.status, result.metric) == ("verified", "mean gamma deviance")
+    before, after = (mean_gamma_deviance(truth[100:], m.predict(X_target[100:])) for m in (squared, result))
+    gain = result.candidates[1].gain
+    assert gain.ci[0] < before - after < gain.ci[1] and result.before.ci[0] < before < result.before.ci[1]
+
+
+def test_a_deviance_that_is_not_defined_is_refused():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    y = np.arange(60.0) % 7
+    with pytest.raises(InputError, match="labels below zero, of which there is no mean Poisson deviance"):
+        adapt(PoissonRegressor(), X, y - 5, X, scoring="neg_mean_poisson_deviance")
+    with pytest.raises(InputError, match="labels not above zero, of which there is no mean gamma deviance"):
+        adapt(PoissonRegressor(), X, y, X, scoring="neg_mean_gamma_deviance")
+    with pytest.raises(InputError, match="the model answers .* rows with zero or less"):
+        adapt(LinearRegression(), X, X[:, 0] ** 4, X + 1.0, scoring="neg_mean_poisson_deviance", random_state=0)
+
+
+# --- quantiles ----------------------------------------------------------------------------------------------
 
 QUANTILE = QuantileRegressor(quantile=0.9, alpha=0.001)
 

@@ -38,7 +38,7 @@ from .._base import (
     untagged,
 )
 from .._folds import FOLDS, fit, split
-from .._loss import ProbabilityLoss, judged_by
+from .._loss import Deviance, ProbabilityLoss, judged_by
 from .._source_only import SourceOnly
 from ..report._embedding import embed_if_any
 from . import _guard as guarding
@@ -122,8 +122,9 @@ def adapt(
     scoring : str, optional
         What a gain is: "accuracy" (the default), "neg_log_loss" or "neg_brier_score" of a classifier, which judge its
         probabilities and so what it says of rare classes; "neg_mean_squared_error" (the default, but for models that
-        minimise another loss) or "neg_mean_absolute_error" of a regressor. Heuristics, which speak where no assumption
-        and no label does, know accuracy alone.
+        minimise another loss), "neg_mean_absolute_error", "neg_mean_poisson_deviance" or "neg_mean_gamma_deviance" of
+        a regressor; the last two keep large quantities from outweighing all others, and need positive answers.
+        Heuristics, which speak where no assumption and no label does, know accuracy alone.
     groups, sample_weight, source_domain : array-like of shape (n_source,), optional
         Rows that belong together are folded together; weights say what the rows represent, as in a survey. The
         diagnosis refuses a weight of zero. A domain that is a single group counts as what is asked about: gains in it
@@ -198,6 +199,8 @@ def adapt(
         source_domain=source_domain,
         adapter="adapt",
     )
+    if isinstance(loss, Deviance):
+        loss.check(domains.y if domains.y_target is None else np.append(domains.y, domains.y_target[domains.labelled]))
     domains = replace(domains, groups=sampled_groups(domains.groups))
     wanted = wanted_candidates(candidates)
     seed = _seed(random_state)
@@ -253,6 +256,8 @@ def adapt(
     trials = _run(racing, domains, source_fold, target_fold, circular, deadline, wanted is not None, n_jobs, progress)
     if isinstance(loss, ProbabilityLoss):
         trials = [_with_probabilities(trial) for trial in trials]
+    if isinstance(loss, Deviance):
+        trials = [_with_positive_answers(trial, loss) for trial in trials]
     able = tuple(t for t in trials[1:] if t.answers is not None)
     refused += [t for t in trials[1:] if t.answers is None]
     for trial in refused:
@@ -475,6 +480,23 @@ def _with_probabilities(trial: Trial) -> Trial:
     if trial.answers is None or trial.answers.target_proba is not None:
         return trial
     return replace(trial, answers=None, failure="It gives no probabilities, which are to be judged.")
+
+
+def _with_positive_answers(trial: Trial, loss: Deviance) -> Trial:
+    """The trial, or why it has no deviance; that of the model as it is, is an error."""
+    if trial.answers is None:
+        return trial
+    answers = (trial.answers.on_source, trial.answers.own_source, trial.answers.on_target)
+    wrong = sum(int((answer <= 0).sum()) for answer in answers)
+    if not wrong:
+        return trial
+    if trial.name == SOURCE_ONLY:
+        raise InputError(
+            f"the model answers {wrong} rows with zero or less, of which there is no {loss.name}",
+            "a model of positive quantities, such as PoissonRegressor, or another scoring",
+            'Pass scoring="neg_mean_squared_error".',
+        )
+    return replace(trial, answers=None, failure=f"It answers rows with zero or less, which have no {loss.name}.")
 
 
 def _ways(report: ShiftReport, n_labelled: int) -> tuple[str, ...]:

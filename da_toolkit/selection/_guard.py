@@ -53,7 +53,7 @@ from shift_detectors._text import amounts, share
 from shift_detectors._warnings import ignored
 
 from .._base import Domains
-from .._loss import Loss, ProbabilityLoss
+from .._loss import AnyLoss, ProbabilityLoss
 from ..label_shift._target_shift import outcome_weights
 from ..weighting import ClassifierRatio
 from ..weighting._own_weights import expected_weight
@@ -143,7 +143,7 @@ class Case:
     classes: np.ndarray | None  # None in regression
     groups_target: np.ndarray | None
     seed: int
-    loss: Loss | ProbabilityLoss | None  # None: whether the class is right
+    loss: AnyLoss | None  # None: whether the class is right
     weight_target: np.ndarray | None = None  # counts where labelled target rows judge
 
     @property
