@@ -86,7 +86,7 @@ def variance_of(*parts: Part, shares: bool = True) -> float:
     Examples
     --------
     >>> terms, groups = np.array([1.0, 1.0, -1.0, -1.0]), np.array([0, 0, 1, 1])
-    >>> variance_of(Part(terms, np.ones(4))), variance_of(Part(terms, np.ones(4), groups))
+    >>> variance_of(Part(terms, np.ones(4))), round(variance_of(Part(terms, np.ones(4), groups)), 6)
     (4.0, 16.0)
     >>> variance_of(Part(terms, np.ones(4), np.zeros(4)))
     inf

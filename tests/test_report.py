@@ -307,11 +307,12 @@ def test_html_file_is_what_was_returned(tmp_path):
 
 
 def test_outcomes_respect_correction_and_smallest_effect():
-    report = examples.example_report("none")
+    others = tuple(ShiftTestResult("t", quantity, 1.0, 0.5) for quantity in ("p(y)", "p(y|x)", "p(x|y)"))
     tiny = ShiftTestResult("t", "p(x)", 1.0, 0.001, Effect("domain AUC", 0.51))
+    report = replace(examples.example_report("none"), tests=(tiny, *others))
     assert _text.outcome(report, tiny) == "differs, but negligibly"
     large = ShiftTestResult("t", "p(x)", 1.0, 0.04, Effect("domain AUC", 0.7))
-    assert _text.outcome(report, large) == "not after correction"
+    assert _text.outcome(replace(report, tests=(large, *others)), large) == "not after correction"
     found = replace(report, shifts=frozenset({"p(x)"}))
     assert _text.outcome(found, large) == "differs"
     assert _text.outcome(found, replace(large, pvalue=0.4)) == "no difference found"
