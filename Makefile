@@ -22,7 +22,7 @@ help: ## this list
 demo: $(VENV)/ready-core ## diagnose, adapt and report real-data problems; reports in demo-output/
 	$(BIN)/da-toolkit demo --out demo-output
 
-test: $(VENV)/ready-test ## tests and doctests, about five minutes
+test: $(VENV)/ready-test ## tests and doctests, about twenty minutes on two cores
 	$(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
 
 test-fast: $(VENV)/ready-test ## the same without the slow ones
