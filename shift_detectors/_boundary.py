@@ -132,6 +132,12 @@ def read_problem(
 
     group_codes = _groups(groups, groups_target, n_source, n_target)
     if group_codes is not None:
+        if labels is not None and len(np.unique(group_codes[:n_source])) == 1:
+            raise InputError(
+                "groups has 1 group in all",
+                "two or more groups of labelled source rows, which are held out in turn",
+                "Leave groups and groups_target out if the question is about exactly this group.",
+            )
         notes += _on_both_sides(group_codes[:n_source], group_codes[n_source:])
         notes += _few_groups(group_codes[:n_source], group_codes[n_source:])
     weight = _weights(sample_weight, sample_weight_target, n_source, n_target)

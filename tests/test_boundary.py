@@ -659,6 +659,8 @@ def test_groups_that_cannot_be_used():
         groups_target=np.r_[np.nan, np.arange(M - 1)],
     )
     refuses("same type", groups=np.arange(N), groups_target=[str(i) for i in range(M)])
+    one = {"y_source": CLASSES, "groups": [0] * N, "groups_target": 1 + np.arange(M)}
+    refuses("groups has 1 group in all", "Leave groups and groups_target out", **one)
 
 
 def test_weights_have_mean_one_on_each_side():
