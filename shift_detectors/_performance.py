@@ -723,9 +723,9 @@ def loss_interval(value: float, se: float, degrees: float) -> tuple[float, float
     half = _quantile(degrees) * se
     if not np.isfinite(half):
         return None
-    if half >= value:
-        return (value * float(np.exp(-half / value)) if value > 0 else 0.0), float(np.e * half)
-    return value * float(np.exp(-half / value)), value * float(np.exp(half / value))
+    low = value * np.exp(-half / value) if value > 0 else 0.0
+    high = value * np.exp(half / value) if half < value else np.e * half
+    return float(low), float(high)
 
 
 def _quantile(degrees: float) -> float:

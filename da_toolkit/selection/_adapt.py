@@ -64,7 +64,7 @@ MANY_LABELS = 100  # labelled target rows from which on they say more than heuri
 FEW_ROWS = 500
 OWN = 0.5  # weight of the model as it is beside an adapter that is not verified, where the source has rows
 LEAST = 1 / 3  # least weight of the model as it is, where one heuristic score alone speaks for the adapter
-ONE_GROUP = "All target labels are of one group: held-out rows of another could not judge it."
+LABELS_OF_ONE_GROUP = "All target labels are of one group: held-out rows of another could not judge it."
 NEGLIGIBLE = 0.05  # a weight of the model as it is that is not worth a second model
 
 
@@ -127,7 +127,7 @@ def adapt(
         Heuristics, which speak where no assumption and no label does, know accuracy alone.
     groups, sample_weight, source_domain : array-like of shape (n_source,), optional
         Rows that belong together are folded together; weights say what the rows represent, as in a survey. The
-        diagnosis refuses a weight of zero. A domain that is a single group counts as what is asked about: gains in it
+        diagnosis refuses a weight of zero. A target that is a single group counts as what is asked about: gains in it
         are estimated by rows. Labels that are all of one target group of several judge nothing.
     groups_target : array-like of shape (n_target,), optional
     sample_weight_target : array-like of shape (n_target,), optional
@@ -201,7 +201,6 @@ def adapt(
     )
     if isinstance(loss, Deviance):
         loss.check(domains.y if domains.y_target is None else np.append(domains.y, domains.y_target[domains.labelled]))
-    domains = replace(domains, groups=sampled_groups(domains.groups))
     wanted = wanted_candidates(candidates)
     seed = _seed(random_state)
     reading = {"representation": representation, "exclude": exclude}
@@ -244,8 +243,9 @@ def adapt(
     groups_target = None if groups_target is None else sampled_groups(np.asarray(groups_target))
     n_judging = guarding.n_judging(domains, groups_target)
     if domains.labelled.any() and not n_judging:
-        refused += [Trial(name, None, None, ONE_GROUP) for name, adapter in tried.items() if _needs_labels(adapter)]
-        tried = {name: adapter for name, adapter in tried.items() if not _needs_labels(adapter)}
+        cannot = [name for name, adapter in tried.items() if _needs_labels(adapter)]
+        refused += [Trial(name, None, None, LABELS_OF_ONE_GROUP) for name in cannot]
+        tried = {name: adapter for name, adapter in tried.items() if name not in cannot}
     ways = _ways(report, n_judging)
     # the adapters of label shift are quick, and more folds leave each model nearly all of few rows
     n_folds = 2 * FOLDS if "prior" in ways and len(domains.y) <= FEW_ROWS else FOLDS

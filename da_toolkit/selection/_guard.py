@@ -148,7 +148,7 @@ class Case:
 
     @property
     def n_judging(self) -> int:
-        """Labelled target rows by which candidates can be compared: none where one group of several has them all."""
+        """Labelled target rows by which candidates can be compared."""
         return n_judging(self.domains, self.groups_target)
 
     @property
@@ -199,7 +199,7 @@ class Case:
 
 
 def n_judging(domains: Domains, groups_target: np.ndarray | None) -> int:
-    """As `Case.n_judging`."""
+    """Labelled target rows by which candidates can be compared: none where one group of several has them all."""
     labelled = domains.labelled
     alone = groups_target is not None and len(np.unique(groups_target[labelled])) < 2
     return 0 if alone else int(labelled.sum())
