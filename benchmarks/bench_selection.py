@@ -1,6 +1,7 @@
 """Which policy chooses adapters best when the target's labels are hidden from the choice?
 
-``python benchmarks/bench_selection.py [--quick] [--minutes 115] [--only office,...] [--no-write]``
+``python benchmarks/bench_selection.py [--quick] [--models logistic,ridge] [--draws 5] [--minutes 115]
+[--only office,...] [--no-write]``
 
 Every (shift, model, draw) is one cell: all fixed policies are fitted, the scores by which one could choose among them
 are computed on a held-out fifth of the source, and `adapt` chooses by itself. Cells are kept, and go on where an
@@ -53,8 +54,22 @@ FEW = 4  # shifts of a family that --quick takes (of generated ones all)
 CHOOSERS = ("circular validation", "importance weighting", "DEV", "entropy")
 OURS = "adapt"
 CONTROLS = ("no shift", "concept only")
-# drawn five times; the others once (three times with --full-draws)
-NAMED = ("mnist", "amazon -> webcam", "books", "cleveland", "batch1 -> batch2", "2008 -> 2009", "scene", "simulated")
+KINDS = ("logistic", "ridge", "boosting", "svm")
+# the dozen real pairs that --draws draws several times
+NAMED = (
+    "mnist_usps mnist -> usps",
+    "office_caltech10 amazon -> webcam",
+    "amazon_reviews dvd -> books",
+    "newsgroups comp_1+comp_2+rec_1+rec_2 -> comp_3+comp_4+rec_3+rec_4",
+    "sms_mail_spam mail -> sms",
+    "mushrooms enlarging -> tapering",
+    "heart_disease cleveland -> hungarian",
+    "acs_income CA -> MD",
+    "bank_marketing 2008 -> 2009",
+    "gas_sensor batch1 -> batch6",
+    "bike_sharing 2011_* -> 2012_*",
+    "california_housing *_coastal -> *_inland",
+)
 
 
 def run(shift, model_name, seed, names, fixed, chosen):
@@ -369,45 +384,47 @@ def _few_of_each(shifts):
         yield from (group[i * len(group) // few] for i in range(few))
 
 
-def plan(args):
-    """Cells in the order in which they are measured: every shift once, then the named ones again."""
+def plan(args, kinds):
+    """Cells in the order in which they are measured: every shift once and the controls, or the named pairs again."""
     shifts = list(generated())
     try:
         shifts += list(real())
     except InputError as error:
         print(f"real data: skipped, {error}", flush=True)
-    if args.quick:
+    if args.draws:
+        shifts = [s for s in shifts if s.name in NAMED]
+    elif args.quick:
         shifts = list(_few_of_each(shifts))
     if args.only:
         shifts = [s for s in shifts if any(part in s.name or part in s.family for part in args.only.split(","))]
+    again = range(1, 10 if args.quick else 50)
     controls = [s for s in shifts if s.family in CONTROLS]
-    kinds = ("logistic", "ridge", "boosting") if args.quick else ("logistic", "ridge", "boosting", "svm")
-    for model, shift in itertools.product(kinds[:2], shifts):
-        if model in models(shift.task):
-            yield shift, model, 0
-    for seed, shift in itertools.product(range(1, 10 if args.quick else 50), controls):
-        yield shift, "logistic" if shift.task == "classification" else "ridge", seed
-    for model, shift in itertools.product(kinds[2:], shifts):
-        if model in models(shift.task):
-            yield shift, model, 0
-    if not args.quick:
-        for seed, model, shift in itertools.product(range(1, 5), kinds, shifts):
-            if model in models(shift.task) and any(part in shift.name for part in NAMED):
+    for model in kinds:
+        for seed, shift in itertools.product(range(args.draws or 1), shifts):
+            if model in models(shift.task):
+                yield shift, model, seed
+        for seed, shift in itertools.product(again, controls if model in ("logistic", "ridge") else []):
+            if model in models(shift.task):
                 yield shift, model, seed
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two models, one draw, 20 minutes at most")
+    parser.add_argument("--quick", action="store_true", help="three models, four pairs a family, 20 minutes at most")
+    parser.add_argument("--models", help=f"comma-separated, of {', '.join(KINDS)}")
+    parser.add_argument("--draws", type=int, help=f"so many draws, of {len(NAMED)} named pairs alone")
     parser.add_argument("--minutes", type=float, help="time at most (19 with --quick, else 115)")
     parser.add_argument("--only", help="parts of names of shifts or families, comma-separated")
     parser.add_argument("--n-jobs", type=int, default=2)
     parser.add_argument("--no-write", action="store_true", help="print only")
     args = parser.parse_args()
     deadline = time.time() + 60 * (args.minutes or (19 if args.quick else 115))
+    kinds = args.models.split(",") if args.models else KINDS[:3] if args.quick else KINDS
+    if unknown := set(kinds) - set(KINDS):
+        parser.error(f"--models: got {', '.join(sorted(unknown))}; give some of {', '.join(KINDS)}")
     CACHE.mkdir(exist_ok=True)
     fixed, chosen = _read(FIXED_CELLS), _read(ADAPT_CELLS)
-    jobs = list(plan(args))
+    jobs = list(plan(args, kinds))
     names = [name for name in FIXED if not (args.quick and name in SLOW)]
     fixed = {k: r for k, r in fixed.items() if "error" in r or set(names) <= set(r["policies"])}
     missing = [job for job in jobs if key(*job) not in fixed or key(*job) not in chosen]
@@ -454,7 +471,11 @@ def main():
     body = "\n\n".join(parts)
     print(body)
     if not args.no_write:
-        write_section("Choosing adapters", "python benchmarks/bench_selection.py" + " --quick" * args.quick, body)
+        title = "Choosing adapters" + (f": {', '.join(kinds)}" if args.models else "")
+        title += f", {args.draws} draws" if args.draws else ""
+        command = "python benchmarks/bench_selection.py" + " --quick" * args.quick
+        command += f" --models {args.models}" if args.models else ""
+        write_section(title, command + (f" --draws {args.draws}" if args.draws else ""), body)
 
 
 if __name__ == "__main__":
