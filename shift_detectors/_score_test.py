@@ -11,7 +11,7 @@ from ._base import BaseDetector
 from ._distance_tests import second_moments
 from ._influence import sum_within
 from ._learners import Inputs, crossfit_means, crossfit_probabilities, make_folds
-from ._permutation import harmonic, pvalue, random_signs, tail_logp
+from ._permutation import check_permutations, harmonic, pvalue, random_signs, tail_logp
 from ._portfolio import portfolio
 from ._random import generator
 from ._results import Effect, ShiftTestResult
@@ -34,13 +34,15 @@ class ConditionalScoreTest(BaseDetector):
 
     have mean zero *at every x* when y and D are independent given x. Their mean (the generalised covariance
     measure) shows a change of one sign; a change that is local or of opposite signs in different regions
-    shows in sums of R weighted by functions of x. As such functions serve all those of `JointTest`:
-    cumulative sums along every feature and polynomials of its ranks, first and second moments, kernels; R takes
-    the place of the signed assignment, and random signs e_i R_i (the same for all directions) that of the
-    permutations. Statistics are combined as there, a moved numeric y counting twice, and ranked among the same
-    random signs. (Of more than ten classes those ten whose R vary most are searched in every direction.)
-    The bias is the *product* of the two nuisance errors, so that strong shift of p(x) does no harm as long as
-    both are learnt reasonably.
+    shows in sums of R weighted by functions of x. As such functions serve all those of `JointTest`: cumulative sums
+    along every feature and polynomials of its ranks, first and second moments, kernels; R takes the place of the
+    signed assignment. The place of the permutations take domains D_i* drawn anew with probability e(x_i) (conditional
+    randomisation; the same draws for all directions), which have the right distribution also where a class is so rare
+    that chance decides whether a few labels hold any of it. With groups or weights, whose rows do not change domains
+    one by one, random signs of R do (wild bootstrap). Statistics are combined as there, a moved numeric y counting
+    twice, and ranked among the same draws. (Of more than ten classes those ten whose R vary most are searched in
+    every direction.) The bias is the *product* of the two nuisance errors, so that strong shift of p(x) does no harm
+    as long as both are learnt reasonably.
 
     The effect is the average change of E[phi(y) | x], E[R] / E[e(1 - e)], with the class indicator whose change is
     largest (its interval allows for the choice) or a numeric y itself as phi, in pooled standard deviations. Where
@@ -53,18 +55,19 @@ class ConditionalScoreTest(BaseDetector):
     the average change.
 
     Assumption: both e and m are estimated consistently; overlap. Rows without overlap carry no weight: a
-    change there is not seen. The level is asymptotic (wild bootstrap).
+    change there is not seen. The level is asymptotic.
 
     Parameters
     ----------
     n_permutations : int
-        Random signs.
+        Draws of the domains.
     random_state : int, Generator, RandomState or None
 
     References
     ----------
     Shah and Peters (2020), The hardness of conditional independence testing and the generalised covariance
-    measure, Annals of Statistics 48(3). Stute, Gonzalez Manteiga and Presedo Quindimil (1998), Bootstrap
+    measure, Annals of Statistics 48(3). Candes, Fan, Janson and Lv (2018), Panning for gold: model-X knockoffs, JRSS B
+    80(3), section 4, for conditional randomisation. Stute, Gonzalez Manteiga and Presedo Quindimil (1998), Bootstrap
     approximations in model checks for regression, JASA 93(441).
 
     Examples
@@ -111,18 +114,21 @@ class ConditionalScoreTest(BaseDetector):
             phi = np.column_stack([score_functions(y), (y - y.mean()) / max(y.std(), 1e-12)])
             m = crossfit_means(inputs, phi, fold, weight=part.weight)
         w = np.ones(len(e)) if part.weight is None else part.weight
-        R = ((domain - e) * w)[:, None] * (phi - m)
+        residual = w[:, None] * (phi - m)
         # of two classes one says it all
-        columns = R if classification and R.shape[1] != 2 else R[:, :-1]
+        columns = residual if classification and residual.shape[1] != 2 else residual[:, :-1]
         means = np.ones(columns.shape[1])
         if not classification:
             means[0] = LOCATION
-        row, notes = signed_row(part.table, columns, means, part.groups, self.n_permutations, rng)
+        moves = deviations(part, e, self.n_permutations, rng)
+        row, notes = combined_row(part.table, columns, means, moves, rng)
         overlap = w * e * (1 - e)
-        changes = R if classification else R[:, -1:]
+        residual = residual if classification else residual[:, -1:]
+        changes = (domain - e)[:, None] * residual
+        variance = (e * (1 - e))[:, None] * residual**2
         Z = part.table.design
         along = predicted_change(np.column_stack([Z, second_moments(Z, rng)[0]]), changes, overlap, fold)
-        effect, most = _change(changes, along, overlap, classification, part.groups)
+        effect, most = _change(changes, variance, along, overlap, classification, part.groups)
         if classification:
             notes += (f"P(y = {np.unique(part.y)[most]} | x) changed most",)
         return ShiftTestResult(
@@ -137,22 +143,32 @@ class ConditionalScoreTest(BaseDetector):
         )
 
 
-def signed_row(
-    table: Table, R: np.ndarray, weights: np.ndarray, groups, n_signs: int, rng
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Combined statistic of the products R (n, k) and of `n_signs` randomly signed copies, shape (n_signs + 1,).
+def deviations(problem: Problem, e: np.ndarray, n_draws: int, rng: np.random.Generator) -> np.ndarray:
+    """D - e(x) as it is (column 0) and as it might have been if y did not matter, float32 of shape (n, n_draws + 1)."""
+    domain = problem.table.domain.astype(np.float32)
+    e = e.astype(np.float32)[:, None]
+    if problem.groups is not None or problem.weight is not None:
+        return (domain[:, None] - e) * random_signs(len(e), n_draws, rng, problem.groups)
+    check_permutations(n_draws)
+    drawn = rng.random((len(e), n_draws), dtype=np.float32) < e
+    return np.column_stack([domain, drawn]) - e
 
-    `weights` (k,) are those of the means of R, 1 is that of their directions.
+
+def combined_row(
+    table: Table, residual: np.ndarray, weights: np.ndarray, moves: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Combined statistic of the products of `moves` (n, B + 1) and `residual` (n, k), shape (B + 1,).
+
+    `weights` (k,) are those of the means of the products, 1 is that of their directions.
     """
-    signs = random_signs(len(R), n_signs, rng, groups)
     rows, counts, notes = [], [], ()
-    most = np.argsort(-(R**2).sum(axis=0), kind="stable")[:DIRECTIONS_UP_TO]
-    for j, r in enumerate(R.T):
-        U = (signs * r[:, None].astype(np.float32)) / np.float32(len(R))
+    most = np.argsort(-((moves[:, :1] * residual) ** 2).sum(axis=0), kind="stable")[:DIRECTIONS_UP_TO]
+    for j, r in enumerate(residual.T):
+        U = (moves * r[:, None].astype(np.float32)) / np.float32(len(residual))
         rows.append(tail_logp(np.abs(U.sum(axis=0))[None, :]))
         counts.append(weights[j])
         if j in most:
-            kernels = R.shape[1] <= KERNELS_UP_TO
+            kernels = residual.shape[1] <= KERNELS_UP_TO
             joint, _, notes = portfolio(table, U - U.mean(axis=0), rng, kernels=kernels, two_samples=False)
             rows.append(tail_logp(joint[None, :]))
             counts.append(1.0)
@@ -172,22 +188,27 @@ def predicted_change(Z: np.ndarray, R: np.ndarray, overlap: np.ndarray, fold: np
     return change
 
 
-def _change(R, along, overlap, classification, groups) -> tuple[Effect, int]:
-    """Average or root mean square change, see `ConditionalScoreTest`, where it is largest, and of which class."""
+def _change(R, variance, along, overlap, classification, groups) -> tuple[Effect, int]:
+    """Average or root mean square change, see `ConditionalScoreTest`, where it is largest, and of which class.
+
+    `variance` (n, k) is that of every R if nothing changed: where a rare class is missing among few labels by chance,
+    the rows at hand vary too little.
+    """
     what = "P(y = k | x)" if classification else "E[y | x] in sd of y"
-    difference, sd = _total(R, groups)
+    difference, sd = _total(R, variance, groups)
     average, top = _largest(difference / overlap.sum(), sd / overlap.sum())
     length = np.sqrt(np.maximum((overlap[:, None] * along**2).sum(axis=0), 1e-12) * overlap.sum())
-    product, sd = _total(R * along, groups)
+    product, sd = _total(R * along, variance * along**2, groups)
     spread, most = _largest(product / length, sd / length)
     if spread[1][0] > abs(average[0]):
         return Effect(f"root mean square change of {what}", *spread), most
     return Effect(f"{'largest ' if classification else ''}average change of {what}", *average), top
 
 
-def _total(terms, groups) -> tuple[np.ndarray, np.ndarray]:
+def _total(terms, variance, groups) -> tuple[np.ndarray, np.ndarray]:
     """Sums (k,) of terms (n, k), and their standard deviations with rows, or groups, as units."""
-    return terms.sum(axis=0), np.sqrt((sum_within(terms, groups) ** 2).sum(axis=0))
+    squares = (sum_within(terms, groups) ** 2).sum(axis=0)
+    return terms.sum(axis=0), np.sqrt(np.maximum(squares, variance.sum(axis=0)))
 
 
 def _largest(values, sd) -> tuple[tuple[float, tuple[float, float]], int]:

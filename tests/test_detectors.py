@@ -269,6 +269,27 @@ def test_the_interval_of_the_largest_change_allows_for_the_choice_among_classes(
     assert level_accepts(outside, 15)
 
 
+def test_a_rare_class_that_few_labels_miss_by_chance_is_no_change():
+    """1 % of the source and none of 150 labels, which happens in one of five samples: was p = .005 in most draws."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X, Z = rng.normal(size=(2000, 2)), rng.normal(size=(150, 2))
+        y, v = (rng.random(2000) < 0.01).astype(int), np.zeros(150, int)
+        result = make(ConditionalScoreTest, seed).test(X, Z, y_source=y, y_target=v)
+        assert result.pvalue > 0.05
+        assert result.effect.ci[0] < 0 < result.effect.ci[1]
+
+
+def test_a_rare_class_that_became_frequent_is_seen_in_few_labels():
+    hits = 0
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X, Z = rng.normal(size=(2000, 2)), rng.normal(size=(150, 2))
+        y, v = (rng.random(2000) < 0.01).astype(int), (rng.random(150) < 0.1).astype(int)
+        hits += make(ConditionalScoreTest, seed).test(X, Z, y_source=y, y_target=v).rejects()
+    assert hits == 3
+
+
 @pytest.mark.parametrize("detector", ALL)
 def test_same_seed_same_answer_and_clone_pickle(detector):
     rng = np.random.default_rng(0)
