@@ -26,6 +26,7 @@ from da_toolkit.datasets import (
 from scipy import sparse
 from scipy.stats import norm
 from sklearn.base import BaseEstimator, clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.frozen import FrozenEstimator
@@ -185,8 +186,9 @@ def test_recommendations_fit_the_verdict(report_of, kind, options, expected):
 
 
 def test_recommendations_fit_the_model(report_of):
-    assert names(recommend(report_of("label"), estimator=LinearSVC())) == ["SourceOnly"]
+    assert names(recommend(report_of("label"), estimator=LinearSVC())) == ["PriorCorrection", "SourceOnly"]
     assert "CalibratedClassifierCV" in recommend(report_of("label"), estimator=LinearSVC())[0].reason
+    assert "CalibratedClassifierCV" in recommend(report_of("label"), estimator=FrozenEstimator(LinearSVC()))[0].reason
     frozen = FrozenEstimator(LogisticRegression())
     advice = recommend(report_of("covariate"), estimator=frozen)
     assert names(advice) == ["SourceOnly"] and "frozen" in advice[0].reason
@@ -395,6 +397,25 @@ def test_another_scanner_is_aligned_as_plausible(kind):
     base = linear().fit(pair.X_source, pair.y_source).score(pair.X_target, pair.y_target)
     assert np.mean(result.predict(pair.X_target) == pair.y_target) > base
     assert all(c.gain is None or c.gain.ci is None for c in result.candidates)  # no interval where none is valid
+
+
+@pytest.mark.slow
+def test_a_model_of_decision_values_is_adapted_like_one_with_probabilities():
+    """Nothing was ever done for it: its .70 stayed where .95 was to be had."""
+    model = make_pipeline(StandardScaler(), LinearSVC())
+    pair = load_digits_scanner(random_state=0)
+    aligned = adapt(model, *pair.seen, random_state=0)
+    assert aligned.adapter.startswith("FeatureAlignment") and aligned.status == "plausible"
+    assert isinstance(aligned.estimator, FeatureAlignment)  # averages take probabilities of the model itself
+    base = clone(model).fit(pair.X_source, pair.y_source)
+    assert aligned.estimator.score(pair.X_target, pair.y_target) > base.score(pair.X_target, pair.y_target) + 0.1
+
+    pair = make_label_shift(400, 400, random_state=1)
+    corrected = adapt(model, *pair.seen, random_state=0)
+    assert (corrected.adapter, corrected.status) == ("PriorCorrection", "verified")
+    assert isinstance(corrected.estimator.estimator, CalibratedClassifierCV)
+    base = clone(model).fit(pair.X_source, pair.y_source)
+    assert corrected.estimator.score(pair.X_target, pair.y_target) > base.score(pair.X_target, pair.y_target)
 
 
 def test_regression_under_covariate_shift():
@@ -867,7 +888,8 @@ def test_a_frozen_model_is_returned_as_it_is_or_corrected_unrefitted():
 
 def test_a_candidate_that_cannot_be_fitted_says_why():
     pair = make_label_shift(400, 400, random_state=2)
-    result = adapt(LinearSVC(), *pair.seen, candidates=["PriorCorrection", "PriorCentered", "DANN"], random_state=0)
+    model = FrozenEstimator(LinearSVC().fit(pair.X_source, pair.y_source))
+    result = adapt(model, *pair.seen, candidates=["PriorCorrection", "PriorCentered", "DANN"], random_state=0)
     reasons = {c.name: c.reason for c in result.candidates}
     assert "predict_proba" in reasons["PriorCorrection"]
     assert "needs target labels" in reasons["PriorCentered"] and "torch module" in reasons["DeepAdapter(DANN)"]

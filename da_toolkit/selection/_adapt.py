@@ -44,7 +44,7 @@ from ..report._embedding import embed_if_any
 from . import _guard as guarding
 from ._averaged import Averaged
 from ._candidates import SOURCE_ONLY, baseline_of, make_candidates, moves_features, wanted_candidates
-from ._crossfit import Trial, attempt, averaged, gather, run_fold
+from ._crossfit import Trial, attempt, averaged, gather, run_fold, with_calibrated_scores
 from ._explain import (
     as_covered,
     candidate_table,
@@ -161,7 +161,9 @@ def adapt(
 
     What is plausible only is averaged with the model as it is (`Averaged`), which counts half of the share of target
     rows that lie where the source has rows, and a third at least where one heuristic score alone speaks for the
-    adapter; ``settings["source_share"]`` says it.
+    adapter; ``settings["source_share"]`` says it. A classifier without `predict_proba` is judged by its decision
+    values, calibrated on the source, and cannot be averaged; `PriorCorrection` is put around a
+    `CalibratedClassifierCV` of it.
 
     Examples
     --------
@@ -460,7 +462,9 @@ def _run(
     ]
     parts = list(_shown(Parallel(n_jobs=n_jobs, return_as="generator")(jobs), len(jobs), progress))
     return [
-        gather(name, adapter, parts[i * n_folds : (i + 1) * n_folds], source_fold, target_fold)
+        with_calibrated_scores(
+            gather(name, adapter, parts[i * n_folds : (i + 1) * n_folds], source_fold, target_fold), domains
+        )
         for i, (name, adapter) in enumerate(adapters.items())
     ]
 
@@ -477,7 +481,8 @@ def _shown(parts: Any, total: int, progress: bool) -> Iterable[Any]:
 
 def _with_probabilities(trial: Trial) -> Trial:
     """The trial, or why it cannot be judged by its probabilities."""
-    if trial.answers is None or trial.answers.target_proba is not None:
+    answers = trial.answers
+    if answers is None or (answers.target_proba is not None and not answers.of_scores):
         return trial
     return replace(trial, answers=None, failure="It gives no probabilities, which are to be judged.")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 
 from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._report import ShiftReport
@@ -120,6 +121,8 @@ def _make(row: _registry.Row, estimator: Any, task: str | None, candidate: Any) 
         if row.slot is not None:
             return adapter.set_params(loss=method())
         return adapter if adapter.loss is not None else adapter.set_params(loss=_registry.find("DANN").load()())
+    if row.name == "PriorCorrection" and not (hasattr(estimator, "predict_proba") or is_frozen(estimator)):
+        estimator = CalibratedClassifierCV(estimator, ensemble=False)
     options = {} if row.slot is None else {row.slot.partition(".")[2]: method()}
     made = _registry.find(row.holder).load()(estimator, **options)
     if row.holder == "FeatureAlignment" and is_frozen(estimator):

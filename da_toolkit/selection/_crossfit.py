@@ -7,12 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
+from sklearn.base import is_classifier
 
+from shift_detectors._calibration import fit_calibration
 from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._warnings import ignored
 
 from .._base import BaseAdapter, Domains, take_rows
-from .._decision import other_decisions
+from .._classes import positions
+from .._decision import other_decisions, scores_classes
 from .._folds import fit
 from ..validation._circular import reverse_model
 from ._averaged import average
@@ -31,6 +35,8 @@ class Answers:
     on_target : ndarray of shape (n_target,)
     source_proba, target_proba, on_source_proba : ndarray of shape (n_rows, n_classes) or None
         Probabilities, of the source on its own path and as if its rows were target rows; None when the model has none.
+    of_scores : bool
+        Whether the probabilities are no answer of the model: they are made of its decision values.
     circular : ndarray of shape (n_source,) or None
         Predictions of source rows by models that were trained on the predicted target and adapted back.
     """
@@ -42,6 +48,7 @@ class Answers:
     target_proba: np.ndarray | None
     circular: np.ndarray | None
     on_source_proba: np.ndarray | None = None
+    of_scores: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,11 +78,17 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
             "own_source": model.predict_source(X_test),
             "on_target": model.predict(T_test),
         }
-        if hasattr(model, "predict_proba"):
+        of_scores = not hasattr(model, "predict_proba")
+        if not of_scores or (is_classifier(model) and scores_classes(model, X_test)):
+            name, read = ("decision_function", _shares) if of_scores else ("predict_proba", np.asarray)
+            own, moved = getattr(model, f"{name}_source"), getattr(model, name)
             classes = np.unique(domains.y)
-            answers["source_proba"] = _full(model.predict_proba_source(X_test), model.classes_, classes)
-            answers["target_proba"] = _full(model.predict_proba(T_test), model.classes_, classes)
-            answers["on_source_proba"] = _full(model.predict_proba(X_test), model.classes_, classes)
+            for key, answer, rows in (
+                ("source_proba", own, X_test),
+                ("target_proba", moved, T_test),
+                ("on_source_proba", moved, X_test),
+            ):
+                answers[key] = _full(read(answer(rows)), model.classes_, classes)
         if circular:
             X_train, T_train = (
                 take_rows(rows, np.flatnonzero(mask))
@@ -86,7 +99,8 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
             answers["circular"] = (
                 np.full(len(test), model.predict(T_train)[0]) if reverse is None else reverse.predict(X_test)
             )
-    return {"answers": answers, "warnings": set(texts), "seconds": time.perf_counter() - started}
+    seconds = time.perf_counter() - started
+    return {"answers": answers, "of_scores": of_scores, "warnings": set(texts), "seconds": seconds}
 
 
 def attempt(deadline: float | None, named: bool, adapter: Any, *arguments) -> dict[str, Any]:
@@ -114,7 +128,7 @@ def gather(name: str, adapter: Any, parts: list[dict], source_fold, target_fold)
     if failed is not None:
         return Trial(name, adapter, None, failed["failure"], tuple(failed.get("warnings", ())))
     found: dict[str, Any] = dict.fromkeys(Answers.__dataclass_fields__)
-    for key in parts[0]["answers"]:
+    for key in set.intersection(*(set(part["answers"]) for part in parts)):
         fold = target_fold if key in ("on_target", "target_proba") else source_fold
         blocks = [part["answers"][key] for part in parts]
         rows = np.concatenate([np.flatnonzero(fold == k) for k in range(len(parts))])
@@ -122,18 +136,36 @@ def gather(name: str, adapter: Any, parts: list[dict], source_fold, target_fold)
         ordered = np.empty_like(stacked)
         ordered[rows] = stacked
         found[key] = ordered
+    found["of_scores"] = parts[0]["of_scores"] and found["target_proba"] is not None
     seen = sorted(set().union(*(part["warnings"] for part in parts)))
     return Trial(name, adapter, Answers(**found), "", tuple(seen), sum(part["seconds"] for part in parts))
+
+
+def with_calibrated_scores(trial: Trial, domains: Domains) -> Trial:
+    """The trial with probabilities that are calibrated on the source, where they are made of decision values.
+
+    Those say which rows are surer, but a margin of 1 is no probability.
+    """
+    answers = trial.answers
+    if answers is None or not answers.of_scores:
+        return trial
+    y = positions(domains.y, np.unique(domains.y))
+    calibration = fit_calibration(answers.source_proba, y, weight=domains.sample_weight)
+    names = ("source_proba", "target_proba", "on_source_proba")
+    return replace(trial, answers=replace(answers, **{name: calibration(getattr(answers, name)) for name in names}))
 
 
 def averaged(trial: Trial, baseline: Trial, source_share: float, classes: np.ndarray | None) -> Trial | None:
     """The trial of `Averaged` around an adapter, from the answers of both; `classes` None in regression.
 
-    None where the average would not be that of what both predict: classifiers without probabilities, or with a
-    threshold of their own.
+    None where the average would not be that of what both predict: classifiers without probabilities of their own, or
+    with a threshold of their own.
     """
     adapted, own = trial.answers, baseline.answers
     assert adapted is not None and own is not None
+    if adapted.of_scores or own.of_scores:
+        return None
+    mixed: dict[str, Any]
     if classes is None:
         mixed = {
             name: average(getattr(own, name), getattr(adapted, name), source_share)
@@ -150,6 +182,11 @@ def averaged(trial: Trial, baseline: Trial, source_share: float, classes: np.nda
         mixed[proba] = average(*both, source_share)
         mixed[name] = classes[mixed[proba].argmax(axis=1)]
     return replace(trial, answers=Answers(**mixed, circular=None))
+
+
+def _shares(decision: np.ndarray) -> np.ndarray:
+    """Decision values (n,) or (n, n_classes) as shares of the classes that rise with them."""
+    return softmax(np.column_stack([-decision / 2, decision / 2]) if decision.ndim == 1 else decision, axis=1)
 
 
 def _full(proba: np.ndarray, known: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -536,7 +536,7 @@ def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) 
     method = f"{CIRCULAR}, {CONFIDENCE}, information maximisation"
     if not case.counts or baseline.source_proba is None or baseline.target_proba is None:
         unknown = "In regression" if case.classes is None else f"Of the {case.metric}"
-        missing = "For a model without probabilities" if case.counts else unknown
+        missing = "For a model that scores no classes" if case.counts else unknown
         reason = f"{missing} nothing can be said about this without target labels."
         return Evidence(method, ALIGNED, None, {t.name: Finding("", reason, silent=True) for t in case.trials})
     before = _confidence_estimate(baseline, case)
@@ -545,7 +545,7 @@ def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) 
     for trial in case.trials:
         answers = _answers(trial)
         if answers.target_proba is None or distances.get(trial.name) is None:
-            lacks = "gives no probabilities" if answers.target_proba is None else "moves no features"
+            lacks = "scores no classes" if answers.target_proba is None else "moves no features"
             reason = f"It {lacks}: without target labels nothing can be said about it here."
             found[trial.name] = Finding("", reason, silent=True)
             continue
@@ -558,6 +558,8 @@ def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) 
         back = _way_back(baseline, answers, case)
         sure = {CONFIDENCE, INFORMATION} <= set(improved)
         passed = sure if back is None else back[0] > CLEARLY * back[1] or (sure and back[0] > -CLEARLY * back[1])
+        if answers.of_scores and len(improved) < 2:
+            passed = False  # what one score says is averaged with the model as it is, which takes its probabilities
         if back is not None:
             said += f"; circular validation changes by {back[0]:+.3f} (standard error {back[1]:.3f})"
         if vetoes:

@@ -70,6 +70,8 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
         advice += _transfers(report, estimator)
     if kind == "label" and report.task == "classification":
         reason = "The classes have other frequencies: the model's probabilities can be moved to them without a refit."
+        if estimator is not None and not hasattr(estimator, "predict_proba"):
+            reason += " It has none itself: CalibratedClassifierCV around it gives them."
         advice.append(Recommendation("PriorCorrection", reason, LABEL))
     if kind == "label" and report.task == "regression":
         reason = "The values have another distribution: source rows can be weighted by how often theirs occurs there."
@@ -139,7 +141,8 @@ def _able(name: str, report: ShiftReport, estimator: Any) -> bool:
     if is_deep(estimator) and not name.startswith(("DeepAdapter", "FineTuning")):
         return False
     if name == "PriorCorrection":
-        return report.task == "classification" and (estimator is None or hasattr(estimator, "predict_proba"))
+        calibrated = estimator is None or hasattr(estimator, "predict_proba") or not is_frozen(estimator)
+        return report.task == "classification" and calibrated
     if name in ("ImportanceWeighting", "TargetShiftWeighting", "FeatureAugmentation"):
         return not is_frozen(estimator)
     if name == "FeatureAlignment(TCA)" and is_frozen(estimator):
