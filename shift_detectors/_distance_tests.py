@@ -121,8 +121,11 @@ def mean_rows(Z: np.ndarray, U: np.ndarray) -> np.ndarray:
     if not Z.shape[1]:
         return np.zeros((1, U.shape[1]))
     centred = (Z - Z.mean(axis=0)).astype(np.float64)
+    if len(Z) < Z.shape[1]:  # the columns span no more than the rows do: those instead, turned to their own axes
+        values, vectors = np.linalg.eigh(centred @ centred.T)
+        centred = vectors * np.sqrt(np.maximum(values, 0))
     values, vectors = np.linalg.eigh(centred.T @ centred / len(Z))
-    ridged = np.maximum(values, 0) + Z.shape[1] / len(Z) * values.mean()
+    ridged = np.maximum(values, 0) + values.sum() / len(Z)
     whitened = (centred @ (vectors / np.sqrt(np.maximum(ridged, 1e-12)))).astype(np.float32)
     return ((whitened.T @ U) ** 2).sum(axis=0, keepdims=True, dtype=np.float64)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -170,11 +171,14 @@ def distribution_rows(cells: np.ndarray, counts: np.ndarray) -> np.ndarray:
     level = np.cumsum(share)
     weights = share[:-1] / (level[:-1] * (1 - level[:-1]))
     gap = np.cumsum(cells, axis=0)[:-1]
-    return np.vstack([weights.astype(cells.dtype) @ gap**2, ((_rank_polynomials(share).T @ cells) ** 2).sum(axis=0)])
+    smooth = _rank_polynomials(tuple(counts.tolist())).T @ cells
+    return np.vstack([weights.astype(cells.dtype) @ gap**2, (smooth**2).sum(axis=0)])
 
 
-def _rank_polynomials(share: np.ndarray) -> np.ndarray:
+@lru_cache(maxsize=8)  # columns without ties have the same cells
+def _rank_polynomials(counts: tuple[int, ...]) -> np.ndarray:
     """The b_k of `FeatureTest` at every cell, shape (k, min(`DEGREE`, k - 1)); of two cells, b_1 is their contrast."""
+    share = np.array(counts) / sum(counts)
     middle = np.cumsum(share) - share / 2
     powers = np.polynomial.legendre.legvander(2 * middle - 1, min(DEGREE, len(share) - 1))
     orthonormal, _ = np.linalg.qr(np.sqrt(share)[:, None] * powers)

@@ -24,7 +24,7 @@ from shift_detectors import (
     StratifiedTest,
 )
 from shift_detectors._boundary import read_problem
-from shift_detectors._distance_tests import BLOCK, gaussian_rows, squared_bandwidths
+from shift_detectors._distance_tests import BLOCK, gaussian_rows, mean_rows, squared_bandwidths
 
 X_TESTS = [FeatureTest, EnergyTest, MMDTest, MomentTest, JointTest, DomainClassifierTest]
 ALL = X_TESTS + [LabelTest, StratifiedTest, ConditionalScoreTest, LabelShiftFitTest]
@@ -267,6 +267,17 @@ def test_the_interval_of_the_largest_change_allows_for_the_choice_among_classes(
         low, high = make(ConditionalScoreTest, seed).test(X, Z, y_source=y, y_target=v).effect.ci
         outside += low > 0 or high < 0
     assert level_accepts(outside, 15)
+
+
+@pytest.mark.parametrize("shape", [(60, 90), (90, 60)])
+def test_the_distance_of_means_is_its_formula_on_either_side_of_a_square(shape):
+    rng = np.random.default_rng(0)
+    Z, U = rng.normal(size=shape).astype(np.float32), rng.normal(size=(shape[0], 20)).astype(np.float32)
+    centred = (Z - Z.mean(axis=0)).astype(float)
+    covariance = centred.T @ centred / len(Z)
+    inverse = np.linalg.inv(covariance + np.trace(covariance) / len(Z) * np.eye(shape[1]))
+    gap = centred.T @ U
+    assert mean_rows(Z, U)[0] == pytest.approx(np.einsum("ib,ij,jb->b", gap, inverse, gap), rel=1e-5)
 
 
 def test_a_rare_class_that_few_labels_miss_by_chance_is_no_change():
