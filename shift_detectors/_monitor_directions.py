@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._monitor_bets import Bank, one_sided, starting
-from ._monitor_views import BINS, Geometry, digitise, edges_of
+from ._monitor_views import BINS, Geometry, digitise, edges_of, settled
 
 LEVELS, LIVES = 6, 3  # learned from the last 1, 2, 4, ..., 32 blocks, in turns; the latest three of each are bet on
 SLOTS = LEVELS * LIVES
@@ -55,8 +55,8 @@ class Directions:
             slot = level * LIVES + (block >> (level + 1)) % LIVES
             self.linear_weight[slot], self.product_weight[slot] = linear, products
             views = np.array([slot, SLOTS + slot])
-            frame = np.column_stack([geometry.frame_linear @ linear, geometry.frame_products @ products])
-            pool = np.column_stack([self._pool_linear @ linear, self._pool_products @ products])
+            frame = _projected(geometry.frame_linear, geometry.frame_products, linear, products)
+            pool = _projected(self._pool_linear, self._pool_products, linear, products)
             edges, ordered = edges_of(frame)
             self.edges[views] = edges
             self.bank.place(digitise(frame, edges), digitise(pool, edges), ordered, views)
@@ -68,7 +68,7 @@ class Directions:
     def update(self, geometry: Geometry, block: int, linear: np.ndarray, rng: np.random.Generator) -> None:
         """Bet on the rows, then count them to the present block."""
         products = geometry.products(linear)
-        values = np.column_stack([linear @ self.linear_weight.T, products @ self.product_weight.T])
+        values = _projected(linear, products, self.linear_weight.T, self.product_weight.T)
         self.bank.update(digitise(values, self.edges), self.fresh, rng)
         self.fresh[:] = 0
         place = (block - 1) % len(self.rows)
@@ -95,3 +95,8 @@ class Directions:
         """Continue from `state`."""
         for name in self.STATE:
             setattr(self, name, arrays[name])
+
+
+def _projected(linear: np.ndarray, products: np.ndarray, weight: np.ndarray, product_weight: np.ndarray) -> np.ndarray:
+    """Rows along linear directions, then along those of products."""
+    return settled(np.column_stack([linear @ weight, products @ product_weight]))

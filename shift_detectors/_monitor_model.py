@@ -9,6 +9,7 @@ from sklearn.base import is_classifier
 
 from ._errors import InputError
 from ._labels import read_labels
+from ._monitor_views import settled
 
 SHOWN = 8  # classes and outputs that are watched one by one
 
@@ -47,6 +48,9 @@ class Model:
 
     def predict(self, X: Any, linear: np.ndarray) -> np.ndarray:
         """Probability of every class, or one value, per row: shape (n, n_outputs)."""
+        return settled(self._computed(X, linear))
+
+    def _computed(self, X: Any, linear: np.ndarray) -> np.ndarray:
         n = len(linear)
         if self.estimator is None:
             return np.column_stack([np.ones(n), linear]) @ self.weights

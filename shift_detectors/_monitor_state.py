@@ -14,7 +14,7 @@ import numpy as np
 
 from ._errors import InputError
 
-FORMAT = 5  # 4 did not know the values of numbers and how many are missing, 3 not the errors of single classes
+FORMAT = 6  # 5 kept the last bits of computed numbers, 4 did not know the values of numbers and how many are missing
 
 
 def write(path: str | Path, meta: dict[str, Any], arrays: dict[str, Any]) -> None:

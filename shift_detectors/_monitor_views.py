@@ -149,6 +149,21 @@ def digitise(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return bins
 
 
+def settled(values: np.ndarray) -> np.ndarray:
+    """Computed numbers to 32 bits, so that equal rows get equal ones.
+
+    The last bits of a product of matrices depend on how many rows there are; where rows are equal, these bits decide in
+    which bin they are.
+
+    Examples
+    --------
+    >>> settled(np.array([0.1 + 0.2, 1e9])) == settled(np.array([0.3, 1e9]))
+    array([ True,  True])
+    """
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.round(mantissa * 2.0**32), exponent - 32)
+
+
 # ------------------------------------------------------------------ what the views say together
 
 
@@ -198,7 +213,7 @@ class Geometry:
     def distance(self, linear: np.ndarray) -> np.ndarray:
         """Squared Mahalanobis distance from the frame's centre."""
         centred = linear - self.centre
-        return ((centred @ self.precision) * centred).sum(axis=1)
+        return settled(((centred @ self.precision) * centred).sum(axis=1))
 
     def directions(self, mean: np.ndarray, product_mean: np.ndarray, n: float) -> tuple[np.ndarray, np.ndarray]:
         """Where rows of this mean went: the linear discriminant, and the products that clearly moved.
