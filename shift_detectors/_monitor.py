@@ -59,9 +59,11 @@ class ShiftMonitor:
         P(max_t v M_t >= 1 / alpha) <= v alpha,
 
     for a view with prior weight v; the weights of all views sum to one. An alarm is raised when the evidence v M_t of
-    any view reaches 1 / alpha, and names that view. The chance of a false alarm over the whole run, and of any name
-    that is named wrongly before anything changed, is at most `alpha`. Beside the name stands the change of the mean:
-    that of the rows since the batch with which the change most likely began, against all rows before.
+    any view reaches 1 / alpha, and names that view. What is 0 or 1 (a category, a class, a 0/1 column) has no ranks to
+    speak of: there the bets are on the frequency, and divided by the likelihood of the one that suits all rows best, so
+    that the same holds whatever it is. The chance of a false alarm over the whole run, and of any name that is named
+    wrongly before anything changed, is at most `alpha`. Beside the name stands the change of the mean: that of the rows
+    since the batch with which the change most likely began, against all rows before.
 
     **Assumption.** Rows are independent of each other. For rows that belong together (a patient's visits) pass one of
     each group; a model's output or error is watched with a reference of rows that the model was *not* trained on.
@@ -83,7 +85,8 @@ class ShiftMonitor:
     alpha : float
         Largest chance of a false alarm over the whole run.
     min_effect : float
-        Smallest change worth an alarm: of a location, in standard deviations.
+        Smallest change worth an alarm: of a location, or the rise of a frequency, in standard deviations (those of a
+        rate of 1 % are 0.1: it doubles with the default). A fall counts as much as the rise back.
     task : {"auto", "classification", "regression"}
         Of the labels. "auto": that of the `estimator`, if there is one; else text, booleans and up to 20 distinct whole
         numbers are classes, other numbers quantities.

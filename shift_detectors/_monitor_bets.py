@@ -15,6 +15,8 @@ over f and s, with prior weights w_s that sum to one,
 is a non-negative martingale that starts at 1: by Ville's inequality P(sup_t M_t >= 1 / alpha) <= alpha over the whole
 run. The sum over s needs no memory: S_t = f(batch t) (S_{t-1} + w_t).
 
+A view that is 0 or 1 is not ranked: its wealth comes from bets on the frequency (_monitor_frequency.py).
+
 References
 ----------
 Vovk, Gammerman and Shafer (2022), Algorithmic Learning in a Random World, 2nd edition, chapter 8 (conformal test
@@ -28,6 +30,8 @@ from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri
+
+from ._monitor_frequency import gains, log_price
 
 CHUNK = 64  # rows ranked among each other at once
 PATIENCE = 20  # blocks after which half of the prior's exponent is spent: most changes are bet on early, none never
@@ -47,7 +51,8 @@ def two_sided(min_effect: float) -> tuple[np.ndarray, np.ndarray]:
     """Bets on a change of location and of scale: coefficients of the two scores of a view.
 
     Locations double from `min_effect` to 16 times as much, up and down; a shift below half of the smallest bet lets
-    wealth shrink, so that it is never called. Scales: 0.67, 0.8, 1.3 and 1.8 times the old one.
+    wealth shrink, so that it is never called. Scales: 0.67, 0.8, 1.3 and 1.8 times the old one. A frequency has
+    one score, for which the coefficients of both count.
     """
     steps = min_effect * 2.0 ** np.arange(5)
     scales = (1 - np.array([0.67, 0.8, 1.3, 1.8]) ** -2) / np.sqrt(2)
@@ -110,7 +115,7 @@ class Bank:
     ----------
     n_views, n_bins : int
     bets : tuple of ndarray
-        Coefficients (a, b) of the bets f(u) ~ exp(a first + b second).
+        Coefficients (a, b) of the bets f(u) ~ exp(a first + b second); a frequency moves by a + b standard deviations.
 
     Attributes
     ----------
@@ -118,19 +123,22 @@ class Bank:
         The pool.
     first : ndarray of shape (n_views, n_bins)
         Score of every bin.
+    frame : ndarray of shape (n_views, 2)
+        Numbers of zeros and ones in the frame, plus a half, of views that are 0 or 1.
     probability : ndarray of shape (n_views, n_bins)
-        Widths of the cells of (0, 1) on which a bet is constant: those of 0/1 columns are their bins. The last one is
-        the share of missing values, whose rank says nothing.
+        Widths of the cells of (0, 1) on which a bet on ranks is constant. The last one is the share of missing values,
+        whose rank says nothing.
     log_wealth : ndarray of shape (n_views, n_bets)
         log S_t of the module docstring, of every bet; -inf before the first stake.
     gain : ndarray of shape (n_views, n_bets)
         What the bets gained on the last rows (natural logarithm).
     """
 
-    STATE = ("probability", "first", "ordered", "counts", "log_wealth")
+    STATE = ("frame", "probability", "first", "ordered", "counts", "log_wealth")
 
     def __init__(self, n_views: int, n_bins: int, bets: tuple[np.ndarray, np.ndarray]):
         self.bets = bets
+        self.frame = np.ones((n_views, 2))
         self.probability = np.full((n_views, n_bins), 1 / n_bins)
         self.first = np.zeros((n_views, n_bins))
         self.ordered = np.ones(n_views, bool)
@@ -149,8 +157,8 @@ class Bank:
         self.first[views] = scores(shares, ordered)[0]
         missing = shares[:, -1:]
         cells = np.diff(ndtr(np.r_[-np.inf, np.linspace(-2.75, 2.75, n_bins - 2), np.inf]))
-        cells = np.concatenate([cells * (1 - missing), missing], axis=1)
-        self.probability[views] = np.where(ordered[:, None], cells, shares)
+        self.probability[views] = np.concatenate([cells * (1 - missing), missing], axis=1)
+        self.frame[views] = np.column_stack([(frame == 0).sum(axis=0), (frame == 1).sum(axis=0)]) + 0.5
         for k, view in enumerate(views):
             self.counts[view] = np.bincount(pool[:, k], minlength=n_bins)
         self.ordered[views] = ordered
@@ -161,13 +169,13 @@ class Bank:
         """Tables that follow from `probability`: where a rank falls, and what every bet pays there."""
         p = self.probability[views]
         self._steps[views] = np.minimum(p.cumsum(axis=1)[:, :-1], 1 - 1e-12)
-        first, second = scores(p, self.ordered[views])
+        first, second = scores(p, np.ones(len(views), bool))
         a, b = self.bets
         tilt = first[:, :, None] * a + second[:, :, None] * b
         self._pays[views] = tilt - np.log((p[:, :, None] * np.exp(tilt)).sum(axis=1, keepdims=True))
 
     def update(self, bins: np.ndarray, stake: np.ndarray | float, rng: np.random.Generator) -> None:
-        """Rank the rows, settle the bets, add the rows to the pool.
+        """Settle the bets on the rows, add the rows to the pool.
 
         Parameters
         ----------
@@ -180,6 +188,7 @@ class Bank:
         views = np.arange(n_views)
         offsets = views * n_bins
         ladder = (self._steps + views[:, None]).ravel()
+        before = self.counts[:, :2].copy()
         gain = np.zeros_like(self.log_wealth)
         for start in range(0, len(bins), CHUNK):
             chunk = bins[start : start + CHUNK].astype(np.int64)
@@ -195,6 +204,8 @@ class Bank:
             cell = np.searchsorted(ladder, np.minimum(u, 1 - 1e-12) + views, side="right") - views * (n_bins - 1)
             gain += self._pays[views, cell].sum(axis=0)
             self.counts += np.bincount((chunk + offsets).ravel(), minlength=n_views * n_bins).reshape(n_views, n_bins)
+        of_two = gains(self.bets[0] + self.bets[1], self.frame, before, self.counts[:, :2] - before)
+        gain = np.where(self.ordered[:, None], gain, of_two)
         with np.errstate(divide="ignore"):
             staked = np.log(np.broadcast_to(np.asarray(stake, float), n_views))[:, None]
         self.log_wealth, self.gain = np.logaddexp(self.log_wealth, staked) + gain, gain
@@ -203,7 +214,8 @@ class Bank:
         """Logarithm of M_t of every view, `unspent` being the prior mass of changes yet to begin."""
         with np.errstate(divide="ignore"):
             mean = np.logaddexp.reduce(self.log_wealth, axis=1) - np.log(self.log_wealth.shape[1])
-            return np.logaddexp(mean, np.log(unspent))
+            evidence = np.logaddexp(mean, np.log(unspent))
+        return evidence + np.where(self.ordered, 0.0, log_price(self.frame, self.counts[:, :2]))
 
     def state(self) -> dict[str, np.ndarray]:
         """All that later evidence depends on."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from ._errors import InputError
 
-FORMAT = 6  # 5 kept the last bits of computed numbers, 4 did not know the values of numbers and how many are missing
+FORMAT = 6  # 5 kept the last bits of computed numbers and ranked 0/1 columns, 4 did not know the values of numbers
 
 
 def write(path: str | Path, meta: dict[str, Any], arrays: dict[str, Any]) -> None:

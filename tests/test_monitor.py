@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from scipy.special import expit
-from scipy.stats import binom, kstest
+from scipy.stats import bernoulli, binom, kstest
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
 
 from shift_detectors import InputError, ShiftWarning
 from shift_detectors._monitor import HISTORY, ShiftMonitor
 from shift_detectors._monitor_bets import Bank, one_sided, remaining, scores, starting, two_sided
+from shift_detectors._monitor_frequency import gains, log_price
 
 
 def mixed(rng, n, *, age=0.0, ward=(0.5, 0.3, 0.2), gaps=0.1):
@@ -126,6 +127,58 @@ def test_wealth_keeps_its_mean_however_small_the_reference():
     wealth = np.exp(bank.log_wealth).mean(axis=1)
     assert abs(wealth.mean() - 1) < 4 * wealth.std() / np.sqrt(n)
     assert (wealth >= 4).mean() <= 0.25
+
+
+def test_evidence_of_a_frequency_is_the_formula():
+    """Row by row and start by start: Q up to the change, a bet since, over the likelihood of the best frequency."""
+    rng = np.random.default_rng(0)
+    draws = [rng.random(n) < p for n, p in ((100, 0.1), (150, 0.05), (40, 0.1), (1, 0.5), (70, 0.4))]
+    frame, pool, *batches = draws
+    bank = Bank(1, 9, two_sided(0.1))
+    bank.place(frame[:, None].astype(int), pool[:, None].astype(int), np.array([False]))
+    for block, batch in enumerate(batches, 1):
+        bank.update(np.append(batch, 8)[:, None].astype(int), starting(block), rng)  # a missing row says nothing
+
+    def expected(seen):
+        return (frame.sum() + sum(seen) + 0.5) / (len(frame) + len(seen) + 1)
+
+    wealth = []
+    for amount in sum(bank.bets):
+        for start in range(1, len(batches) + 2):
+            seen, log = list(pool), sum(bernoulli.logpmf(x, expected(pool[:k])) for k, x in enumerate(pool))
+            for block, batch in enumerate(batches, 1):
+                m = expected(seen)
+                ratio = (1 + abs(amount) / np.sqrt(m * (1 - m))) ** np.sign(amount)
+                for x in batch:
+                    log += bernoulli.logpmf(x, m * ratio / (1 - m + m * ratio) if block >= start else expected(seen))
+                    seen.append(x)
+            prior = starting(start) if start <= len(batches) else remaining(len(batches))
+            wealth.append(prior * np.exp(log - bernoulli.logpmf(seen, np.mean(seen)).sum()))
+    assert np.exp(bank.log_evidence(remaining(len(batches))))[0] == pytest.approx(sum(wealth) / len(bank.bets[0]))
+
+
+@pytest.mark.parametrize("p", [0.001, 0.03, 0.4, 0.9])
+def test_evidence_of_a_frequency_has_no_more_than_its_stake_whatever_the_frequency_is(p):
+    n, m = 30, 20
+    before, new = (grid.ravel() for grid in np.meshgrid(np.arange(n + 1), np.arange(m + 1)))
+    pool, batch = np.column_stack([n - before, before]), np.column_stack([m - new, new])
+    frame = np.tile([9.5, 1.5], (len(pool), 1))
+    wealth = np.exp(gains(sum(two_sided(0.1)), frame, pool, batch) + log_price(frame, pool + batch)[:, None])
+    assert (binom.pmf(before, n, p) * binom.pmf(new, m, p) @ wealth).max() <= 1
+
+
+@pytest.mark.parametrize("n_reference", [60, 1000])
+def test_level_of_frequencies_over_whole_runs(n_reference):
+    n, alpha = 600, 0.2
+    rng = np.random.default_rng(0)
+    p = np.repeat([0.002, 0.01, 0.03, 0.3], n // 4)
+    frame, pool, *batches = (rng.random((k, n)) < p for k in (n_reference // 3, 2 * n_reference // 3, *[40] * 25))
+    bank, highest = Bank(n, 9, two_sided(0.1)), np.zeros(n)
+    bank.place(frame.astype(int), pool.astype(int), np.zeros(n, bool))
+    for block, batch in enumerate(batches, 1):
+        bank.update(batch.astype(int), starting(block), rng)
+        highest = np.maximum(highest, bank.log_evidence(remaining(block)))
+    assert (highest >= np.log(1 / alpha)).mean() <= alpha
 
 
 # ------------------------------------------------------------------ level over the whole run
@@ -351,6 +404,23 @@ def test_numbers_that_went_missing_are_named(share):
     assert found.effect.name == "difference of shares" and abs(found.effect.value - share) < 0.1
 
 
+@pytest.mark.parametrize(("before", "after"), [(0.01, 0.03), (0.005, 0.02), (0.99, 0.97)])
+def test_a_rare_value_that_becomes_frequent_is_found(before, after):
+    found = []
+    for seed in range(6):
+        rng = np.random.default_rng([seed, 5])
+
+        def draw(n, p, rng=rng):
+            flag, seldom, y = (rng.random((3, n)) < p).astype(int)
+            return pd.DataFrame({"flag": flag, "seldom": np.where(seldom, "x", "z"), "a": rng.normal(size=n)}), y
+
+        monitor = ShiftMonitor(*draw(6000, before), random_state=seed)
+        for _ in range(6):
+            step = monitor.update(*draw(1000, after))
+        found += step.changed
+    assert min(found.count(name) for name in ("flag", "seldom", "label")) >= 5
+
+
 def test_label_shift_without_labels_shows_in_the_output_of_a_linear_model():
     rng = np.random.default_rng(0)
     monitor = ShiftMonitor(*classes(rng, 800))
@@ -439,6 +509,17 @@ def test_what_is_smaller_than_half_the_least_effect_is_not_called():
     assert not step.alarm
     monitor = ShiftMonitor(rng.normal(size=(20_000, 1)), min_effect=0.05)
     assert first_alarm(monitor, (rng.normal(size=(1000, 1)) + 0.08 for _ in range(30)))[0] is not None
+
+
+@pytest.mark.parametrize("p", [0.02, 0.3])
+def test_a_frequency_counts_in_standard_deviations(p):
+    rng = np.random.default_rng(0)
+    moved = p + 0.06 * np.sqrt(p * (1 - p))
+    monitors = [ShiftMonitor((rng.random((40_000, 1)) < p).astype(float), min_effect=least) for least in (0.2, 0.05)]
+    for _ in range(14):
+        batch = (rng.random((2000, 1)) < moved).astype(float)
+        steps = [monitor.update(batch) for monitor in monitors]
+    assert [step.alarm for step in steps] == [False, True]
 
 
 def test_the_verdict_stays_while_the_evidence_falls():
