@@ -481,6 +481,35 @@ def test_blind_classifiers_are_told(method):
     assert fit.confidence_interval_[0, 0] < 0.05 and fit.confidence_interval_[0, 1] > 0.95
 
 
+@pytest.mark.parametrize(("right", "wrong", "on_target"), [(0, 1, 0), (0, 1, 3), (0, 2, 1), (1, 0, 5), (2, 3, 9)])
+def test_the_few_answers_of_a_rare_class_are_not_inverted(right, wrong, on_target):
+    """`right` of the 60 rows of class 1 are answered 1, and `wrong` of the 3,940 others: that may be chance."""
+    y = np.repeat([1, 0], [60, 3940])
+    said = np.r_[np.arange(60) < right, np.arange(3940) < wrong].astype(int)
+    proba, proba_target = np.eye(2)[said], np.eye(2)[(np.arange(4000) < on_target).astype(int)]
+    with pytest.warns(ShiftWarning, match="nothing is seen of how their frequencies changed"):
+        fit = BBSE().fit(proba, y, proba_target)
+    assert np.array_equal(fit.prior_, fit.source_prior_) and fit.pvalue_ == 1
+    assert fit.confidence_interval_.tolist() == [[0, 1], [0, 1]]
+
+
+def test_answers_of_a_rare_class_that_are_no_chance_count():
+    y = np.repeat([1, 0], [60, 3940])
+    said = np.r_[np.arange(60) < 20, np.arange(3940) < 10].astype(int)
+    proba, proba_target = np.eye(2)[said], np.eye(2)[(np.arange(4000) < 70).astype(int)]
+    expected = (70 / 4000 - 10 / 3940) / (20 / 60 - 10 / 3940)
+    assert BBSE().fit(proba, y, proba_target).prior_[1] == pytest.approx(expected)
+
+
+def test_a_prior_without_evidence_leaves_the_answers_alone():
+    rng = np.random.default_rng(4)
+    y = (rng.random(4000) < 0.01).astype(int)
+    X, X_target = rng.normal(1.3 * y)[:, None], rng.normal(1.3 * (rng.random(4000) < 0.01))[:, None]
+    with pytest.warns(ShiftWarning, match="nothing is seen"):
+        model = PriorCorrection(LogisticRegression(), BBSE(), random_state=0).fit(X, y, X_target)
+    assert not model.changed_ and model.predict_proba(X_target)[:, 1].mean() < 0.02
+
+
 @pytest.mark.parametrize("method", [BBSE(), RLLS(soft=True)])
 def test_known_labels_join_in_proportion(method):
     proba, y, proba_target, y_target = three_classes(3, 600, [0.2, 0.5, 0.3])

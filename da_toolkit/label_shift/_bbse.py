@@ -20,6 +20,7 @@ from shift_detectors._prior import (
 from shift_detectors._warnings import warn
 
 SMALLEST_SINGULAR_VALUE = 0.1  # of the matrix of p(prediction | class): below it errors grow tenfold
+SEEN = 2.0  # standard errors that such a one must exceed: what may be zero cannot be inverted
 BLIND = 1e-6  # smaller singular values are zero
 
 
@@ -43,7 +44,9 @@ class BBSE(BaseEstimator):
     wrong and uncalibrated, as long as C is invertible.
 
     **Fails** when the predictions hardly depend on the class (C nearly singular: a `ShiftWarning`, and a wide
-    interval). It uses less of what the probabilities say than `MLLS`, so its variance is larger.
+    interval), as those of a rare class that is hardly ever the most probable one. Where its own error explains that C
+    is not singular, a change is not seen: the source prior stays, and the interval excludes nothing. It uses less of
+    what the probabilities say than `MLLS`, so its variance is larger.
 
     Parameters
     ----------
@@ -128,18 +131,18 @@ class BBSE(BaseEstimator):
         said_source, said_target = (self._said(proba) for proba in (rows.proba_source, rows.proba_target))
         given = said_source.T @ own / (n * p)  # P_s(prediction i | class j)
         self.singular_value_ = float(np.linalg.svd(given, compute_uv=False).min())
-        if self.singular_value_ < SMALLEST_SINGULAR_VALUE:
+        within = centred_by_class(said_source, rows.y, rows.weight)
+        solve, unseen = _inverse(given, within, rows.weight / (n * p[rows.y]), rows.y, rows.groups)
+        if len(unseen) or self.singular_value_ < SMALLEST_SINGULAR_VALUE:
+            what = "nothing is seen of how their frequencies changed" if len(unseen) else "the prior is unreliable"
             warn(
                 f"The smallest singular value of the {k} x {k} matrix of predictions given the class is "
-                f"{self.singular_value_:.2g}: some classes are hardly told apart, and the estimated prior is "
-                "unreliable. Merge such classes, use a better classifier, or MLLS."
+                f"{self.singular_value_:.2g}: some classes are hardly told apart, and {what}. Merge such classes, use "
+                "a better classifier, or MLLS."
             )
         free = ~rows.labelled
         share = free.mean()
         mu = said_target[free].mean(axis=0) if free.any() else given @ p
-        left, singular, right = np.linalg.svd(given)
-        seen = singular > BLIND
-        solve = right[seen].T @ (left[:, seen] / singular[seen]).T
         q = p + solve @ (mu - given @ p)
         known = np.eye(k)[rows.known]
         frequency = known.mean(axis=0) if len(known) else q
@@ -149,11 +152,11 @@ class BBSE(BaseEstimator):
         on_target[free] = (said_target[free] - mu) @ solve.T
         on_target[rows.labelled] = known - frequency
         weight = share * rows.weight / p[rows.y]
-        columns = -weight[:, None] * centred_by_class(said_source, rows.y, rows.weight) @ solve.T
+        columns = -weight[:, None] * within @ solve.T
         self.covariance_, degrees = sandwich(
             on_target, [(1.0, q[rows.y, None] * columns)], rows.y, rows.groups, rows.groups_target
         )
-        self.covariance_ += share * right[~seen].T @ right[~seen]  # where nothing is seen anything is possible
+        self.covariance_ += share * unseen.T @ unseen  # where nothing is seen anything is possible
 
         estimate = share * q + (1 - share) * frequency
         unshrunk = _on_simplex(estimate)
@@ -197,6 +200,25 @@ class BBSE(BaseEstimator):
     def _shrink(self, q: np.ndarray, given: np.ndarray, mu: np.ndarray, p: np.ndarray, n: int) -> np.ndarray:
         """The estimate from unlabelled rows that is reported; `n` source rows."""
         return q
+
+
+def _inverse(
+    given: np.ndarray, within: np.ndarray, mass: np.ndarray, y: np.ndarray, groups: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse of p(prediction | class) on the changes of q that keep its sum, and the directions that are not seen.
+
+    These have a small singular value, u' C v, that its error explains: the deviations `within` each class along u, by
+    what a row counts in the mean of its class (`mass`), times v. All classes are given the mean variance where that
+    makes more of it: the predictions of few rows may be all alike by chance.
+    """
+    tangent = np.linalg.svd(np.ones((1, len(given))))[2][1:].T
+    left, singular, right = np.linalg.svd(given @ tangent, full_matrices=False)
+    right = right @ tangent.T
+    off, counts = within @ left, mass[:, None] * right.T[y]
+    own, common = sum_within(counts * off, groups) ** 2, (off**2).mean(axis=0) * counts**2
+    error = np.sqrt(np.maximum(own.sum(axis=0), common.sum(axis=0)))
+    seen = singular > np.clip(SEEN * error, BLIND, SMALLEST_SINGULAR_VALUE)
+    return right[seen].T @ (left[:, seen] / singular[seen]).T, right[~seen]
 
 
 def _within_classes(values: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
