@@ -40,6 +40,7 @@ from da_toolkit import (
     FeatureAlignment,
     ImportanceWeighting,
     LinearOT,
+    PriorCorrection,
     RuLSIF,
     SourceOnly,
     _registry,
@@ -597,16 +598,45 @@ def test_label_shift_that_would_leave_one_class_is_not_believed():
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "believed"),
-    [(0.5, 0.04, False), (0.06, 0.002, False), (0.06, 0.03, True), (0.03, 0.02, True), (0.5, 0.1, True)],
+    ("source", "target", "error", "believed"),
+    [
+        (0.5, 0.04, 0.03, False),
+        (0.06, 0.002, 0.002, False),
+        (0.5, 0.0, 0.0, False),
+        (0.06, 0.03, 0.03, True),
+        (0.03, 0.02, 0.02, True),
+        (0.5, 0.1, 0.1, True),
+        (0.23, 0.03, 0.014, True),  # rare, and surely there
+    ],
 )
-def test_one_class_is_left_where_the_others_nearly_vanish(source, target, believed):
-    def proba(p):
-        return np.tile([1 - p, p], (2, 1))
-
+def test_one_class_is_left_where_the_others_may_have_vanished(source, target, error, believed):
     prior = estimate_prior(np.eye(2), [0, 1], np.eye(2), [0, 1])
-    prior = replace(prior, prior=proba(target)[0], source_prior=proba(source)[0])
+    covariance = error**2 * np.array([[1.0, -1.0], [-1.0, 1.0]])
+    source, target = np.array([1 - source, source]), np.array([1 - target, target])
+    prior = replace(prior, prior=target, source_prior=source, covariance=covariance)
     assert (_unless_one_is_left(Finding("verified", ""), prior).earned == "verified") == believed
+
+
+def rare_in_target(n_target, seed=3):
+    """A class of a fifth of the source, to which rows of the others were dropped, and of 3 % of the target."""
+    rng = np.random.default_rng(seed)
+    y, y_target = (rng.random(1500) < 0.2).astype(int), (rng.random(n_target) < 0.03).astype(int)
+    X, X_target = (rng.normal(size=(len(v), 4)) + 1.6 * v[:, None] * [1, 0.5, 0, 0] for v in (y, y_target))
+    return X, y, X_target, y_target
+
+
+@pytest.mark.parametrize("n_target", [300, 3000])
+def test_a_class_that_became_rare_is_corrected_by_what_shows_it(n_target):
+    X, y, X_target, y_target = rare_in_target(n_target)
+    labels = np.where(np.arange(n_target) < 200, y_target, np.nan)
+    given = [PriorCorrection(LogisticRegression(), prior={0: 0.97, 1: 0.03})]
+
+    def corrects(known=None, candidates=("PriorCorrection",)):
+        data, options = (X, y, X_target, known), {"scoring": "neg_log_loss", "random_state": 0}
+        return adapt(LogisticRegression(), *data, candidates=candidates, **options).adapter == "PriorCorrection"
+
+    assert corrects() == (n_target == 3000)
+    assert corrects(candidates=given) and corrects(labels)
 
 
 def one_column_apart(seed, change, matters=0):

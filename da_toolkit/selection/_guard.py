@@ -28,9 +28,11 @@ answers, a model that got worse on the source itself, domains that the adapter d
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
+from scipy.stats import norm
 
 from shift_detectors._boundary import read_problem
 from shift_detectors._influence import variance_of, weighted_mean
@@ -64,7 +66,7 @@ from ._recommend import ALIGNED, LABELLED
 LEVEL = 0.05  # one-sided, over all candidates together
 NEAR_ZERO = 0.01  # a gain up to here, in accuracy or as a share of a regressor's loss, is called none
 RIVAL = 2.0  # how many times what is lost under covariate shift must be gained under label shift
-OTHERS = 0.05  # share of all classes but one in the target up to which label shift is not believed
+OTHERS = 0.05  # share of all classes but one in the target up to which label shift is believed only if it is sure
 DOUBTFUL_FIT = 0.15  # p-value of the label-shift fit below which the assumption, though not rejected, is in doubt
 NOT_WORTH = 0.002  # an expected gain of accuracy, or share of a loss, that is not worth an unverified change
 SOURCE_DROP = 0.05  # accuracy on the source that an alignment may cost
@@ -353,7 +355,9 @@ def by_prior(case: Case) -> Evidence:
     found = _findings(case, gains, after, before)
     worth = NOT_WORTH * case.unit(before)
     found = {name: _expected(f, gains[name], expected[name], worth) for name, f in found.items()}
-    found = {name: _unless_one_is_left(f, prior) for name, f in found.items()}
+    if case.report.test("p(y)") is None:  # no target labels show the change
+        estimated = {trial.name for trial in case.trials if not _gives_prior(trial.adapter)}
+        found = {name: _unless_one_is_left(f, prior) if name in estimated else f for name, f in found.items()}
     return Evidence(method, LABEL, before, {name: _if_it_fits(f, case.report) for name, f in found.items()})
 
 
@@ -413,18 +417,25 @@ def _weighted(case: Case, values: np.ndarray, weights: np.ndarray) -> Performanc
     return replace(found, method="weighting by the distribution of y", assumption=LABEL)
 
 
+def _gives_prior(adapter: Any) -> bool:
+    """Whether the frequencies of the target's classes are the caller's, which no moved class can mislead."""
+    return getattr(adapter, "prior", None) is not None and not hasattr(adapter.prior, "fit")
+
+
 def _unless_one_is_left(finding: Finding, prior: PriorFit) -> Finding:
-    """Nothing when label shift would leave the target a single class, and not the source.
+    """Nothing when label shift may have left the target a single class, and not the source, by x alone.
 
     A class that moved towards another one looks like one that became rare, and where only one seems to be left, no
-    test can tell; the correction would answer that class whatever x is.
+    test can tell; the correction would answer that class whatever x is. A class that is rare, but surely there, is not
+    what is left where classes moved.
     """
     only = prior.prior.argmax()
     others, before = 1 - prior.prior[only], 1 - prior.source_prior[only]
-    if not finding.earned or others > OTHERS or others > COLLAPSED * before:
+    there = others > norm.isf(LEVEL) * prior.covariance[only, only] ** 0.5
+    if not finding.earned or others > OTHERS or others > COLLAPSED * before or there:
         return finding
     rest = f"all but {share(others)} of the target rows are {prior.classes[only]}"
-    doubt = f" But label shift would mean that {rest}: the classes may have moved."
+    doubt = f" But label shift would mean that {rest}, or all of them: the classes may have moved."
     return replace(finding, earned="", reason=finding.reason + doubt)
 
 
