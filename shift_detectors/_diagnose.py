@@ -207,6 +207,8 @@ def diagnose(
         extra = () if isinstance(detectors, str) else _run_extra(detectors, kept, n_jobs)
         features, overlap = found["features"], found["overlap"]
         prior = _shown_prior(problem, found)
+        if evidence is not None and prior is not None:  # of the source all labels were counted
+            prior = replace(prior, source=evidence.frequencies(prior.classes))
         if evidence is not None:  # measured on the sample; the weights would go to every row
             overlap = replace(overlap, effective_sample_size=overlap.ess_fraction * evidence.n_source)
         report = ShiftReport(

@@ -152,12 +152,18 @@ class SummaryEvidence:
         """Those of `classes`, which the source's row sample lacks, that none of its rows has."""
         if self.plan.label is None or not classes:
             return classes
+        return tuple(name for name, share in zip(classes, self.frequencies(classes), strict=True) if not share)
+
+    def frequencies(self, classes: tuple) -> np.ndarray:
+        """Shares of classes among all labelled source rows."""
+        assert self.plan.label is not None
         counts = self.source.sums[f"counts/{len(self.plan.columns)}"].sum(axis=0)
         cells = self.plan.label.read(pd.Series(np.array(classes), dtype=object))
-        return tuple(name for name, count in zip(classes, counts[cells], strict=True) if not count)
+        return counts[cells] / counts[1:].sum()
 
     def about(self) -> tuple[str, ...]:
         """A note on what was counted and what was kept."""
+        frequencies = "class frequencies of the target, " * (self.plan.task == "classification")
         kept = [len(summary.sample) for summary in (self.source, self.target) if summary.sample is not None]
         counted = ["p(x)"]
         if self.n_labelled:
@@ -165,8 +171,8 @@ class SummaryEvidence:
         return (
             f"all {self.n_source:,} source and {self.n_target:,} target rows were counted for the tests of "
             f"{', '.join(counted)} and the effects of single features; what needs rows (domain classifier, other tests "
-            f"with labels, overlap, impact, pictures) used {' and '.join(f'{n:,}' for n in kept)} of them, drawn at "
-            "random",
+            f"with labels, {frequencies}overlap, impact, pictures) used {' and '.join(f'{n:,}' for n in kept)} of "
+            "them, drawn at random",
         )
 
     def widest_cells(self) -> dict[str, float]:

@@ -16,6 +16,7 @@ TEXT_FEATURES = 3
 TEXT_NOTES = 3
 LARGEST = 1e9  # from here on numbers are written with an exponent
 SMALLEST = 1e-4  # and below this one
+RARE = 1e-5  # least frequency of a class that is told from others
 
 HEADLINES = {
     "none": "No shift found: source and target look alike",
@@ -153,18 +154,20 @@ def pvalue(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def share(value: float) -> str:
-    """A share in per cent, small ones to two digits, never rounded to nothing.
+def share(value: float, least: float = 0.001) -> str:
+    """A share in per cent, small ones to two digits, never rounded to nothing but called less than the `least`.
 
     Examples
     --------
     >>> share(0.214), share(0.034), share(0.0001), share(0.0)
     ('21%', '3.4%', '<0.1%', '0%')
+    >>> share(0.00012, least=1e-5)
+    '0.012%'
     """
     if not math.isfinite(value):
         return "–"
-    if 0 < value < 0.0005:
-        return "<0.1%"
+    if 0 < value < least / 2:
+        return f"<{100 * least:g}%"
     return f"{100 * value:.2g}%" if value < 0.0995 else f"{100 * value:.0f}%"
 
 
@@ -320,16 +323,21 @@ def overlap_sentence(report: ShiftReport) -> str:
 
 
 def prior_sentence(prior: PriorEstimate, most: int = 2) -> str:
-    """New classes, and those whose frequency changed most: ``"'b' 20% -> 45% [41%, 49%]"``."""
-    change = abs(prior.target - prior.source)
-    order = sorted(range(len(prior.classes)), key=lambda k: (prior.classes[k] not in prior.new_classes, -change[k]))
+    """New classes, and those whose frequency changed most: ``"'b' 20% -> 45% [41%, 49%]"``; of two the rarer one."""
+    two = len(prior.classes) == 2
+    rank = prior.source + prior.target if two else -abs(prior.target - prior.source)
+    order = sorted(range(len(prior.classes)), key=lambda k: (prior.classes[k] not in prior.new_classes, rank[k]))
+
+    def frequency(value: float) -> str:
+        return share(value, RARE)
+
     shown = [
-        f"{clean(prior.classes[k], 20)!r} {share(prior.source[k])} -> {share(prior.target[k])} "
-        f"[{share(prior.ci[k][0])}, {share(prior.ci[k][1])}]"
-        for k in (order[:1] if len(order) == 2 else order[:most])
+        f"{clean(prior.classes[k], 20)!r} {frequency(prior.source[k])} -> {frequency(prior.target[k])} "
+        f"[{frequency(prior.ci[k][0])}, {frequency(prior.ci[k][1])}]"
+        for k in order[: 1 if two else most]
     ]
     others = len(order) - len(shown)
-    more = "" if len(order) == 2 or not others else f" and {others:,} more class{'es' * (others > 1)}"
+    more = "" if two or not others else f" and {others:,} more class{'es' * (others > 1)}"
     condition = f", if {prior.assumption}" if prior.assumption else ""
     return f"Class frequencies ({prior.method}): {'; '.join(shown)}{more}{condition}."
 

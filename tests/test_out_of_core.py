@@ -157,6 +157,18 @@ def test_groups_labels_and_models(small_sample):
     assert abs(report.impact.source.value - model.score(source[["a", "b"]], source["y"])) < 0.05
 
 
+@pytest.mark.parametrize("labelled", [False, True])
+def test_class_frequencies_of_the_source_are_those_of_all_its_labels(labelled, small_sample):
+    source, target = table(5000), table(5000, seed=1)
+    source["y"] = np.where(np.arange(5000) % 70 == 0, "bad", "good")
+    target["y"] = np.where(np.arange(5000) % 40 == 0, "bad", "good")
+    labels = target["y"] if labelled else None
+    report = diagnose([source], "y", target.drop(columns="y"), labels, **FAST)
+    assert report.prior.classes == ("bad", "good")
+    assert report.prior.source.tolist() == [72 / 5000, 4928 / 5000]
+    assert "class frequencies of the target" in report.notes[0]
+
+
 def test_a_class_beyond_the_row_sample_is_not_new(small_sample):
     source, target = table(3000), table(3000, seed=1)
     last = np.argmax(mixed(np.arange(3000), _seed(0)))  # no sample of less than all rows has this one
