@@ -631,7 +631,8 @@ def _seconds(series: pd.Series) -> np.ndarray:
 def _pooled_codes(source: pd.Series, target: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Codes of both sides into the distinct values that occur, -1 where missing."""
     if isinstance(source.dtype, pd.CategoricalDtype) and source.dtype == target.dtype:
-        both = np.concatenate([source.cat.codes, target.cat.codes])
+        # equal types may hold the same categories in another order
+        both = np.concatenate([source.cat.codes, target.cat.set_categories(source.cat.categories).cat.codes])
         present, codes = np.unique(both[both >= 0], return_inverse=True)
         pooled = np.full(len(both), -1)
         pooled[both >= 0] = codes

@@ -392,6 +392,32 @@ def test_categories_of_either_side_are_kept_most_frequent_first():
     assert table.codes[0, 0] == 3 and table.codes[-1, 0] == 2
 
 
+def arrow_dictionary(values, categories):
+    pa = pytest.importorskip("pyarrow")
+    codes = pa.array([None if value is None else categories.index(value) for value in values], pa.int8())
+    return pd.DataFrame({"c": pd.arrays.ArrowExtensionArray(pa.DictionaryArray.from_arrays(codes, categories))})
+
+
+@pytest.mark.parametrize("levels", [["a", "b", "c", "never"], ["never", "c", "b", "a"], ["b", "c", "a"]])
+@pytest.mark.parametrize(
+    "declared",
+    [
+        lambda values, levels: pd.DataFrame({"c": pd.Categorical(values, categories=levels)}),
+        lambda values, levels: pd.DataFrame({"c": pd.Categorical(values, categories=levels, ordered=True)}),
+        lambda values, levels: pl.DataFrame({"c": pl.Series(values, dtype=pl.Enum(levels))}),
+        lambda values, levels: pl.DataFrame({"c": pl.Series(levels + values, dtype=pl.Categorical)[len(levels) :]}),
+        arrow_dictionary,
+    ],
+    ids=["pandas", "pandas ordered", "polars Enum", "polars Categorical", "arrow"],
+)
+def test_the_order_in_which_categories_are_declared_changes_nothing(declared, levels):
+    source, target = ["a"] * 30 + ["b"] * 20 + ["c"] * 10, ["a"] * 20 + [None] + ["b"] * 19
+    text = problem(pd.DataFrame({"c": source}), None, pd.DataFrame({"c": target})).table
+    table = problem(declared(source, ["a", "b", "c", "never"]), None, declared(target, levels)).table
+    assert table.categories[0].tolist() == text.categories[0].tolist()
+    np.testing.assert_array_equal(table.codes, text.codes)
+
+
 def test_identifiers_texts_row_numbers_and_nested_values_are_left_out_with_a_note():
     def table(n, seed):
         return pd.DataFrame(
