@@ -35,7 +35,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from shift_detectors._boundary import refuse_swapped
-from shift_detectors._columns import take_rows
+from shift_detectors._columns import from_polars, is_polars, take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 from shift_detectors._table import UNLABELLED
@@ -89,7 +89,7 @@ class Domains:
     Attributes
     ----------
     X, X_target : array, DataFrame or sparse matrix
-        As passed (lists become arrays).
+        As passed (lists become arrays); `X_target` is brought into the form of `X`, see `in_form_of`.
     y : ndarray of shape (n_source,)
         As passed; beside a regressor floats, whatever numbers were passed.
     y_target : ndarray of shape (n_target,) or None
@@ -172,7 +172,7 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
         y : array-like of shape (n_source,)
             Source labels or values, none missing.
         X_target : array, DataFrame, sparse matrix or Target, of shape (n_target, n_features)
-            Target rows. Required.
+            Target rows. Required. Beside an `X` of another kind, as a frame beside an array, columns go by position.
         y_target : array-like of shape (n_target,), optional
             Target labels; a missing value (None, NaN, pd.NA) means "unlabelled".
         sample_weight, groups, source_domain : array-like of shape (n_source,), optional
@@ -197,18 +197,23 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
         check_kind(self.estimator, domains.y)
         if self._fits_means:
             refuse_quantile(self.estimator, type(self).__name__)
-        self.n_features_in_ = domains.X.shape[1]
-        names = column_names(domains.X)
-        if names is not None and all(isinstance(name, str) for name in names):
-            self.feature_names_in_ = np.asarray(names, object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_  # a refit on an array after a fit on a frame
+        self._remember_columns(domains.X)
         with said_once():
             self._fit(domains)
         dropped = other_decisions(self, domains.X_target)
         if dropped:
             warn(dropped)
         return self
+
+    def _remember_columns(self, X: Any) -> None:
+        """What rows to predict have to be like."""
+        self.n_features_in_ = X.shape[1]
+        self._form = without_rows(X)
+        names = column_names(X)
+        if names is not None and all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.asarray(names, object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_  # a refit on an array after a fit on a frame
 
     def _fit(self, domains: Domains) -> None:
         """Set ``front_`` and ``head_`` and whatever the method learns."""
@@ -230,11 +235,11 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
         return None
 
     def _check_rows(self, X: Any) -> Any:
-        """Rows to predict: as many columns, under the same names, as in ``fit``."""
+        """Rows to predict: as many columns, under the same names, as in ``fit``, and in the same form."""
         X = as_rows(X, "X")
         names = getattr(self, "feature_names_in_", None)
         check_columns(X, "X", self.n_features_in_, names, order="list(model.feature_names_in_)")
-        return X
+        return in_form_of(self._form, X, "X", "X of fit")
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict *target* rows; shape (n_rows,)."""
@@ -636,9 +641,8 @@ def read_domains(
             "Pass the target rows: without them nothing would be adapted.",
         )
     refuse_swapped(y, X_target)
-    X, X_target = as_rows(X, "X"), as_rows(X_target, "X_target")
+    X, X_target = read_both(X, X_target, "X")
     check_names(X, "X")
-    check_columns(X_target, "X_target", X.shape[1], column_names(X), other="X")
     n = X.shape[0]
     y = _per_row(y, "y", n, adapter)
     missing = int(pd.isna(y).sum())
@@ -693,6 +697,64 @@ def as_rows(X: Any, name: str) -> Any:
     if 0 in X.shape:
         raise InputError(f"{name} has {X.shape[0]} rows and {X.shape[1]} columns", "at least one of each", "Pass data.")
     return X
+
+
+def read_both(X: Any, X_target: Any, name: str) -> tuple[Any, Any]:
+    """The rows of both domains, checked to have the same columns, those of the target in the form of the source's."""
+    X, X_target = as_rows(X, name), as_rows(X_target, "X_target")
+    check_columns(X_target, "X_target", X.shape[1], column_names(X), other=name)
+    return X, in_form_of(X, X_target, "X_target", name)
+
+
+def in_form_of(form: Any, X: Any, name: str, other: str) -> Any:
+    """Rows as the kind of table that `form` is: an array, a sparse matrix or a frame, whose names they take.
+
+    Two frames stay as they are, as their columns go by name.
+
+    Parameters
+    ----------
+    form, X : array, DataFrame or sparse matrix
+        With as many columns.
+    name, other : str
+        What the caller calls `X` and `form`, for messages.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> in_form_of(pd.DataFrame([[0, 1]]), np.array([[2.5, 3]]), "X_target", "X")
+         0    1
+    0  2.5  3.0
+    """
+    names, own = column_names(form), column_names(X)
+    if (names is None) == (own is None) and sparse.issparse(form) == sparse.issparse(X):
+        return X
+    if any(isinstance(column, str) for column in names or own or []):
+        warn(f"Only {name if names is None else other} has names of columns: these were matched by position.")
+    if sparse.issparse(X):
+        X = X.toarray()
+    elif names is None:
+        X = _as_array(X, form.dtype, name, other)
+    if names is None:
+        return type(form)(X) if sparse.issparse(form) else X
+    if hasattr(form, "iloc"):
+        return pd.DataFrame(X, columns=form.columns).infer_objects()
+    return type(form)({column: X[:, j].tolist() for j, column in enumerate(names)})
+
+
+def _as_array(X: Any, dtype: np.dtype, name: str, other: str) -> np.ndarray:
+    """The values of a table beside one of that type: numbers beside numbers."""
+    frame = from_polars(X, name) if is_polars(X) else pd.DataFrame(X)
+    try:
+        return frame.to_numpy(dtype=float if dtype.kind in "biuf" else object, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{name} has values that are not numbers ({error})", f"numbers, as in {other}", "Encode them first."
+        ) from error
+
+
+def without_rows(X: Any) -> Any:
+    """A table with the same columns and no rows."""
+    return take_rows(X, np.zeros(0, int))
 
 
 def check_names(X: Any, name: str) -> None:

@@ -83,7 +83,7 @@ def read_rows(X: Any, argument: str) -> Rows:
             raise InputError(f"{argument} is sparse with dtype {X.dtype}", "a sparse matrix of real numbers")
         return Rows(X, _positions(X.shape[1]), False)
     if is_polars(X):
-        X = _from_polars(X, argument)
+        X = from_polars(X, argument)
     if isinstance(X, (pd.Series, pd.Index)):
         raise InputError(
             f"{argument} is one-dimensional ({type(X).__name__})",
@@ -222,7 +222,7 @@ def is_polars(X: Any) -> bool:
     return type(X).__module__.split(".")[0] == "polars"
 
 
-def _from_polars(X: Any, argument: str) -> pd.DataFrame | pd.Series:
+def from_polars(X: Any, argument: str) -> pd.DataFrame | pd.Series:
     """A pandas frame of a polars one, column by column, without pyarrow."""
     import polars as pl
 
@@ -346,21 +346,21 @@ def _matched(source: Rows, target: Rows, arguments: tuple[str, str], notes: list
 def _dense(
     source: Rows, target: Rows, arguments: tuple[str, str], notes: list[str]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Sparse rows as they are (few columns), or as components of the pooled rows."""
-    width = len(source.names)
+    """Sparse rows as they are (few columns), or as components of the pooled rows; dense numbers join them."""
+    width, sides = len(source.names), []
     for side, argument in zip((source, target), arguments, strict=True):
-        if not sp.issparse(side.data):
+        if isinstance(side.data, pd.DataFrame):
             raise InputError(
-                f"{argument} is dense while the other side is sparse",
-                "both sides sparse or both dense",
-                f"Pass scipy.sparse.csr_array({argument}).",
+                f"{argument} has columns that are not of a numeric type while the other side is sparse",
+                "numbers beside a sparse matrix",
+                "Encode them as those of the other side.",
             )
-        bad = (~np.isfinite(side.data.tocsr().data)).sum() if width > SPARSE_COMPONENTS else 0
+        sides.append(sp.csr_array(side.data))
+        bad = (~np.isfinite(sides[-1].data)).sum() if width > SPARSE_COMPONENTS else 0
         if bad:
-            raise InputError(
-                f"{argument} is sparse with {bad} missing or infinite values", "finite values", "Impute them."
-            )
-    pooled = sp.vstack([source.data.tocsr(), target.data.tocsr()], format="csr").astype(float)
+            got = f"{argument} has {bad} missing or infinite values in {width} sparse columns"
+            raise InputError(got, "finite values", "Impute them.")
+    pooled = sp.vstack(sides, format="csr").astype(float)
     if width <= SPARSE_COMPONENTS:
         return np.asfortranarray(pooled.toarray()), source.names
     from sklearn.decomposition import TruncatedSVD

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ._columns import _from_polars, _kind, as_tuple, from_polars_series
+from ._columns import _kind, as_tuple, from_polars, from_polars_series
 from ._csv import BROKEN, broken, check_lengths, header_of
 from ._domain_summary import BINS, DomainSummary, SummaryPlan
 from ._errors import InputError, MissingDependencyError
@@ -184,7 +184,7 @@ class Frames(Domain):
         """A frame with text for names, or an Arrow batch."""
         here = f"batch {number} of {self.argument}"
         if type(batch).__module__.split(".")[0] == "polars":
-            batch = _from_polars(batch, here)
+            batch = from_polars(batch, here)
         if not isinstance(batch, pd.DataFrame) and not hasattr(batch, "schema"):
             raise InputError(
                 f"{here} is a {type(batch).__name__}",
@@ -394,7 +394,7 @@ def many_rows(
             return None  # groups that can be exchanged one by one need no bins
         if isinstance(X, np.ndarray):
             X = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])], copy=False)
-        X = X if isinstance(X, pd.DataFrame) else _from_polars(X, argument)
+        X = X if isinstance(X, pd.DataFrame) else from_polars(X, argument)
         names = columns_of(X) or []
         if len({*names}) < len(names) or not names:
             return None

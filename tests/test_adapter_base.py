@@ -32,6 +32,7 @@ from da_toolkit._base import (
 from da_toolkit._source_only import SourceOnly
 from da_toolkit.alignment import CORAL, FeatureAlignment
 from da_toolkit.label_shift import BBSE, MLLS, PriorCorrection
+from da_toolkit.transfer import OffsetBoosting
 from da_toolkit.validation import ImportanceWeightedScore
 from da_toolkit.weighting import KMM, ClassifierRatio, ImportanceWeighting, RuLSIF
 from shift_detectors._errors import InputError, ShiftWarning
@@ -456,3 +457,68 @@ def test_target_has_no_length():
     assert not hasattr(target, "__len__") and not hasattr(target, "shape")
     with pytest.raises(InputError, match="both in Target"):
         read_domains(np.ones((4, 2)), [0, 1, 0, 1], target, [1, 0, 1], classification=True)
+
+
+KINDS = {
+    "array": lambda X: X,
+    "pandas": lambda X: pd.DataFrame(X, columns=list("abc")),
+    "numbered": pd.DataFrame,
+    "polars": lambda X: pytest.importorskip("polars").DataFrame(X, schema=list("abc")),
+    "sparse": sparse.csr_array,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Only X:shift_detectors.ShiftWarning")
+@pytest.mark.parametrize("target", KINDS)
+@pytest.mark.parametrize("source", KINDS)
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        FeatureAlignment(LogisticRegression(), CORAL(), random_state=0),
+        ImportanceWeighting(LogisticRegression(), RuLSIF(), random_state=0),
+        OffsetBoosting(LogisticRegression(), max_iter=3, random_state=0),
+    ],
+    ids=lambda adapter: type(adapter).__name__,
+)
+def test_domains_may_be_tables_of_different_kinds(adapter, source, target):
+    if {source, target} in ({"pandas", "numbered"}, {"polars", "numbered"}):
+        return  # two frames, whose names differ
+    X, y, Xt = data()
+    few = np.where(np.arange(120) < 30, y, np.nan)
+    S, T = KINDS[source], KINDS[target]
+    expected = clone(adapter).fit(S(X), y, S(Xt), few).predict_proba(S(Xt))
+    model = clone(adapter).fit(S(X), y, T(Xt), few)
+    np.testing.assert_allclose(model.predict_proba(T(Xt)), expected)
+    np.testing.assert_allclose(model.predict_proba(S(Xt)), expected)
+
+
+def test_columns_that_go_by_position_are_told():
+    X, y, Xt = data()
+    named = pd.DataFrame(X, columns=list("abc"))
+    with pytest.warns(ShiftWarning, match="Only X has names of columns: these were matched by position"):
+        SourceOnly(LogisticRegression()).fit(named, y, Xt)
+    with pytest.warns(ShiftWarning, match="Only X_target has names"):
+        model = SourceOnly(LogisticRegression()).fit(X, y, named)
+    with pytest.warns(ShiftWarning, match="Only X has names"):
+        model.predict(named)
+    with pytest.warns(ShiftWarning, match="Only X of fit has names"):
+        SourceOnly(LogisticRegression()).fit(named, y, named).predict(X)
+
+
+@pytest.mark.parametrize("kind", [lambda X: X, pd.DataFrame], ids=["array", "frame"])
+def test_text_beside_numbers_is_refused(kind):
+    X, y, _ = data()
+    rows = kind(np.full((120, 3), "u", dtype=object))
+    with pytest.raises(InputError, match="X_target has values that are not numbers .*numbers, as in X"):
+        SourceOnly(LogisticRegression()).fit(sparse.csr_array(X), y, rows)
+
+
+@pytest.mark.filterwarnings("ignore:Only X:shift_detectors.ShiftWarning")
+def test_adapt_takes_an_array_beside_a_frame():
+    X, y, Xt = data()
+    few = np.where(np.arange(120) < 60, Xt[:, 1] > 1, np.nan)
+    named, options = pd.DataFrame(X, columns=list("abc")), {"candidates": ["PriorCentered"], "random_state": 0}
+    frames = adapt(LogisticRegression(), named, y, pd.DataFrame(Xt, columns=list("abc")), few, **options)
+    mixed = adapt(LogisticRegression(), named, y, Xt, few, **options)
+    assert (mixed.adapter, mixed.status) == (frames.adapter, frames.status) == ("PriorCentered", "verified")
+    np.testing.assert_allclose(mixed.estimator.predict(Xt), frames.estimator.predict(Xt))

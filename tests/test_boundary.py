@@ -280,12 +280,25 @@ def test_infinite_values_are_named_and_counted():
     F.loc[0, "real"] = np.inf
     refuses("'real' (1 in X_source", "NaN", X_source=F, X_target=frame(M))
     S = sp.random_array((N, 90), density=0.1, rng=0).tocsr()
-    refuses("dense while the other side is sparse", X_source=S, X_target=normal(M, 90))
     S.data[0] = np.nan
-    refuses("X_source is sparse with 1 missing or infinite", X_source=S, X_target=S)
+    refuses("X_source has 1 missing or infinite values in 90 sparse columns", X_source=S, X_target=S)
 
 
 # ------------------------------------------------------------------ matching and kinds of columns
+
+
+@pytest.mark.parametrize("width", [4, 90])
+@pytest.mark.parametrize("dense", [lambda X: X, pd.DataFrame], ids=["array", "frame"])
+def test_dense_rows_beside_sparse_ones(width, dense):
+    X, T = normal(N, width), normal(M, width, seed=1)
+    both = problem(sp.csr_array(X), None, sp.csr_array(T)).table
+    for source, target in ((sp.csr_array(X), dense(T)), (dense(X), sp.csc_matrix(T))):
+        np.testing.assert_allclose(problem(source, None, target).table.numeric, both.numeric)
+    refuses("X_target has columns that are not of a numeric type", X_source=sp.csr_array(X[:, :2]), X_target=words(M))
+
+
+def words(n):
+    return pd.DataFrame({"a": np.arange(n) % 3, "b": ["u", "v"] * (n // 2)})
 
 
 def test_columns_are_matched_by_name():

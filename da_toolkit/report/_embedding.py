@@ -127,9 +127,12 @@ def sides(adapter: Any, raw: tuple) -> tuple[tuple, tuple | None]:
         return (_flat(raw[0]), _flat(raw[1])), (_flat(adapter.transform_source(raw[0])), _flat(transform(raw[1])))
     if not isinstance(adapter, BaseAdapter):
         return raw, None
+    maps = type(adapter)._map is not BaseAdapter._map
+    if maps or adapter.front_ is not None:
+        raw = tuple(adapter._check_rows(side) for side in raw)
     if adapter.front_ is not None:
         raw = tuple(adapter.front_.transform(side) for side in raw)
-    if type(adapter)._map is BaseAdapter._map:
+    if not maps:
         return raw, None
     return raw, (adapter._map(raw[0], "source"), adapter._map(raw[1], "target"))
 

@@ -311,7 +311,7 @@ def adapt(
         candidates=candidate_table(case, evidence, name, status, refused, before),
         recommendations=recommendations,
         report=diagnosis,
-        embedding=embed_if_any(model, X_source, X_target, y_source, seed),
+        embedding=embed_if_any(model, domains.X, domains.X_target, y_source, seed),
         seconds=time.perf_counter() - started,
         settings={
             "guard": guard,

@@ -136,7 +136,7 @@ class OffsetBoosting(BaseAdapter):
             )
         # the source model, its probabilities calibrated on rows that it has not seen
         start = PriorCentered(self.estimator, float("inf"), at=self.at, random_state=self.random_state)
-        start.n_features_in_ = self.n_features_in_
+        start._remember_columns(domains.X)
         start._fit(domains)
         self.front_, self.head_, self._temperature = start.front_, start.head_, start._temperature
         self._method, self._floor = start._method, start._floor

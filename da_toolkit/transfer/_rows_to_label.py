@@ -15,7 +15,7 @@ from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
 
-from .._base import as_rows, check_columns, column_names, take_rows, unpack_target
+from .._base import read_both, take_rows, unpack_target
 from .._decision import no_scores, scores_classes
 from ..weighting._classifier_ratio import ClassifierRatio
 from ..weighting._encoder import RowEncoder, pool
@@ -131,8 +131,7 @@ def rows_to_label(
     (5, 5.0)
     """
     X_target, y_target = unpack_target(X_target, y_target)
-    X_source, X_target = as_rows(X_source, "X_source"), as_rows(X_target, "X_target")
-    check_columns(X_target, "X_target", X_source.shape[1], column_names(X_source), other="X_source")
+    X_source, X_target = read_both(X_source, X_target, "X_source")
     m = X_target.shape[0]
     groups = np.arange(m) if groups_target is None else read_ids(groups_target, m, "groups_target", "X_target")
     known = np.zeros(m, bool) if y_target is None else ~pd.isna(np.asarray(y_target, object))

@@ -241,7 +241,7 @@ class TransferStack(BaseAdapter):
 
         def fit(labelled):
             copy = clone(adapter)
-            copy.n_features_in_ = inner.X.shape[1]
+            copy._remember_columns(inner.X)
             copy._fit(dataclasses.replace(inner, labelled=labelled))
             return copy
 

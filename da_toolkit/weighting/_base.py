@@ -16,7 +16,7 @@ from shift_detectors._influence import effective_rows
 from shift_detectors._text import some
 from shift_detectors._warnings import warn
 
-from .._base import as_rows, check_columns, column_names, is_number
+from .._base import as_rows, check_columns, column_names, in_form_of, is_number, read_both, without_rows
 from ._diagnosis import WeightDiagnosis, covered_share, diagnose_weights
 from ._encoder import as_frame
 
@@ -107,9 +107,7 @@ class BaseRatio(BaseEstimator):
         -------
         self
         """
-        X_source, X_target = as_rows(X_source, "X_source"), as_rows(X_target, "X_target")
-        names = column_names(X_source)
-        check_columns(X_target, "X_target", X_source.shape[1], names, other="X_source")
+        X_source, X_target = read_both(X_source, X_target, "X_source")
         if groups is not None:
             groups = np.asarray(groups)
             if groups.shape != (X_source.shape[0],):
@@ -117,7 +115,7 @@ class BaseRatio(BaseEstimator):
             groups = np.unique(groups, return_inverse=True)[1]
             check_groups(groups)
         self.n_features_in_ = X_source.shape[1]
-        self._names = names
+        self._form = without_rows(X_source)
         self._left_out = _apart(X_source, X_target)
         if self._left_out:
             self._warn_left_out()
@@ -144,9 +142,8 @@ class BaseRatio(BaseEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """Weights of new source rows, on the scale of `weights_`; shape (n_rows,)."""
         check_is_fitted(self)
-        X = as_rows(X, "X")
-        check_columns(X, "X", self.n_features_in_, self._names)
-        return self._checked(self._predict(self._seen(X)), "_predict", X.shape[0]) * self.scale_
+        X = self._read(X)
+        return self._checked(self._predict(X), "_predict", X.shape[0]) * self.scale_
 
     def diagnose(self, X_source: Any, X_target: Any) -> WeightDiagnosis:
         """How much closer `weights_` bring the source to the target; see `diagnose_weights`.
@@ -163,6 +160,12 @@ class BaseRatio(BaseEstimator):
         """Estimated share of the target that lies where the source has rows."""
         return covered_share(X_source, X_target, groups)
 
+    def _read(self, X: Any) -> Any:
+        """New rows as those of `fit`: the columns that the ratio is of."""
+        X = as_rows(X, "X")
+        check_columns(X, "X", self.n_features_in_, column_names(self._form))
+        return self._seen(in_form_of(self._form, X, "X", "X_source of fit"))
+
     def _seen(self, X: Any) -> Any:
         """The columns that the ratio is of."""
         if not self._left_out:
@@ -173,7 +176,8 @@ class BaseRatio(BaseEstimator):
         return X[:, kept]
 
     def _warn_left_out(self) -> None:
-        names = [f"column {j}" if self._names is None else str(self._names[j]) for j in self._left_out]
+        known = column_names(self._form)
+        names = [f"column {j}" if known is None else str(known[j]) for j in self._left_out]
         if len(names) == self.n_features_in_:
             raise InputError(
                 "every column has one value in X_source that no row of X_target has",

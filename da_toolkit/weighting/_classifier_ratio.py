@@ -21,7 +21,7 @@ from shift_detectors._learners import one_thread
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
 
-from .._base import as_rows, check_counts, take_rows
+from .._base import check_counts, take_rows
 from ._base import BaseRatio, check_clip
 from ._encoder import RowEncoder, pool
 from ._gaussian_ratio import SELECT_ON, TwoGaussians, choose_shares
@@ -136,7 +136,7 @@ class ClassifierRatio(BaseRatio):
 
     def predict_log_odds(self, X: Any) -> np.ndarray:
         """Log-odds of "target" for new rows, before clipping; shape (n_rows,)."""
-        return self._new_log_odds(self._seen(as_rows(X, "X")))
+        return self._new_log_odds(self._read(X))
 
     def _new_log_odds(self, X: Any) -> np.ndarray:
         X = self._readable(X)

@@ -14,7 +14,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._influence import effective_rows
 from shift_detectors._random import check_random_state
 
-from .._base import as_rows, check_columns, column_names, take_rows
+from .._base import column_names, read_both, take_rows
 from ._encoder import NumberEncoder, pool
 
 if TYPE_CHECKING:
@@ -201,9 +201,8 @@ def diagnose_weights(
     >>> found.unbalanced
     ()
     """
-    X_source, X_target = as_rows(X_source, "X_source"), as_rows(X_target, "X_target")
+    X_source, X_target = read_both(X_source, X_target, "X_source")
     names = column_names(X_source)
-    check_columns(X_target, "X_target", X_source.shape[1], names, other="X_source")
     weights = np.asarray(weights, float)
     if weights.shape != (X_source.shape[0],):
         raise InputError(

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import as_rows, check_choices, check_columns, check_counts, is_number
+from .._base import check_choices, check_counts, is_number
 from ._base import BaseRatio, group_folds
 from ._classifier_ratio import ClassifierRatio
 from ._encoder import NumberEncoder, pool
@@ -169,9 +169,7 @@ class RuLSIF(BaseRatio):
     def predict_relative(self, X: Any) -> np.ndarray:
         """Raw relative ratio r(x) of new rows; shape (n_rows,)."""
         check_is_fitted(self)
-        X = as_rows(X, "X")
-        check_columns(X, "X", self.n_features_in_, self._names)
-        return self._predict(self._seen(X))
+        return self._predict(self._read(X))
 
     def _predict(self, X: Any) -> np.ndarray:
         return self._ratio(self._encode(X), self._theta)
