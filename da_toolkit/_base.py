@@ -43,6 +43,7 @@ from shift_detectors._warnings import said_once, warn
 
 from ._decision import other_decisions
 from ._loss import refuse_quantile
+from ._unfitted import spelt_out
 
 # pass sample_weight on to all their models, which their signature does not say
 ENSEMBLES = (StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor)
@@ -117,7 +118,8 @@ def _has(method: str):
     """Whether the wrapped model (the fitted one, when there is one) offers `method`."""
 
     def check(self: BaseAdapter) -> bool:
-        getattr(getattr(self, "head_", self.estimator), method)  # its AttributeError is the message
+        model = self.head_ if hasattr(self, "head_") else spelt_out(self.estimator)
+        getattr(model, method)  # its AttributeError is the message
         return True
 
     return check

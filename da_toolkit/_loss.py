@@ -14,6 +14,8 @@ from sklearn.linear_model import QuantileRegressor
 
 from shift_detectors._errors import InputError
 
+from ._unfitted import will_have
+
 ABSOLUTE = {"absolute_error", "regression_l1", "l1", "mae", "reg:absoluteerror"}
 QUANTILE = {"quantile", "reg:quantileerror"}
 FLOOR = 1e-4
@@ -135,7 +137,7 @@ def judged_by(scoring: str | None, estimator: Any, task: str) -> AnyLoss | None:
             f"None or one of {', '.join(known)} in {task}",
             hint if task == "classification" else "None takes the loss that the model minimises.",
         )
-    if isinstance(known[scoring], ProbabilityLoss) and not hasattr(estimator, "predict_proba"):
+    if isinstance(known[scoring], ProbabilityLoss) and not will_have(estimator, "predict_proba"):
         raise InputError(
             f"scoring={scoring!r} for a {type(estimator).__name__}, which has no predict_proba",
             "a classifier that gives probabilities",

@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import StackingClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
@@ -522,3 +523,24 @@ def test_adapt_takes_an_array_beside_a_frame():
     mixed = adapt(LogisticRegression(), named, y, Xt, few, **options)
     assert (mixed.adapter, mixed.status) == (frames.adapter, frames.status) == ("PriorCentered", "verified")
     np.testing.assert_allclose(mixed.estimator.predict(Xt), frames.estimator.predict(Xt))
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, make_pipeline], ids=["bare", "Pipeline"])
+@pytest.mark.parametrize("way", [PriorCorrection, OffsetBoosting], ids=lambda way: way.__name__)
+def test_a_stack_needs_no_final_estimator(way, wrap):
+    X, y, Xt = data()
+    few = np.where(np.arange(120) < 30, y, np.nan)
+    lines = [("line", LogisticRegression())]
+    default, named = (wrap(StackingClassifier(lines, end)) for end in (None, LogisticRegression()))
+    models = [way(stack, random_state=0) for stack in (default, named)]
+    assert hasattr(models[0], "predict_proba")
+    answers = [model.fit(X, y, Xt, few).predict_proba(Xt) for model in models]
+    np.testing.assert_array_equal(*answers)
+    assert not hasattr(default, "predict")  # the caller's is as it was
+
+
+def test_adapt_takes_a_stack_without_final_estimator():
+    X, y, Xt = data()
+    stack = StackingClassifier([("line", LogisticRegression())])
+    assert adapt(stack, X, y, Xt - 1, scoring="neg_log_loss", random_state=0).adapter == "SourceOnly"
+    assert stack.final_estimator is None

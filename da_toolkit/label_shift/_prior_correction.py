@@ -31,6 +31,7 @@ from .._base import (
 )
 from .._classes import positions, refuse_unknown
 from .._decision import decide
+from .._unfitted import will_have
 from ._mlls import MLLS
 
 MIN_CLASS_ROWS = 4  # of a class, for two folds
@@ -239,7 +240,7 @@ class PriorCorrection(BaseAdapter):
                 "a classifier with predict_proba",
                 "For regression use ImportanceWeighting or FeatureAlignment.",
             )
-        if not hasattr(self.estimator, "predict_proba"):
+        if not will_have(self.estimator, "predict_proba"):
             raise InputError(
                 f"{name} has no predict_proba",
                 "a classifier with predict_proba",

@@ -40,6 +40,7 @@ from .._base import (
 from .._folds import FOLDS, fit, split
 from .._loss import Deviance, ProbabilityLoss, judged_by
 from .._source_only import SourceOnly
+from .._unfitted import will_have
 from ..report._embedding import embed_if_any
 from . import _guard as guarding
 from ._averaged import Averaged
@@ -336,7 +337,7 @@ def _check_model(estimator: Any) -> None:
             "an estimator with fit and predict",
             "Wrap it: from da_toolkit.deep import DeepAdapter; adapt(DeepAdapter(module, layer=...), ...).",
         )
-    if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "predict")):
+    if isinstance(estimator, type) or not all(will_have(estimator, method) for method in ("fit", "predict")):
         raise InputError(
             f"estimator is {estimator!r}",
             "a scikit-learn estimator, a Pipeline, a FrozenEstimator or a DeepAdapter",

@@ -15,6 +15,7 @@ from .._base import BaseAdapter, Domains
 from .._decision import decide
 from .._folds import fit
 from .._source_only import SourceOnly
+from .._unfitted import will_have
 
 
 class Averaged(BaseAdapter):
@@ -74,7 +75,7 @@ class Averaged(BaseAdapter):
         share = self.source_share
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
             raise InputError(f"source_share={share!r}", "a number from 0 to 1")
-        if is_classifier(self.estimator) and not hasattr(self.estimator, "predict_proba"):
+        if is_classifier(self.estimator) and not will_have(self.estimator, "predict_proba"):
             raise InputError(
                 f"{type(self.estimator).__name__} has no predict_proba",
                 "a classifier with probabilities, which can be averaged",

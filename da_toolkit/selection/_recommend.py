@@ -11,6 +11,7 @@ from shift_detectors._report import ShiftReport
 
 from .._base import is_frozen
 from .._loss import loss_of
+from .._unfitted import will_have
 from ._result import Recommendation
 
 MIN_LABELS = 10  # labelled target rows from which on adapters can be compared on them
@@ -70,7 +71,7 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
         advice += _transfers(report, estimator)
     if kind == "label" and report.task == "classification":
         reason = "The classes have other frequencies: the model's probabilities can be moved to them without a refit."
-        if estimator is not None and not hasattr(estimator, "predict_proba"):
+        if estimator is not None and not will_have(estimator, "predict_proba"):
             reason += " It has none itself: CalibratedClassifierCV around it gives them."
         advice.append(Recommendation("PriorCorrection", reason, LABEL))
     if kind == "label" and report.task == "regression":
@@ -141,7 +142,7 @@ def _able(name: str, report: ShiftReport, estimator: Any) -> bool:
     if is_deep(estimator) and not name.startswith(("DeepAdapter", "FineTuning")):
         return False
     if name == "PriorCorrection":
-        calibrated = estimator is None or hasattr(estimator, "predict_proba") or not is_frozen(estimator)
+        calibrated = estimator is None or will_have(estimator, "predict_proba") or not is_frozen(estimator)
         return report.task == "classification" and calibrated
     if name in ("ImportanceWeighting", "TargetShiftWeighting", "FeatureAugmentation"):
         return not is_frozen(estimator)
@@ -149,7 +150,7 @@ def _able(name: str, report: ShiftReport, estimator: Any) -> bool:
         return False  # its features are new ones, and the model has to be fitted on them
     if name.startswith(("FeatureAlignment", "DeepAdapter")):
         last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
-        return report.n_target >= MIN_ROWS and (estimator is None or hasattr(last, "predict"))
+        return report.n_target >= MIN_ROWS and (estimator is None or will_have(last, "predict"))
     return True
 
 

@@ -29,6 +29,7 @@ from .._base import (
 )
 from .._classes import positions, refuse_unknown
 from .._decision import decide, no_scores, scores_classes
+from .._unfitted import spelt_out
 
 STRENGTHS = 10.0 ** np.arange(-4, 2.01, 0.5)  # times the number of features: strengths that "auto" weighs
 SOURCE_BELIEF = 0.9  # probability, before any target label is seen, that the source model is right
@@ -392,7 +393,7 @@ def _cross_fitted(head: Any, Z: Any, domains: Domains, fold: list, method: str) 
     parameter = weight_parameter(head)
     weighted = domains.sample_weight is not None and parameter is not None
     params = {parameter: domains.sample_weight} if weighted else None
-    crossed: Any = cross_val_predict(clone(head), Z, domains.y, cv=fold, method=method, params=params)
+    crossed: Any = cross_val_predict(spelt_out(clone(head)), Z, domains.y, cv=fold, method=method, params=params)
     return crossed
 
 

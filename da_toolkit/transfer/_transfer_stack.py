@@ -34,6 +34,7 @@ from .._base import (
 from .._classes import positions, refuse_unknown, spread
 from .._decision import decide, no_scores, scores_classes
 from .._source_only import SourceOnly
+from .._unfitted import spelt_out
 from ..weighting._encoder import pool
 from ._offset_boosting import OffsetBoosting
 from ._prior_centered import NOISE_ROWS, PriorCentered, _as_logits, _cross_fitted
@@ -177,7 +178,7 @@ class TransferStack(BaseAdapter):
         front, head = split_model(self.estimator, self.at)
         self.front_, Z, Z_target = fit_front(front, domains)
         inner = dataclasses.replace(domains, X=Z, X_target=Z_target)
-        fresh = _Remembered(head.estimator if isinstance(head, FrozenEstimator) else head, {}, seed)
+        fresh = _Remembered(head.estimator if isinstance(head, FrozenEstimator) else spelt_out(head), {}, seed)
         model = head if is_frozen(head) else fresh
         self._classes = None
         if is_classifier(head):
