@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingClassifier
@@ -33,7 +34,7 @@ from da_toolkit._base import (
 from da_toolkit._source_only import SourceOnly
 from da_toolkit.alignment import CORAL, FeatureAlignment
 from da_toolkit.label_shift import BBSE, MLLS, PriorCorrection
-from da_toolkit.transfer import OffsetBoosting
+from da_toolkit.transfer import OffsetBoosting, PriorCentered, TransferStack
 from da_toolkit.validation import ImportanceWeightedScore
 from da_toolkit.weighting import KMM, ClassifierRatio, ImportanceWeighting, RuLSIF
 from shift_detectors._errors import InputError, ShiftWarning
@@ -544,3 +545,13 @@ def test_adapt_takes_a_stack_without_final_estimator():
     stack = StackingClassifier([("line", LogisticRegression())])
     assert adapt(stack, X, y, Xt - 1, scoring="neg_log_loss", random_state=0).adapter == "SourceOnly"
     assert stack.final_estimator is None
+
+
+@pytest.mark.parametrize("way", [PriorCentered, OffsetBoosting, TransferStack], ids=lambda way: way.__name__)
+def test_cross_fitted_weights_need_no_routing(way):
+    X, y, Xt = data()
+    few, weight = np.where(np.arange(120) < 12, y, np.nan), 1 + X[:, 0] ** 2
+    model = way(LogisticRegression(), random_state=0)
+    expected = clone(model).fit(X, y, Xt, few, sample_weight=weight).predict_proba(Xt)
+    with config_context(enable_metadata_routing=True):
+        np.testing.assert_array_equal(model.fit(X, y, Xt, few, sample_weight=weight).predict_proba(Xt), expected)

@@ -9,6 +9,7 @@ from scipy import sparse
 from scipy.linalg import helmert
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
+from sklearn import config_context
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, cross_val_predict
 from sklearn.utils.validation import check_is_fitted
@@ -393,7 +394,8 @@ def _cross_fitted(head: Any, Z: Any, domains: Domains, fold: list, method: str) 
     parameter = weight_parameter(head)
     weighted = domains.sample_weight is not None and parameter is not None
     params = {parameter: domains.sample_weight} if weighted else None
-    crossed: Any = cross_val_predict(spelt_out(clone(head)), Z, domains.y, cv=fold, method=method, params=params)
+    with config_context(enable_metadata_routing=False):  # passed by name, as in `fit_weighted`
+        crossed: Any = cross_val_predict(spelt_out(clone(head)), Z, domains.y, cv=fold, method=method, params=params)
     return crossed
 
 
