@@ -12,6 +12,7 @@ and, when the two domains take different paths between the two, ``_map(Z, domain
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeGuard
@@ -760,8 +761,11 @@ def without_rows(X: Any) -> Any:
 
 
 def check_names(X: Any, name: str) -> None:
-    """Raise where only some columns have names that are text, which scikit-learn's models refuse."""
+    """Raise where columns share a name, or only some names are text, which scikit-learn's models refuse."""
     names = column_names(X) or []
+    repeated = [column for column, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise InputError(f"{name} has several columns called {_first(repeated)}", "distinct names", "Rename them.")
     other = [column for column in names if not isinstance(column, str)]
     if 0 < len(other) < len(names):
         raise InputError(

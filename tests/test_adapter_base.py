@@ -247,6 +247,17 @@ def test_names_of_columns_are_all_text_or_none_of_them(use):
     assert use(numbers[0], np.arange(20) % 2, numbers[1]).predict(numbers[1]).shape == (20,)
 
 
+@pytest.mark.parametrize("use", [SourceOnly(LogisticRegression()).fit, partial(adapt, LogisticRegression())])
+@pytest.mark.filterwarnings("ignore:Only X:shift_detectors.ShiftWarning")
+def test_columns_have_names_of_their_own(use):
+    X, y, Xt = data()
+    named = [pd.DataFrame(rows, columns=["a", "b", "a"]) for rows in (X, Xt)]
+    with pytest.raises(InputError, match="has several columns called .*'a'.*; accepted: distinct names. Rename them"):
+        use(named[0], y, named[1])
+    with pytest.raises(InputError, match=r"X lacks the columns \['c'\]"):
+        SourceOnly(LogisticRegression()).fit(pd.DataFrame(X, columns=list("abc")), y, Xt).predict(named[1])
+
+
 def test_columns_by_name():
     X, y, Xt = data()
     frame, target = pd.DataFrame(X, columns=list("abc")), pd.DataFrame(Xt, columns=list("abc"))
