@@ -93,6 +93,10 @@ def test_frames_and_sparse_rows():
     model = FeatureAugmentation(Ridge()).fit(frame, y, frame_target, few)
     np.testing.assert_allclose(model.predict(frame_target), dense)
     assert list(model._map(frame, "source").columns)[4:7] == ["e", "a | source", "b | source"]
+    frame, frame_target = pd.DataFrame(X), pd.DataFrame(X_target)  # columns 0, 1, ...
+    model = FeatureAugmentation(Ridge()).fit(frame, y, frame_target, few)
+    np.testing.assert_allclose(model.predict(frame_target), dense)
+    assert list(frame.columns) == [0, 1, 2, 3, 4]
     light = FeatureAugmentation(Ridge(solver="lsqr", tol=1e-10))
     light.fit(sparse.csr_matrix(X), y, sparse.csr_matrix(X_target), few)
     np.testing.assert_allclose(light.predict(sparse.csr_matrix(X_target)), dense, atol=1e-4)

@@ -110,4 +110,6 @@ class FeatureAugmentation(BaseAdapter):
             return np.column_stack([z, copies])
         names = [f"{name} | {side}" for side in ("source", "target") for name in [*self._columns.names, "one"]]
         columns = dict(zip(names, copies.T, strict=True))
-        return Z.assign(**columns) if hasattr(Z, "iloc") else Z.with_columns(**columns)
+        if not hasattr(Z, "iloc"):
+            return Z.with_columns(**columns)
+        return Z.rename(columns=str).assign(**columns)  # numbers beside the copies' text are no names for scikit-learn
