@@ -279,6 +279,8 @@ def test_an_estimator_like_others():
     np.testing.assert_array_equal(
         clone(model).fit(frame, pd.Series(y), frame_target, few_series).predict(frame_target), again.predict(X_target)
     )
+    columns = clone(model).fit(X, pd.DataFrame({"y": y}), X_target, few[:, None])
+    np.testing.assert_array_equal(columns.predict(X_target), again.predict(X_target))
     frozen = FrozenEstimator(PCA(2, random_state=0).fit(X))
     kept: Any = Prototypes(frozen).fit(X_target, y_target, X).embedding_
     np.testing.assert_allclose(kept.transform(X), frozen.transform(X))

@@ -365,8 +365,10 @@ class Prototypes(ClassifierMixin, BaseEstimator):
 
 
 def _classes_of(y: Any, name: str) -> np.ndarray:
-    """Labels as they are, of a list with its missing values kept apart."""
+    """Labels as they are, of a list with its missing values kept apart; a table of one column is that column."""
     array = np.array(y, dtype=object) if isinstance(y, list | tuple) else np.asarray(y)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
     if array.ndim != 1:
         raise InputError(f"{name} has shape {array.shape}", "one class per row", "Pass one column.")
     missing = pd.isna(array)
