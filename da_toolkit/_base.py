@@ -36,7 +36,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from shift_detectors._boundary import refuse_swapped
-from shift_detectors._columns import from_polars, is_polars, take_rows
+from shift_detectors._columns import from_polars, is_polars, refuse_lazy, take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 from shift_detectors._table import UNLABELLED
@@ -678,13 +678,19 @@ def read_domains(
 
 
 def as_rows(X: Any, name: str) -> Any:
-    """A table with rows and columns: frames and sparse matrices as they are, lists as arrays."""
+    """A table with rows and columns: frames and sparse matrices as they are, lists as arrays, masked as missing."""
     if isinstance(X, Target):
         X = X.X
+    refuse_lazy(X, name)
     if sparse.issparse(X):
         X = X if X.format == "csr" else X.tocsr()
+    elif isinstance(X, np.ma.MaskedArray):
+        X = np.ma.filled(X.astype(float), np.nan)
     elif column_names(X) is None:
         X = np.asarray(X)
+    types = [X.dtype] if column_names(X) is None else X.dtypes
+    if any(getattr(dtype, "kind", "") == "c" for dtype in types):
+        raise InputError(f"{name} holds complex numbers", "real numbers", "Pass real and imaginary parts as columns.")
     if len(X.shape) != 2:
         text = len(X.shape) == 1 and all(isinstance(value, str) for value in X)
         raise InputError(

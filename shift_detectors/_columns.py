@@ -222,12 +222,17 @@ def is_polars(X: Any) -> bool:
     return type(X).__module__.split(".")[0] == "polars"
 
 
+def refuse_lazy(X: Any, argument: str) -> None:
+    """Raise for a frame of polars whose rows are still to be computed."""
+    if is_polars(X) and type(X).__name__ == "LazyFrame":
+        raise InputError(f"{argument} is a polars LazyFrame", "a polars DataFrame", f"Pass {argument}.collect().")
+
+
 def from_polars(X: Any, argument: str) -> pd.DataFrame | pd.Series:
     """A pandas frame of a polars one, column by column, without pyarrow."""
     import polars as pl
 
-    if isinstance(X, pl.LazyFrame):
-        raise InputError(f"{argument} is a polars LazyFrame", "a polars DataFrame", f"Pass {argument}.collect().")
+    refuse_lazy(X, argument)
     if isinstance(X, pl.Series):
         raise InputError(
             f"{argument} is one-dimensional (polars Series)",

@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import StackingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, StackingClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
@@ -566,3 +566,26 @@ def test_cross_fitted_weights_need_no_routing(way):
     expected = clone(model).fit(X, y, Xt, few, sample_weight=weight).predict_proba(Xt)
     with config_context(enable_metadata_routing=True):
         np.testing.assert_array_equal(model.fit(X, y, Xt, few, sample_weight=weight).predict_proba(Xt), expected)
+
+
+@pytest.mark.parametrize("kind", [lambda X: X, pd.DataFrame, sparse.csr_array], ids=["array", "frame", "sparse"])
+def test_complex_numbers_are_refused(kind):
+    X, y, Xt = data()
+    with pytest.raises(InputError, match="X_target holds complex numbers; accepted: real numbers. Pass real and imag"):
+        SourceOnly(LogisticRegression()).fit(X, y, kind(Xt + 1j))
+    with pytest.raises(InputError, match="X holds complex numbers"):
+        SourceOnly(LogisticRegression()).fit(X, y, Xt).predict(kind(Xt + 1j))
+
+
+def test_rows_still_to_be_computed_are_refused():
+    X, y, _ = data()
+    lazy = pytest.importorskip("polars").LazyFrame(X)
+    with pytest.raises(InputError, match=r"X_target is a polars LazyFrame.* Pass X_target.collect\(\)"):
+        SourceOnly(LogisticRegression()).fit(X, y, lazy)
+
+
+def test_masked_values_are_missing():
+    X, y, Xt = data()
+    masked = np.ma.masked_array(Xt, mask=Xt > 2)
+    model = SourceOnly(HistGradientBoostingClassifier(max_iter=3)).fit(X, y, masked)
+    np.testing.assert_array_equal(model.predict_proba(masked), model.predict_proba(np.where(Xt > 2, np.nan, Xt)))
