@@ -15,6 +15,7 @@ from shift_detectors._report import ShiftReport
 from .. import _registry
 from .._base import is_frozen
 from .._source_only import SourceOnly
+from .._unfitted import will_have
 from ._crossfit import Trial
 from ._recommend import is_deep
 
@@ -121,7 +122,7 @@ def _make(row: _registry.Row, estimator: Any, task: str | None, candidate: Any) 
         if row.slot is not None:
             return adapter.set_params(loss=method())
         return adapter if adapter.loss is not None else adapter.set_params(loss=_registry.find("DANN").load()())
-    if row.name == "PriorCorrection" and not (hasattr(estimator, "predict_proba") or is_frozen(estimator)):
+    if row.name == "PriorCorrection" and not (will_have(estimator, "predict_proba") or is_frozen(estimator)):
         estimator = CalibratedClassifierCV(estimator, ensemble=False)
     options = {} if row.slot is None else {row.slot.partition(".")[2]: method()}
     made = _registry.find(row.holder).load()(estimator, **options)
