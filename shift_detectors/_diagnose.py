@@ -18,7 +18,7 @@ from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_
 from ._label_tests import LabelTest, StratifiedTest
 from ._learners import Inputs, crossfit_probabilities, make_folds
 from ._multivariate import JointTest
-from ._overlap import depends_on_y, feature_importance, importance_weights, measure_overlap, separators
+from ._overlap import depends_on_y, feature_importance, importance_weights, measure_overlap, separators, unmeasured
 from ._performance import beyond_support, measure_impact, reads_columns, task_of
 from ._permutation import against_all, check_permutations, permuted_domains, pvalue, signed
 from ._portfolio import portfolio
@@ -206,6 +206,7 @@ def diagnose(
         step("describing")
         extra = () if isinstance(detectors, str) else _run_extra(detectors, kept, n_jobs)
         features, overlap = found["features"], found["overlap"]
+        lacking = {side: tuple(n for n in names if n in alone) for side, names in unmeasured(problem.table).items()}
         prior = _shown_prior(problem, found)
         if evidence is not None and prior is not None:  # of the source all labels were counted
             prior = replace(prior, source=evidence.frequencies(prior.classes))
@@ -228,6 +229,7 @@ def diagnose(
             alpha=alpha,
             min_effect=effects,
             separators=alone,
+            unmeasured={side: names for side, names in lacking.items() if names},
             notes=_unique(large_notes + problem.notes + found["notes"]),
             summaries=summarise(kept.table, [f.feature for f in features], kept.weight),
             domain_map=domain_map(kept.table, problem.y_source, seed),
@@ -241,7 +243,14 @@ def diagnose(
         )
         budget = None if problem.task is None else report.label_budget().labels
         steps = next_steps(
-            report.verdict, budget, problem.task, report.n_target, alone, report.n_labelled, _new_classes(problem)
+            report.verdict,
+            budget,
+            problem.task,
+            report.n_target,
+            alone,
+            report.n_labelled,
+            _new_classes(problem),
+            report.unmeasured,
         )
         report = replace(report, next_steps=steps)
         if estimator is not None and problem.task is not None:

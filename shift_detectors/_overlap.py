@@ -14,6 +14,7 @@ from ._results import Overlap
 from ._table import Problem, Table
 
 SEPARATOR_AUC = 0.99
+CHANCE = 1e-3  # probability up to which it is no accident that all values of a column stand on one side
 UNSUPPORTED = 0.95  # P(target | x) at equal sizes above which a target row has (nearly) no source neighbour
 DRAWN = 2000
 RELATED = (0.02, 15.0)  # squared correlation, and n times it, above which a column and y are related
@@ -63,13 +64,13 @@ def measure_overlap(
 def separators(problem: Problem) -> tuple[str, ...]:
     """Columns that tell the domains apart alone: identifiers, dates, leaks, records that began later.
 
-    Their AUC is above .99, or they have one value (or none) in one domain that the other does not know. Numbers on
-    which y depends in the source are no leaks but measurements that moved far, and stay. When leaks are more than a
-    fifth of the columns, it is the data that moved and not a column that leaks: of these then only datetimes are
-    returned.
+    Their AUC is above .99, or they have one value (or none) in one domain that the other does not know, or one domain
+    did not measure them. Numbers on which y depends in the source are no leaks but measurements that moved far, and
+    stay. When leaks are more than a fifth of the columns, it is the data that moved and not a column that leaks: of
+    these then only datetimes are returned.
     """
-    leaking, frozen = [], []
     table = problem.table
+    leaking, frozen = [], [name for names in unmeasured(table).values() for name in names]
     domain = table.domain.astype(int)
     for j, name in enumerate(table.numeric_names):
         values = np.where(np.isnan(table.numeric[:, j]), -np.inf, table.numeric[:, j])
@@ -96,6 +97,22 @@ def separators(problem: Problem) -> tuple[str, ...]:
     return tuple(found) if len(found) < len(table.names) else ()
 
 
+def unmeasured(table: Table) -> dict[str, tuple[str, ...]]:
+    """Columns that have values in one domain only, by the domain that has none ("source", "target").
+
+    However many of the other one's values are missing: they are too many to be all on that side by accident.
+    """
+    present = np.column_stack([~np.isnan(table.numeric), table.codes >= 0])
+    sides = {"source": present[: table.n_source], "target": present[table.n_source :]}
+    count = present.sum(axis=0)
+    found = {}
+    for side, rows in sides.items():
+        by_accident = (1 - len(rows) / table.n) ** count
+        lacking = ~rows.any(axis=0) & (by_accident <= CHANCE)
+        found[side] = tuple(np.array(table.names, object)[lacking])
+    return {side: names for side, names in found.items() if names}
+
+
 def depends_on_y(problem: Problem, name: str) -> bool:
     """Whether a column and y are related in the source: a correlation of ranks or indicators is clear, and not tiny."""
     table = problem.table
@@ -105,6 +122,8 @@ def depends_on_y(problem: Problem, name: str) -> bool:
     j = (table.numeric_names if numeric else table.categorical_names).index(name)
     values = (table.numeric if numeric else table.codes)[: table.n_source, j]
     known = ~np.isnan(values)
+    if not known.any():
+        return False
     y = np.asarray(problem.y_source)[known]
     one, other = _standardised(values[known], numeric), _standardised(y, problem.task == "regression")
     related = np.max((one.T @ other) ** 2, initial=0.0)

@@ -58,7 +58,7 @@ class ShiftReport:
     min_effect : dict
         Below these effects a significant difference is called negligible.
     separators : tuple of str
-        Columns that separate the domains alone (identifiers, dates, leaks).
+        Columns that separate the domains alone (identifiers, dates, leaks, what one domain did not measure).
     notes : tuple of str
         What a reader must know about how it was computed.
     summaries : tuple of FeatureSummary
@@ -78,6 +78,8 @@ class ShiftReport:
     data_digest : tuple of str
         Of the column names, the source and the target: what stands for the data, of which 10 000 rows a side are looked
         at. Empty for what is no table in memory.
+    unmeasured : dict
+        Those of the separators that have no value in the ``"source"``, and in the ``"target"``; only domains with such.
     labels_selected : bool
         Whether labelled and unlabelled target rows differ in x (p <= .01, of ten rows or more each, weights counted):
         what the labels show is then about the labelled rows.
@@ -110,6 +112,7 @@ class ShiftReport:
     regions: tuple[Region, ...] = ()
     data_digest: tuple[str, ...] = ()
     labels_selected: bool = False
+    unmeasured: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def test(self, quantity: str) -> ShiftTestResult | None:
         """The decisive test of a quantity, None when it was not tested.

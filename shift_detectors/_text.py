@@ -202,6 +202,7 @@ def headline(report: ShiftReport) -> str:
 def separator_sentence(report: ShiftReport) -> str:
     """Which columns were set aside, and what the verdict would be with them."""
     sentence = f"Left out of the verdict for telling source and target apart alone: {some(report.separators)}."
+    sentence += "".join(f" Not measured in the {side}: {some(names)}." for side, names in report.unmeasured.items())
     whole = report.verdict_with_separators
     return sentence if whole is None else f"{sentence} With all columns: {HEADLINES[whole.kind].split(':')[0].lower()}."
 

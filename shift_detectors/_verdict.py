@@ -254,11 +254,13 @@ def next_steps(
     separators: tuple[str, ...] = (),
     n_labelled: int = 0,
     new_classes: Mapping[Any, float] | None = None,
+    unmeasured: Mapping[str, tuple[str, ...]] | None = None,
 ) -> tuple[str, ...]:
     """What to do, in plain sentences.
 
     `n_labels` would settle whether p(y|x) changed, if the target has as many; None: no number does. Labels of
-    `new_classes`, as in `labelled_verdict`, are refused by adapters.
+    `new_classes`, as in `labelled_verdict`, are refused by adapters. `unmeasured` are those of the `separators` that
+    a domain has no values of.
     """
     use = f"Use the {n_labelled} target labels, and more where they can be had:"
     collect = use if n_labelled else "Collect target labels and"
@@ -293,10 +295,17 @@ def next_steps(
         steps = (learn,) if verdict.kind in ("mixed", "none") else (learn, *steps)
     if separators:
         names = some(separators)
-        look = f"Look at {names}: leave out identifiers, dates and leaks; see what happened to a measurement."
+        look = [
+            f"Leave {some(lacking)} out of the model, or measure {'it' if len(lacking) == 1 else 'them'} in the {side}."
+            for side, lacking in (unmeasured or {}).items()
+        ]
+        others = set(separators).difference(*(unmeasured or {}).values())
+        if others:
+            of = some(name for name in separators if name in others)
+            look += [f"Look at {of}: leave out identifiers, dates and leaks; see what happened to a measurement."]
         if verdict.kind == "none":
             steps = (f"Keep a model that does not read {names}; for one that does, adapt() tries an alignment.",)
-        steps = (look, *steps)
+        steps = (" ".join(look), *steps)
     # where the source has no rows, labels do not tell either
     if "p(y|x)" in verdict.untestable and verdict.kind != "support" and task is not None:
         label = f"about {n_labels} target rows drawn at random."

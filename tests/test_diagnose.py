@@ -199,6 +199,34 @@ def test_columns_frozen_in_one_domain_are_separators_however_many():
     assert diagnose(rare[0], None, rare[1], random_state=0).separators == ()
 
 
+@pytest.mark.parametrize("kind", ["number", "category"])
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_what_one_domain_did_not_measure_is_named_and_no_covariate_shift(side, kind):
+    """Half of the values are missing in the other one, too: the column does not separate the domains alone."""
+    rng = np.random.default_rng(0)
+    frames = [pd.DataFrame(rng.normal(size=(n, 3)), columns=["a", "b", "c"]) for n in (120, 90)]
+    measured = frames[side == "source"]
+    present = rng.random(len(measured)) < 0.5
+    measured["c"] = np.where(present, measured["c"] if kind == "number" else rng.choice(["x", "y"], len(present)), None)
+    frames[side == "target"]["c"] = None
+    y = (frames[0]["a"] + rng.normal(size=120) > 0).astype(int)
+    report = diagnose(frames[0], y, frames[1], random_state=0, n_permutations=99)
+    assert report.separators == ("c",) and report.unmeasured == {side: ("c",)}
+    assert report.verdict.kind == "none" and report.verdict_with_separators.kind != "none"
+    assert f"Not measured in the {side}: c." in " ".join(str(report).split())
+    assert f"Not measured in the {side}: <b>c</b>." in report.to_html()
+    assert report.next_steps[0] == f"Leave c out of the model, or measure it in the {side}."
+    assert not any("ImportanceWeighting" in step for step in report.next_steps)
+
+
+def test_what_is_measured_seldom_may_be_missing_on_one_side_by_accident():
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(100, 2)), rng.normal(size=(60, 2))
+    X[5:, 1] = X_target[:, 1] = np.nan
+    report = diagnose(X, rng.integers(0, 2, 100), X_target, random_state=0, n_permutations=99)
+    assert report.separators == () and report.unmeasured == {} and report.verdict.kind == "none"
+
+
 def test_columns_with_equal_shares_are_no_separators():
     rng = np.random.default_rng(0)
     half = np.tile([True, False], 100)

@@ -767,6 +767,20 @@ def test_what_the_verdict_sets_aside_is_aligned_when_the_model_reads_it():
     assert "this model reads it" in result.explanation and "apart alone: x0" in str(result)
 
 
+@pytest.mark.parametrize("moved", [0.0, 1.0])
+def test_no_weights_bring_back_what_the_target_did_not_measure(moved):
+    """The model reads the column: what cross-validation on the source says of it does not hold in the target."""
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(500, 4)), rng.normal(size=(500, 4)) + [0, 0, 0, moved]
+    y, y_target = ((rows[:, 0] + rng.normal(size=500) > 0).astype(int) for rows in (X, X_target))
+    X[rng.random(500) < 0.4, 0] = X_target[:, 0] = np.nan
+    model = HistGradientBoostingClassifier(max_iter=40, random_state=0)
+    result = adapt(model, X, y, X_target, random_state=0)
+    assert result.report.unmeasured == {"target": ("x0",)} and result.adapter == "SourceOnly"
+    assert "ImportanceWeighting" not in {c.name for c in result.candidates} and "his model reads" in result.explanation
+    assert abs(result.before.value - clone(model).fit(X, y).score(X_target, y_target)) < 0.1
+
+
 def test_a_column_that_the_verdict_sets_aside_does_not_concern_a_model_that_does_not_read_it():
     X, y, X_target, _ = one_column_apart(0, lambda x: x + 8, matters=1)
     blind = make_pipeline(ColumnTransformer([("rest", "passthrough", [1, 2, 3, 4, 5])]), LogisticRegression())

@@ -58,7 +58,7 @@ from ._explain import (
     unused_labels,
 )
 from ._guard import Case, Evidence
-from ._recommend import MIN_LABELS, covers, is_deep, recommend
+from ._recommend import MIN_LABELS, beyond_weights, covers, is_deep, recommend
 from ._result import AdaptationResult
 
 MANY_LABELS = 100  # labelled target rows from which on they say more than heuristics do
@@ -253,7 +253,9 @@ def adapt(
     # the adapters of label shift are quick, and more folds leave each model nearly all of few rows
     n_folds = 2 * FOLDS if "prior" in ways and len(domains.y) <= FEW_ROWS else FOLDS
     source_fold, target_fold = split(domains, groups_target, task == "classification", seed, n_folds)
-    circular = bool(tried) and "heuristics" in ways and loss is None and not is_frozen(estimator)
+    # back from the target: by a model that can be fitted, on columns that have values there
+    goes_back = loss is None and not is_frozen(estimator) and "target" not in report.unmeasured
+    circular = bool(tried) and "heuristics" in ways and goes_back
     deadline = None if time_budget is None else time.time() + time_budget - (time.perf_counter() - started)
     racing = {SOURCE_ONLY: baseline, **tried}
     trials = _run(racing, domains, source_fold, target_fold, circular, deadline, wanted is not None, n_jobs, progress)
@@ -408,8 +410,8 @@ def _as_the_model_meets_it(
 ) -> tuple[ShiftReport, str]:
     """The report that concerns this model, and what to say where columns were set aside that it reads.
 
-    Identifiers and dates that it does not read do not concern it. A sensor that moved by ten standard deviations does:
-    where nothing else differs, the verdict is the one on all columns.
+    Identifiers and dates that it does not read do not concern it. A sensor that moved by ten standard deviations does,
+    and what one domain did not measure: where nothing else differs, the verdict is the one on all columns.
     """
     whole = report.verdict_with_separators
     if whole is None:
@@ -418,13 +420,13 @@ def _as_the_model_meets_it(
     reads, share = reads_columns(model, domains.X, domains.X_target, report.separators, seed)
     if not reads:
         return replace(report, verdict_with_separators=None), ""
-    if report.verdict.kind == "covariate" and whole.kind == "support":
+    if report.verdict.kind == "covariate" and beyond_weights(report):
         return report, (
             f"This model reads {some(report.separators)}, which tells source and target apart alone, so that no "
-            "weights can carry one to the other: leave identifiers, dates and what has a single value in the source "
-            "out of the model. "
+            "weights can carry one to the other: leave identifiers, dates, what has a single value in the source and "
+            "what one of them did not measure out of the model. "
         )
-    if report.verdict.kind != "none" or whole.kind != "support" or not share:
+    if report.verdict.kind != "none" or not beyond_weights(report) or not share:
         return report, ""
     overlap = replace(report.overlap, domain_auc=Effect("domain AUC", 1.0, (1.0, 1.0)), unsupported_share=share)
     seen = replace(report, verdict=whole, overlap=overlap)

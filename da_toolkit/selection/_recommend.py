@@ -91,12 +91,16 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
 def covers(report: ShiftReport) -> bool:
     """Whether the source has rows where the target has them, so that weights can carry one to the other.
 
-    The model sees the columns that the verdict leaves out, too: where these separate the domains, nothing covers.
+    The model sees the columns that the verdict leaves out, too: where these are `beyond_weights`, nothing covers.
     """
-    overlap, whole = report.overlap, report.verdict_with_separators
-    if whole is not None and whole.kind == "support":
-        return False
-    return overlap.ess_fraction >= MIN_ESS_SHARE and overlap.domain_auc.value <= MAX_AUC
+    overlap = report.overlap
+    return not beyond_weights(report) and overlap.ess_fraction >= MIN_ESS_SHARE and overlap.domain_auc.value <= MAX_AUC
+
+
+def beyond_weights(report: ShiftReport) -> bool:
+    """Whether columns that the verdict leaves out separate the domains, or one domain did not measure them."""
+    whole = report.verdict_with_separators
+    return whole is not None and (whole.kind == "support" or bool(report.unmeasured))
 
 
 def is_deep(estimator: Any) -> bool:
