@@ -50,6 +50,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
 from .._base import FINITE, check_counts, check_numbers
+from .._linear_map import LinearMap
 from ._base import BaseAligner, column_units, varying
 from ._mass import told_apart
 from ._subspace import RANK, ROWS_PER_AXIS, check_n_components, n_leading
@@ -190,17 +191,6 @@ class ComponentAligner(BaseAligner):
 
     def _generator(self) -> np.random.RandomState:
         return check_random_state(self.random_state)
-
-
-class LinearMap:
-    """The centred rows themselves; in more columns than rows, their coordinates in the space that they span."""
-
-    def __init__(self, rows: np.ndarray):
-        wide = rows.shape[1] > len(rows)
-        self._span = np.linalg.svd(rows, full_matrices=False)[2].T if wide else None
-
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
-        return rows if self._span is None else rows @ self._span
 
 
 class GaussianMap:

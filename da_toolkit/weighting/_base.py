@@ -21,6 +21,7 @@ from ._diagnosis import WeightDiagnosis, covered_share, diagnose_weights
 from ._encoder import as_frame
 
 MIN_COVERAGE = 0.05
+FIRST = 20
 
 
 def effective_sample_size(weights: np.ndarray) -> float:
@@ -228,7 +229,14 @@ def _apart(X_source: Any, X_target: Any) -> list[int]:
     else:
         source, target = (X if hasattr(X, "iloc") else as_frame(X) for X in (X_source, X_target))
         constant = np.arange(source.shape[1])
-    return [int(j) for k, j in enumerate(constant) if _is_apart(source.iloc[:, k], target.iloc[:, k])]
+    return [int(constant[k]) for k in _alike(source) if _is_apart(source.iloc[:, k], target.iloc[:, k])]
+
+
+def _alike(frame: pd.DataFrame) -> np.ndarray:
+    """Columns whose first rows hold one value; to look at all rows of thousands of columns takes seconds."""
+    first = frame.iloc[:FIRST].to_numpy(object)
+    first = np.where(pd.isna(first), None, first)
+    return np.flatnonzero(np.equal(first, first[0]).all(axis=0))
 
 
 def _is_apart(source: pd.Series, target: pd.Series) -> bool:

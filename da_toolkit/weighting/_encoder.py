@@ -16,6 +16,7 @@ from .._base import column_names
 RARE = 10  # categories with fewer rows share one column
 MAX_LEVELS = 30  # indicator columns per categorical feature
 SPARSE_COMPONENTS = 50  # sparse rows are reduced to this many components
+CUTS = (0.001, 0.25, 0.75, 0.999)  # quantiles: clipping reaches three interquartile ranges beyond the outer ones
 MAX_CODES = 62  # the trees take 64 bins: rarer categories share the last code
 
 
@@ -33,8 +34,9 @@ class RowEncoder:
 
     def __init__(self, X: Any):
         frame = as_frame(X)
-        self.categorical = [j for j in range(frame.shape[1]) if not _is_numeric(frame.iloc[:, j])]
-        self.numeric = [j for j in range(frame.shape[1]) if j not in set(self.categorical)]
+        numeric = [_is_numeric(dtype) for dtype in frame.dtypes]
+        self.categorical = [j for j, is_number in enumerate(numeric) if not is_number]
+        self.numeric = [j for j, is_number in enumerate(numeric) if is_number]
         counts = [frame.iloc[:, j].value_counts() for j in self.categorical]  # by falling frequency
         self.levels = [count.index for count in counts]
         self.frequent = [int(np.sum(count.to_numpy()[:MAX_LEVELS] >= RARE)) for count in counts]
@@ -43,7 +45,8 @@ class RowEncoder:
             self.has_missing = np.isnan(values).any(axis=0)
             empty = np.isnan(values).all(axis=0)
             filled = np.where(empty, 0.0, values)
-            quantiles = np.nanquantile(filled, [0.001, 0.25, 0.75, 0.999], axis=0)
+            quantiles = np.quantile(filled, CUTS, axis=0)
+            quantiles[:, self.has_missing] = np.nanquantile(filled[:, self.has_missing], CUTS, axis=0)
             low, q1, q3, high = quantiles.reshape(4, -1)  # also without any numeric column
             self.low, self.high = low - 3 * (q3 - q1), high + 3 * (q3 - q1)
             clipped = np.clip(filled, self.low, self.high)
@@ -195,12 +198,10 @@ def as_frame(X: Any) -> pd.DataFrame:
     return pd.DataFrame(plain, index=frame.index)
 
 
-def _is_numeric(column: pd.Series) -> bool:
+def _is_numeric(dtype: Any) -> bool:
     kinds = pd.api.types
     return bool(
-        kinds.is_numeric_dtype(column.dtype)
-        or kinds.is_datetime64_any_dtype(column.dtype)
-        or kinds.is_timedelta64_dtype(column.dtype)
+        kinds.is_numeric_dtype(dtype) or kinds.is_datetime64_any_dtype(dtype) or kinds.is_timedelta64_dtype(dtype)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
 from .._base import is_number
+from .._linear_map import LinearMap
 from ._base import BaseRatio, check_clip, group_folds
 from ._encoder import NumberEncoder, pool
 
@@ -94,9 +96,12 @@ class GaussianRatio(BaseRatio):
             None if groups is None else group_folds(groups[few], FOLDS),
         )
         self._gaussians = TwoGaussians(source, target, self.shared_, self.diagonal_)
-        folds = None if groups is None else group_folds(groups, FOLDS)
-        odds = np.exp(self.slope_ * on_source(self._gaussians, source, target, folds))
-        return self._clipped(odds)
+        if groups is None:
+            logs = self._gaussians.left_out(self._gaussians.coordinates(source), 0)
+        else:
+            parts = without_folds(source, target, group_folds(groups, FOLDS))
+            logs = fold_by_fold(parts, source, self.shared_, self.diagonal_)
+        return self._clipped(np.exp(self.slope_ * logs))
 
     def _predict(self, X: Any) -> np.ndarray:
         return np.minimum(np.exp(self.slope_ * self._gaussians.log_ratio(self._encode(X))), self._largest)
@@ -104,6 +109,9 @@ class GaussianRatio(BaseRatio):
 
 class TwoGaussians:
     """The two shrunken Gaussians of `GaussianRatio`.
+
+    They are computed in units in which the diagonal is the identity, and in the space that the rows span: beyond it
+    the two densities are the same.
 
     Parameters
     ----------
@@ -114,34 +122,49 @@ class TwoGaussians:
     def __init__(self, source: np.ndarray, target: np.ndarray, shared: float, diagonal: float):
         self.shared, self.diagonal = shared, diagonal
         self.n = np.array([len(source), len(target)])
-        self.means = [source.mean(0), target.mean(0)]
-        centred = [source - self.means[0], target - self.means[1]]
-        self.scatters = [rows.T @ rows for rows in centred]
+        self.origin = source.mean(0)
+        within = sum(((rows - rows.mean(0)) ** 2).sum(0) for rows in (source, target)) / (self.n.sum() - 2)
         # columns that never vary get variance 1 and thus no say
-        self.variances = np.diag(sum(self.scatters)) / (self.n.sum() - 2)
-        self.variances = np.where(self.variances > 1e-12, self.variances, 1.0)
+        self.unit = np.sqrt(np.where(within > 1e-12, within, 1.0))
+        sides = [(rows - self.origin) / self.unit for rows in (source, target)]
+        self._map = LinearMap(np.concatenate(sides))
+        sides = [self._map(rows) for rows in sides]
+        self.means = [rows.mean(0) for rows in sides]
+        centred = [rows - mean for rows, mean in zip(sides, self.means, strict=True)]
+        self.scatters = [rows.T @ rows for rows in centred]
+        self.variances = np.ones(len(self.means[0]))
+
+    def shrunk(self, shared: float, diagonal: float) -> TwoGaussians:
+        """Those of the same rows with other shares."""
+        other = copy(self)
+        other.shared, other.diagonal = shared, diagonal
+        return other
+
+    def coordinates(self, X: np.ndarray) -> np.ndarray:
+        """Rows in the units and the space of the Gaussians."""
+        return self._map((X - self.origin) / self.unit)
 
     def log_ratio(self, X: np.ndarray) -> np.ndarray:
         """Log p_target(x) - log p_source(x) of new rows."""
-        logs = []
+        logs, Z = [], self.coordinates(X)
         for mean, scale in zip(self.means, self._scales(None), strict=True):
-            white = solve_triangular(scale, (X - mean).T, lower=True)
+            white = solve_triangular(scale, (Z - mean).T, lower=True)
             logs.append(-0.5 * (white**2).sum(0) - np.log(np.diag(scale)).sum())
         return np.clip(logs[1] - logs[0], -300, 300)
 
-    def left_out(self, X: np.ndarray, own: int) -> np.ndarray:
-        """The same of the rows that were fitted, of domain `own`, each by the Gaussians without it.
+    def left_out(self, Z: np.ndarray, own: int) -> np.ndarray:
+        """The same of the coordinates of the fitted rows of domain `own`, each by the Gaussians without it.
 
         Without row x the scatter of its domain is ``W - n / (n - 1) d d'``, d = x - mean, so that both covariances
         become ``S - c d d'``: Sherman and Morrison give the inverse, the determinant lemma the determinant.
         """
-        n, d = self.n[own], X - self.means[own]
+        n, d = self.n[own], Z - self.means[own]
         degrees = self._degrees(own)
         logs = []
         for k, scale in enumerate(self._scales(own)):
             c = self.shared / degrees[2] + (k == own) * (1 - self.shared) / degrees[k]
             c *= (1 - self.diagonal) * n / (n - 1)
-            v = n / (n - 1) * d if k == own else X - self.means[k]
+            v = n / (n - 1) * d if k == own else Z - self.means[k]
             white_d, white_v = (solve_triangular(scale, rows.T, lower=True) for rows in (d, v))
             remains = np.maximum(1 - c * (white_d**2).sum(0), 1e-12)
             distance = (white_v**2).sum(0) + c * (white_v * white_d).sum(0) ** 2 / remains
@@ -164,14 +187,19 @@ class TwoGaussians:
         return scales
 
 
-def on_source(gaussians: TwoGaussians, source: np.ndarray, target: np.ndarray, folds: np.ndarray | None) -> np.ndarray:
-    """Log-ratio of the source rows, each by the Gaussians without it or, given folds, without its fold."""
-    if folds is None:
-        return gaussians.left_out(source, 0)
+def without_folds(source: np.ndarray, target: np.ndarray, folds: np.ndarray) -> list[tuple[np.ndarray, TwoGaussians]]:
+    """The source rows of each fold, as a mask, and the Gaussians of the others and the target."""
+    masks = [folds == k for k in range(folds.max() + 1)]
+    return [(out, TwoGaussians(source[~out], target, 1.0, 1.0)) for out in masks]
+
+
+def fold_by_fold(
+    parts: list[tuple[np.ndarray, TwoGaussians]], source: np.ndarray, shared: float, diagonal: float
+) -> np.ndarray:
+    """Log-ratio of the source rows, each by the Gaussians without its fold."""
     logs = np.empty(len(source))
-    for k in range(folds.max() + 1):
-        out = folds == k
-        logs[out] = TwoGaussians(source[~out], target, gaussians.shared, gaussians.diagonal).log_ratio(source[out])
+    for out, gaussians in parts:
+        logs[out] = gaussians.shrunk(shared, diagonal).log_ratio(source[out])
     return logs
 
 
@@ -183,10 +211,14 @@ def choose_shares(
 ) -> tuple[float, float, float]:
     """Shares and slope with the smallest leave-one-out log-loss, both domains counting alike."""
     best, choice = np.inf, (1.0, DIAGONAL[-1], 0.0)
+    rows = TwoGaussians(source, target, 1.0, 1.0)
+    Z, Z_target = rows.coordinates(source), rows.coordinates(target)
+    parts = [] if folds is None else without_folds(source, target, folds)
     for a in shared:
         for b in DIAGONAL:
-            gaussians = TwoGaussians(source, target, a, b)
-            of_source, of_target = on_source(gaussians, source, target, folds), gaussians.left_out(target, 1)
+            gaussians = rows.shrunk(a, b)
+            of_source = fold_by_fold(parts, source, a, b) if parts else gaussians.left_out(Z, 0)
+            of_target = gaussians.left_out(Z_target, 1)
             for slope in SLOPES:
                 loss = np.logaddexp(0, slope * of_source).mean() + np.logaddexp(0, -slope * of_target).mean()
                 if loss < best:

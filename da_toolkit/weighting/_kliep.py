@@ -12,6 +12,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
 from .._base import check_choices, check_counts
+from .._linear_map import LinearMap
 from ._base import BaseRatio, check_clip, group_folds
 from ._encoder import NumberEncoder, pool
 
@@ -246,12 +247,14 @@ def projection(source: np.ndarray, target: np.ndarray, k: int) -> np.ndarray:
         return np.eye(d)
     n = min(len(source), len(target))
     centred = np.concatenate([source - source.mean(axis=0), target - target.mean(axis=0)])
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+    linear = LinearMap(centred)
+    coordinates = linear(centred)
+    values, vectors = np.linalg.eigh(coordinates.T @ coordinates / len(centred))
     usable = values > 1e-8 * max(values[-1], 1e-8)
-    usable[: max(0, d - max(k, n // ROWS_PER_COMPONENT))] = False
+    usable[: max(0, len(values) - max(k, n // ROWS_PER_COMPONENT))] = False
     if not usable.any():  # nothing varies
         return np.eye(d)[:, :k]
-    whitening = vectors[:, usable] / np.sqrt(values[usable])
+    whitening = linear.back((vectors[:, usable] / np.sqrt(values[usable])).T).T
     means = (target.mean(axis=0) - source.mean(axis=0)) @ whitening
     covariances = [np.atleast_2d(np.cov((rows @ whitening).T)) for rows in (source, target)]
     difference = covariances[1] - covariances[0]

@@ -28,10 +28,10 @@ class KMM(MatchingRatio):
         w(x) = min(clip, max(0, 1 + phi(x)' theta)),    theta = (mean_target(phi) - mean_source(w phi)) / lambda
 
     k is Gaussian (Nystroem approximation) plus linear: theta has as many entries as there are landmarks and
-    columns, and is found by Newton's method on the dual, in time and memory linear in the rows. Bandwidth and
-    penalty, which matching itself cannot choose (the narrower, the better the match), are those with the smallest
-    leave-one-out value of ``mean_source(w^2) / 2 - mean_target(w)``, which is the squared error of w up to a
-    constant, on at most 1000 rows per side.
+    columns (or rows, where they are fewer), and is found by Newton's method on the dual, in time and memory linear
+    in the rows. Bandwidth and penalty, which matching itself cannot choose (the narrower, the better the match), are
+    those with the smallest leave-one-out value of ``mean_source(w^2) / 2 - mean_target(w)``, which is the squared
+    error of w up to a constant, on at most 1000 rows per side.
 
     Parameters
     ----------

@@ -25,6 +25,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
 from .._base import check_choices, check_counts
+from .._linear_map import LinearMap
 from ._base import BaseRatio, check_clip
 from ._encoder import NumberEncoder, pool
 
@@ -63,22 +64,25 @@ class KernelFeatures:
     phi(x)' phi(z) = 1 + x'z / d + exp(-|x - z|^2 / (2 bandwidth^2)), the Gaussian in its Nystroem approximation by
     landmark rows. The constant carries the constraint on the mean weight. The linear part holds the means together
     where the Gaussian one fades: in many columns, where all distances look alike, and in the tails.
+    It is taken in the space that the rows span: the ridge leaves no coefficient beyond.
     """
 
-    def __init__(self, landmarks: np.ndarray, bandwidth: float):
-        self.landmarks, self.bandwidth = landmarks, bandwidth
+    def __init__(self, landmarks: np.ndarray, bandwidth: float, linear: LinearMap):
+        self.landmarks, self.bandwidth, self.linear = landmarks, bandwidth, linear
         values, vectors = np.linalg.eigh(self._gaussian(landmarks))
         kept = values > 1e-6 * values[-1]
         self.whitening = vectors[:, kept] / np.sqrt(values[kept])
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
         """Feature matrix of shape (n_rows, n_features), the constant first."""
-        Z = np.empty((len(X), 1 + X.shape[1] + self.whitening.shape[1]))
+        linear = self.linear(X)
+        first = 1 + linear.shape[1]
+        Z = np.empty((len(X), first + self.whitening.shape[1]))
         Z[:, 0] = 1
-        Z[:, 1 : 1 + X.shape[1]] = X / np.sqrt(X.shape[1])
+        Z[:, 1:first] = linear / np.sqrt(X.shape[1])
         for start in range(0, len(X), CHUNK):
             rows = slice(start, start + CHUNK)
-            Z[rows, 1 + X.shape[1] :] = self._gaussian(X[rows]) @ self.whitening
+            Z[rows, first:] = self._gaussian(X[rows]) @ self.whitening
         return Z
 
     def _gaussian(self, X: np.ndarray) -> np.ndarray:
@@ -112,7 +116,7 @@ class MatchingRatio(BaseRatio):
             landmarks,
             None if groups is None else groups[orders[0][:SELECT_ON]],
         )
-        self._features = KernelFeatures(landmarks, self.bandwidth_)
+        self._features = KernelFeatures(landmarks, self.bandwidth_, LinearMap(np.concatenate([source, target])))
         self._bounded = self._link(self._most(len(source)))
         Z = self._features(source)
         moments = np.zeros(Z.shape[1])
@@ -130,10 +134,10 @@ class MatchingRatio(BaseRatio):
         median = np.median(pairwise_distances(source, landmarks)) or 1.0
         bandwidths = np.asarray(BANDWIDTHS if self.bandwidths is None else self.bandwidths, float) * median
         penalties = np.sort(np.asarray(PENALTIES if self.penalties is None else self.penalties, float))[::-1]
-        link = self._link(self._most(len(source)))
+        link, linear = self._link(self._most(len(source))), LinearMap(np.concatenate([source, target]))
         self.objective_ = np.full((len(bandwidths), len(penalties)), np.inf)
         for i, bandwidth in enumerate(bandwidths):
-            features = KernelFeatures(landmarks, bandwidth)
+            features = KernelFeatures(landmarks, bandwidth, linear)
             Z, Z_target = features(source), features(target)
             theta = None
             for j, penalty in enumerate(penalties):
