@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import TruncatedSVD
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -311,6 +312,47 @@ def test_groups_are_folded_together(n_groups):
     groups = y if n_groups == 2 else rng.integers(0, n_groups, 300)  # two: each of one class, no fold has a model
     adapted = FeatureAlignment(logistic(), random_state=0).fit(X, y, X_target, groups=groups)
     assert (adapted.source_mass_ is not None) == (n_groups == 7)
+
+
+def wide_tables(task, seed=0):
+    """Ten strong factors of 600 columns, 40 of which y moves in a small way of its own; another sensor in the target."""
+    rng = np.random.default_rng(seed)
+    loadings, effect = rng.normal(size=(10, 600)), np.r_[rng.choice([-1.0, 1.0], 40), np.zeros(560)]
+    sides = []
+    for n in (90, 60):
+        signal = rng.normal(size=n) if task == "regression" else rng.choice([-1.0, 1.0], n)
+        sides += [rng.normal(size=(n, 10)) @ loadings + 1.2 * signal[:, None] * effect + rng.normal(size=(n, 600))]
+        sides += [signal + 0.2 * rng.normal(size=n) if task == "regression" else signal.astype(int)]
+    X, y, X_target, _ = sides
+    return X, y, X_target + 2 * rng.normal(size=600)
+
+
+@pytest.mark.parametrize(
+    ("task", "aligner", "lost"),
+    [
+        ("classification", TCA(), True),
+        ("classification", JDA(), True),
+        ("regression", TCA(), True),
+        ("classification", TCA(n_components=30), False),
+        ("regression", LinearOT(), False),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_dimensions_cut_that_y_depends_on_are_told(task, aligner, lost, grouped):
+    X, y, X_target = wide_tables(task)
+    model = FeatureAlignment(Ridge(100.0) if task == "regression" else logistic(), aligner=aligner, random_state=0)
+    groups = np.arange(90) // 3 if grouped else None
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model.fit(X, y, X_target, groups=groups)
+    told = [str(w.message) for w in said if "of 600 dimensions" in str(w.message)]
+    assert len(told) == lost and all(("R2" if task == "regression" else "accuracy") in text for text in told)
+
+
+def test_nothing_is_lost_where_y_depends_on_nothing():
+    X, y, X_target = wide_tables("classification")
+    FeatureAlignment(logistic(), aligner=TCA()).fit(X, np.random.default_rng(1).permutation(y), X_target)
 
 
 def test_regression_has_no_classes():

@@ -22,7 +22,7 @@ from da_toolkit.alignment._gfk import GFK, kernel_root
 from da_toolkit.alignment._jda import JDA, joint_differences
 from da_toolkit.alignment._location_scale import LocationScale, step
 from da_toolkit.alignment._pseudo_labels import balanced
-from da_toolkit.alignment._subspace import n_leading, principal_axes, subspaces
+from da_toolkit.alignment._subspace import n_axes, n_leading, principal_axes, subspaces
 from da_toolkit.alignment._subspace_alignment import SubspaceAlignment
 from da_toolkit.alignment._tca import TCA
 from shift_detectors._errors import InputError
@@ -52,6 +52,11 @@ def moved_pair(rng, n=300):
     X, y = classes(n, rng)
     X_target, y_target = classes(n, rng)
     return X, y, X_target * np.linspace(0.7, 1.6, 10) + np.linspace(-2, 2, 10), y_target
+
+
+def test_the_number_of_axes_does_not_depend_on_the_last_bit():
+    for n in range(5, 1000):
+        assert n_axes(1 / (equal(n) ** 2).sum(), 5.0) == n // 5
 
 
 # --- subspaces ----------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ from .._base import FINITE, check_counts, check_numbers
 from .._linear_map import LinearMap
 from ._base import BaseAligner, column_units, varying
 from ._mass import told_apart
-from ._subspace import RANK, ROWS_PER_AXIS, check_n_components, n_leading
+from ._subspace import RANK, ROWS_PER_AXIS, check_n_components, n_axes, n_leading
 
 KERNELS = ("rbf", "linear")
 ROWS_PER_UNSEEN_AXIS = 10.0  # where shuffled columns would have that axis, too
@@ -129,7 +129,7 @@ class ComponentAligner(BaseAligner):
 
     def _most_components(self, pooled: np.ndarray, mass: np.ndarray, n: float, rng: np.random.RandomState) -> int:
         """How many axes samples of `n` rows tell: see the module docstring."""
-        most, granted = (max(1, int(n / rows)) for rows in (ROWS_PER_AXIS, ROWS_PER_UNSEEN_AXIS))
+        most, granted = (max(1, n_axes(n, rows)) for rows in (ROWS_PER_AXIS, ROWS_PER_UNSEEN_AXIS))
         variances = np.linalg.eigvalsh(self._covariance)[::-1]
         if n_leading(variances) <= granted:
             return most

@@ -14,6 +14,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
+from shift_detectors._warnings import warn
 
 from .._base import (
     BaseAdapter,
@@ -33,6 +34,7 @@ from ..weighting._encoder import pool
 from ._base import as_matrix
 from ._linear_ot import LinearOT
 from ._mass import Rows, choose_prior, source_similarity
+from ._source_loss import much_lost
 
 DIRECTIONS = ("source_to_target", "target_to_source")
 
@@ -74,7 +76,8 @@ class FeatureAlignment(BaseAdapter):
     **Fails** when classes moved differently; when the frequencies differ *and* the classes moved (pass
     `class_prior`, if it is known); when a movement looks exactly like label shift, as that of a few overlapping
     classes can (``class_prior=None`` rules label shift out); and when the rows differ because other units were
-    sampled (covariate shift): their features then are right as they are.
+    sampled (covariate shift): their features then are right as they are. Where an aligner keeps fewer dimensions than
+    there are columns, `fit` gives a `ShiftWarning` if the model is much worse on the source itself behind it.
 
     **Labelled target rows.** Where `y_target` has labels, these rows join the fit as they are, next to the
     aligned source rows: both are draws from the same distribution if the assumption holds. They do not join
@@ -190,6 +193,7 @@ class FeatureAlignment(BaseAdapter):
             self.head_ = head
         else:
             self.head_ = self._fit_head(head, Z, Z_target, domains, rng)
+            self._warn_of_loss(head, Z, domains, rng)
 
     def _check(self) -> None:
         check_aligner(self.aligner)
@@ -264,6 +268,21 @@ class FeatureAlignment(BaseAdapter):
             if weight is not None:
                 weight = np.concatenate([weight, np.full(len(known), weight.mean())])
         return fit_weighted(head, Z, y, weight, rng)
+
+    def _warn_of_loss(self, head: Any, Z: Any, domains: Domains, rng: Any) -> None:
+        """Say where the dimensions that the aligner leaves out are those that y depends on."""
+        n_features = self.aligner_.n_features_in_
+        if getattr(self.aligner_, "n_components_", n_features) >= n_features:
+            return
+        moved = self._align(Z, "source", fitted=True)
+        lost = much_lost(head, Z, moved, domains.y, self.source_mass_, domains.groups, rng)
+        if lost is not None:
+            warn(
+                f"{type(self.aligner_).__name__} keeps {self.aligner_.n_components_} of {n_features} dimensions, and "
+                f"not what y depends on: behind it the model's {'accuracy' if is_classifier(head) else 'R2'} on source "
+                f"rows left out falls from {lost[0]:.2f} to {lost[1]:.2f}. Raise n_components, or use an aligner that "
+                "keeps them all, such as LinearOT."
+            )
 
     def _map(self, Z: Any, domain: str) -> Any:
         return self._align(self._reduce(Z), domain)

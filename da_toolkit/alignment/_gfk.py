@@ -37,7 +37,8 @@ class GFK(BaseAligner):
     **Assumption.** The classes differ within the subspaces, by what both of them show.
 
     **Fails** under label shift (the means are aligned), when the classes are told apart by directions of
-    little variance, and for changes of scale along an axis. With as many axes as columns G is the identity, and
+    little variance (of which the default leaves out most in far more columns than rows; `FeatureAlignment` warns where
+    the source shows it), and for changes of scale along an axis. With as many axes as columns G is the identity, and
     what is left is the translation.
 
     Parameters

@@ -33,7 +33,8 @@ class JDA(ComponentAligner):
     **Assumption.** Most of the pseudo-labels are right from the start, and p(y | z) agrees in the end.
 
     **Fails** when the first pseudo-labels are mostly wrong: wrong classes are then drawn together, and later
-    rounds confirm it. What `TCA` gains safely JDA can lose.
+    rounds confirm it. What `TCA` gains safely JDA can lose. In far more columns than rows the default cuts the axes on
+    which y depends where others vary more (`FeatureAlignment` warns): set `n_components`.
 
     Parameters
     ----------

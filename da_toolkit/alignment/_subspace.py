@@ -62,7 +62,7 @@ def subspaces(
     axes_t, spread_t = principal_axes((X_target - mean_t) / scale * varies, target_mass)
     estimable = min(axes_s.shape[1], axes_t.shape[1])
     if n_components == "auto":
-        k = min(max(n_leading(spread_s), n_leading(spread_t)), int(1 / max(noise_s, noise_t) / rows_per_axis))
+        k = min(max(n_leading(spread_s), n_leading(spread_t)), n_axes(1 / max(noise_s, noise_t), rows_per_axis))
         k = min(max(k, 1), estimable)
     else:
         k = min(check_n_components(n_components), estimable)
@@ -115,6 +115,11 @@ def n_leading(variances: np.ndarray, share: float = SHARE) -> int:
     """How many of the variances, largest first, hold `share` of their sum."""
     before = np.cumsum(variances) - variances
     return int((before < share * variances.sum()).sum())
+
+
+def n_axes(n: float, rows_per_axis: float) -> int:
+    """How many axes `n` rows tell; as a sum over masses n may lie a rounding error below a whole number."""
+    return int(n / rows_per_axis * (1 + 1e-9))
 
 
 def check_n_components(n_components: Any) -> int:

@@ -26,7 +26,8 @@ class TCA(ComponentAligner):
 
     **Fails** under label shift, when the mean difference lies along that of the classes; when classes move
     differently (`JDA`); and, with the linear kernel, for everything but translations. Components are no columns of
-    the input: models that split single columns (trees) lose by the change of axes.
+    the input: models that split single columns (trees) lose by the change of axes. In far more columns than rows
+    the default cuts the axes on which y depends where others vary more (`FeatureAlignment` warns): set `n_components`.
 
     Parameters
     ----------
