@@ -315,7 +315,7 @@ def test_groups_are_folded_together(n_groups):
 
 
 def wide_tables(task, seed=0):
-    """Ten strong factors of 600 columns, 40 of which y moves in a small way of its own; another sensor in the target."""
+    """Ten strong factors of 600 columns, 40 of which y moves in a small way of its own; the target moved."""
     rng = np.random.default_rng(seed)
     loadings, effect = rng.normal(size=(10, 600)), np.r_[rng.choice([-1.0, 1.0], 40), np.zeros(560)]
     sides = []
