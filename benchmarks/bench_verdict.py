@@ -1,7 +1,8 @@
 """Level of every test and accuracy of the verdict, on data whose shift is known.
 
 ``python benchmarks/bench_verdict.py [--quick] [--repeats 200] [--minutes 110]`` prints the tables and writes
-them into RESULTS.md. Cells are cached in benchmarks/_cache; delete it to start afresh.
+them into RESULTS.md; ``--level ConditionalScoreTest`` prints the level of that test alone. Cells are cached in
+benchmarks/_cache; delete it to start afresh.
 """
 
 from __future__ import annotations
@@ -47,6 +48,14 @@ def label_shift(seed, task="classification", **kw):
     return datasets.make_label_shift(N, N, task=task, random_state=seed, **kw)
 
 
+def rare_class(seed):
+    """One row in a hundred is of the second class; of the 300 target rows three are expected to be, or one, or none."""
+    rng = np.random.default_rng(seed)
+    X, X_target = rng.normal(size=(2 * N, 4)), rng.normal(size=(300, 4))
+    y, y_target = ((rng.random(len(rows)) < 0.01).astype(int) for rows in (X, X_target))
+    return datasets.DomainPair(X, y, X_target, y_target, "none", "classification", "rare_class", "")
+
+
 # detector, null that it must hold, data, bound of the level (asymptotic conditional tests: .065)
 X_TESTS = {t.__name__: t for t in (FeatureTest, EnergyTest, MMDTest, MomentTest, JointTest, DomainClassifierTest)}
 LEVEL = {}
@@ -79,6 +88,7 @@ LEVEL["ConditionalScoreTest, strong p(x) shift, mixed frame"] = (
     False,
     0.065,
 )
+LEVEL["ConditionalScoreTest, no shift, rare class"] = (ConditionalScoreTest, rare_class, {}, False, 0.065)
 
 
 def level_once(seed, detector, data, kw, ties):
@@ -115,9 +125,11 @@ def verdict_once(seed, kind, task, labelled):
     return [report.verdict.kind, time.perf_counter() - start]
 
 
-def level_table(repeats, n_jobs, deadline):
+def level_table(repeats, n_jobs, deadline, only=""):
     rows = ["| test, null | rate at .05 [95 % interval] | repeats | held to | met |", "|---|---|---|---|---|"]
     for name, (detector, data, kw, ties, bound) in LEVEL.items():
+        if not name.startswith(only):
+            continue
         p = run_cell(
             f"level {name}".replace(" ", "_").replace(",", ""),
             lambda seed, d=detector, g=data, k=kw, t=ties: level_once(seed, d, g, k, t),
@@ -155,6 +167,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--quick", action="store_true", help="40 repeats, 20 minutes at most")
+    parser.add_argument("--level", metavar="TEST", help="the level of the tests of this name alone; print only")
     parser.add_argument("--minutes", type=float, default=110)
     parser.add_argument("--n-jobs", type=int, default=2)
     parser.add_argument("--no-write", action="store_true", help="print only")
@@ -163,6 +176,9 @@ def main():
     deadline = time.time() + 60 * (20 if args.quick else args.minutes)
     command = "python benchmarks/bench_verdict.py" + (" --quick" if args.quick else f" --repeats {args.repeats}")
     options = {"n_jobs": args.n_jobs, "deadline": deadline}
+    if args.level:
+        level_table(repeats, **options, only=args.level)
+        return
     # the cells that matter most come first, in case the time runs out
     known, unknown = [], []
     unknown += verdict_rows(UNLABELLED, "classification", False, repeats, **options)
