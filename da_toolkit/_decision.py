@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
@@ -108,6 +109,20 @@ def scores_classes(model: Any, X: Any) -> bool:
     wins = np.bincount(answered, values.argmax(axis=1) == answered)
     rows = np.bincount(answered)
     return bool(np.mean(wins[rows > 0] / rows[rows > 0]) >= AGREED)
+
+
+def class_shares(values: np.ndarray) -> np.ndarray:
+    """Decision values as probabilities, shape (n_rows, n_classes).
+
+    One value per row is taken for the log-odds of the second class, several for logarithms of those of the classes, up
+    to a constant.
+
+    Examples
+    --------
+    >>> class_shares(np.array([0.0, np.log(3)])).round(2).tolist()
+    [[0.5, 0.5], [0.25, 0.75]]
+    """
+    return softmax(values if values.ndim == 2 else np.column_stack([np.zeros(len(values)), values]), axis=1)
 
 
 def no_scores(model: Any) -> InputError:

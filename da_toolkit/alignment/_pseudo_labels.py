@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
 from sklearn.base import is_classifier
 
 from shift_detectors._errors import InputError
 
 from .._base import is_frozen
 from .._classes import spread
-from .._decision import scores_classes
+from .._decision import class_shares, scores_classes
 
 PASSES = 3  # few: where classes are far apart, chance in their frequencies must not change the class of a row
 
@@ -36,14 +35,12 @@ def choose_labeller(estimator: Any, default: Any) -> Any:
 def class_probabilities(model: Any, X: Any, classes: np.ndarray) -> np.ndarray:
     """Shape (n_rows, n_classes); of a model without probabilities from its decision values, or its labels.
 
-    The decision value of two classes is taken for the log-odds of the second, several for logarithms up to a constant,
-    if they are those of the classes.
+    Decision values count, as `class_shares`, if they are those of the classes.
     """
     if hasattr(model, "predict_proba"):
         own = model.predict_proba(X)
     elif scores_classes(model, X):
-        values = model.decision_function(X)
-        own = softmax(values if values.ndim == 2 else np.column_stack([np.zeros(len(values)), values]), axis=1)
+        own = class_shares(model.decision_function(X))
     else:
         return (model.predict(X)[:, None] == classes).astype(float)
     return spread(own, model.classes_, classes)

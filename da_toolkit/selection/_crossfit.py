@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 from sklearn.base import is_classifier
 
 from shift_detectors._calibration import fit_calibration
@@ -15,8 +14,8 @@ from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._warnings import ignored
 
 from .._base import BaseAdapter, Domains, take_rows
-from .._classes import positions
-from .._decision import other_decisions, scores_classes
+from .._classes import positions, spread
+from .._decision import class_shares, other_decisions, scores_classes
 from .._folds import fit
 from ..validation._circular import reverse_model
 from ._averaged import average
@@ -80,7 +79,7 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
         }
         of_scores = not hasattr(model, "predict_proba")
         if not of_scores or (is_classifier(model) and scores_classes(model, X_test)):
-            name, read = ("decision_function", _shares) if of_scores else ("predict_proba", np.asarray)
+            name, read = ("decision_function", class_shares) if of_scores else ("predict_proba", np.asarray)
             own, moved = getattr(model, f"{name}_source"), getattr(model, name)
             classes = np.unique(domains.y)
             for key, answer, rows in (
@@ -88,7 +87,7 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
                 ("target_proba", moved, T_test),
                 ("on_source_proba", moved, X_test),
             ):
-                answers[key] = _full(read(answer(rows)), model.classes_, classes)
+                answers[key] = spread(read(answer(rows)), model.classes_, classes)
         if circular:
             X_train, T_train = (
                 take_rows(rows, np.flatnonzero(mask))
@@ -182,17 +181,3 @@ def averaged(trial: Trial, baseline: Trial, source_share: float, classes: np.nda
         mixed[proba] = average(*both, source_share)
         mixed[name] = classes[mixed[proba].argmax(axis=1)]
     return replace(trial, answers=Answers(**mixed, circular=None))
-
-
-def _shares(decision: np.ndarray) -> np.ndarray:
-    """Decision values (n,) or (n, n_classes) as shares of the classes that rise with them."""
-    return softmax(np.column_stack([-decision / 2, decision / 2]) if decision.ndim == 1 else decision, axis=1)
-
-
-def _full(proba: np.ndarray, known: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Probabilities with a column for every class, also for those a training fold lacked."""
-    if len(known) == len(classes):
-        return proba
-    full = np.zeros((len(proba), len(classes)))
-    full[:, np.searchsorted(classes, known)] = proba
-    return full

@@ -32,12 +32,12 @@ from .._base import (
     weight_parameter,
 )
 from .._classes import positions, refuse_unknown, spread
-from .._decision import decide, no_scores, scores_classes
+from .._decision import class_shares, decide, no_scores, scores_classes
 from .._source_only import SourceOnly
 from .._unfitted import spelt_out
 from ..weighting._encoder import pool
 from ._offset_boosting import OffsetBoosting
-from ._prior_centered import NOISE_ROWS, PriorCentered, _as_logits, _cross_fitted
+from ._prior_centered import NOISE_ROWS, PriorCentered, _cross_fitted
 
 # weights before any target label is seen; what is left is shared evenly by the other members
 PRIOR = {"source": 0.4, "PriorCentered": 0.2}
@@ -407,7 +407,7 @@ def _answer(model: Any, X: Any, classes: np.ndarray | None = None) -> np.ndarray
     if hasattr(model, "predict_proba"):
         proba = np.array(model.predict_proba(X), float)
     else:
-        proba = softmax(_as_logits(model.decision_function(X), "decision_function"), axis=1)
+        proba = class_shares(model.decision_function(X))
     return proba if classes is None else spread(proba, model.classes_, classes)
 
 
