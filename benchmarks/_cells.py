@@ -11,6 +11,7 @@ from joblib import Parallel, delayed
 from scipy.stats import binomtest
 
 CACHE = Path(__file__).parent / "_cache"
+LAST = "What fell short"  # the section of RESULTS.md that is written by hand
 
 
 def run_cell(name: str, function, repeats: int, *, n_jobs: int = 2, chunk: int = 20, deadline: float | None = None):
@@ -55,11 +56,14 @@ def level_met(hits: list[bool], bound: float, cells: int) -> bool:
 
 
 def write_section(title: str, command: str, body: str) -> None:
-    """Replace the section `title` of RESULTS.md, or append it."""
+    """Replace the section `title` of RESULTS.md where it stands; a new one goes before the last, "What fell short"."""
     path = Path(__file__).parent / "RESULTS.md"
     text = path.read_text() if path.exists() else "# Benchmark results\n"
     head, *sections = text.split("\n## ")
-    kept = [s for s in sections if not s.startswith(title + "\n")]
-    stamp = time.strftime("%Y-%m-%d")
-    kept.append(f"{title}\n\n`{command}`, {stamp}\n\n{body.strip()}\n")
-    path.write_text(head.rstrip() + "\n\n## " + "\n## ".join(s.rstrip() + "\n" for s in kept))
+    written = f"{title}\n\n`{command}`, {time.strftime('%Y-%m-%d')}\n\n{body.strip()}\n"
+    titles = [section.partition("\n")[0] for section in sections]
+    if title in titles:
+        sections[titles.index(title)] = written
+    else:
+        sections.insert(titles.index(LAST) if LAST in titles else len(titles), written)
+    path.write_text(head.rstrip() + "\n\n## " + "\n## ".join(s.rstrip() + "\n" for s in sections))

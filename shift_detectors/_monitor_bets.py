@@ -82,7 +82,7 @@ def scores(probability: np.ndarray, ordered: np.ndarray) -> tuple[np.ndarray, np
     probability : ndarray of shape (n_views, n_bins)
         The last bin holds missing values and has score 0.
     ordered : ndarray of bool, shape (n_views,)
-        True: the mean normal score of the bin, and its square. False (0/1 columns): the standardised value, twice.
+        True: the mean normal score of the bin, and its square. False (0/1 columns): the standardised value alone.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def scores(probability: np.ndarray, ordered: np.ndarray) -> tuple[np.ndarray, np
     mean = -np.diff(density, axis=1) / np.maximum(present, 1e-300)
     mean = np.where(ordered[:, None], np.where(present > 0, mean, 0.0), np.arange(present.shape[1]) > 0)
     first = _standardised(mean, present)
-    second = np.where(ordered[:, None], _standardised(first**2, present), first)
+    second = _standardised(first**2, present)
     blank = np.zeros((len(present), 1))
     return np.concatenate([first, blank], axis=1), np.concatenate([second, blank], axis=1)
 

@@ -203,10 +203,11 @@ def tail_logp(statistics: np.ndarray) -> np.ndarray:
     constant = scale <= 1e-12 * np.maximum(1e-300, np.abs(centre))
     x = (statistics - centre) / np.where(constant, 1, scale)
     others = statistics.shape[1] - 1
-    mean, square, cube = (((x**k).sum(axis=1, keepdims=True) - x**k) / others for k in (1, 2, 3))
+    powers = x, x * x, x * x * x  # x**3 takes ten times as long
+    mean, square, cube = ((power.sum(axis=1, keepdims=True) - power) / others for power in powers)
     variance = np.maximum(square - mean**2, 1e-10)
     z = (x - mean) / np.sqrt(variance)
-    skew = np.clip((cube - 3 * mean * square + 2 * mean**3) / variance**1.5, 0.05, 4.0)
+    skew = np.clip((cube - 3 * mean * square + 2 * mean**3) / (variance * np.sqrt(variance)), 0.05, 4.0)
     shape = 4 / skew**2
     y = np.maximum(shape + z * np.sqrt(shape), 0)
     tail = gammaincc(shape, y)
