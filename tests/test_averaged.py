@@ -19,7 +19,7 @@ from da_toolkit._base import read_domains
 from da_toolkit._folds import split
 from da_toolkit._source_only import SourceOnly
 from da_toolkit.report._embedding import embed
-from da_toolkit.selection import Averaged, _guard
+from da_toolkit.selection import Averaged, _heuristics
 from da_toolkit.selection._crossfit import averaged, gather, run_fold
 from shift_detectors import InputError
 
@@ -145,10 +145,10 @@ def test_adapt_does_not_average_where_the_source_has_no_rows_or_a_threshold_is_s
 def test_adapt_keeps_a_third_of_the_model_where_one_score_alone_speaks_for_the_adapter(monkeypatch):
     X, y, X_target, _ = moved()
     seen = X, y, 0.5 * X_target + [8, 3, 0, -5]  # where the source has no rows
-    every = _guard._heuristics
-    for alone, share in ((_guard.CIRCULAR, 0.33), (None, 0.0)):
+    every = _heuristics._scores
+    for alone, share in ((_heuristics.CIRCULAR, 0.33), (None, 0.0)):
         monkeypatch.setattr(
-            _guard, "_heuristics", lambda *a, alone=alone: {k: v for k, v in every(*a).items() if alone in (k, None)}
+            _heuristics, "_scores", lambda *a, alone=alone: {k: v for k, v in every(*a).items() if alone in (k, None)}
         )
         result = adapt(LogisticRegression(), *seen, candidates=["CORAL"], random_state=0)
         assert result.status == "plausible" and result.settings["source_share"] == share

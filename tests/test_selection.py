@@ -51,19 +51,10 @@ from da_toolkit._base import BaseAdapter, Domains
 from da_toolkit.alignment import BaseAligner
 from da_toolkit.selection import _adapt, _explain
 from da_toolkit.selection._crossfit import Answers, Trial
+from da_toolkit.selection._evidence import Case, Evidence, Finding
 from da_toolkit.selection._gain import on_labels, under_covariate, under_label_shift
-from da_toolkit.selection._guard import (
-    Case,
-    Evidence,
-    Finding,
-    _unless_one_is_left,
-    _vetoes,
-    best_known,
-    by_labels,
-    domain_distance,
-    fallback,
-    without_shift,
-)
+from da_toolkit.selection._guard import _unless_one_is_left, best_known, by_labels, fallback, without_shift
+from da_toolkit.selection._heuristics import _vetoes, domain_distance
 from da_toolkit.weighting import BaseRatio
 from shift_detectors import InputError, ShiftWarning, diagnose
 from shift_detectors._performance import SELECTED

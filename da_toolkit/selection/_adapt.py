@@ -46,6 +46,7 @@ from . import _guard as guarding
 from ._averaged import Averaged
 from ._candidates import SOURCE_ONLY, baseline_of, make_candidates, moves_features, wanted_candidates
 from ._crossfit import Trial, attempt, averaged, gather, run_fold, with_calibrated_scores
+from ._evidence import Case, Evidence, count_judging
 from ._explain import (
     as_covered,
     candidate_table,
@@ -57,7 +58,7 @@ from ._explain import (
     selected_labels,
     unused_labels,
 )
-from ._guard import Case, Evidence
+from ._heuristics import averaged_heuristics, by_heuristics, domain_distance
 from ._recommend import MIN_LABELS, beyond_weights, covers, is_deep, recommend
 from ._result import AdaptationResult
 
@@ -244,7 +245,7 @@ def adapt(
         tried = {}
 
     groups_target = None if groups_target is None else sampled_groups(np.asarray(groups_target))
-    n_judging = guarding.n_judging(domains, groups_target)
+    n_judging = count_judging(domains, groups_target)
     if domains.labelled.any() and not n_judging:
         cannot = [name for name, adapter in tried.items() if _needs_labels(adapter)]
         refused += [Trial(name, None, None, LABELS_OF_ONE_GROUP) for name in cannot]
@@ -567,7 +568,7 @@ def _by_heuristics(case: Case) -> Evidence:
     distances = {}
     if case.counts:
         distances = {trial.name: _distances(trial.adapter, case) for trial in case.trials}
-    return guarding.by_heuristics(case, distances)
+    return by_heuristics(case, distances)
 
 
 def _distances(adapter: Any, case: Case) -> tuple[float, float] | None:
@@ -584,7 +585,7 @@ def _distances(adapter: Any, case: Case) -> tuple[float, float] | None:
             model = fit(adapter, case.domains)
             sides = model._before_and_behind(X, "source"), model._before_and_behind(X_target, "target")
             before, behind = zip(*sides, strict=True)
-    return guarding.domain_distance(*before, case.seed), guarding.domain_distance(*behind, case.seed)
+    return domain_distance(*before, case.seed), domain_distance(*behind, case.seed)
 
 
 def _choose(case: Case, evidence: Evidence | None, guard: bool) -> tuple[str, str]:
@@ -630,7 +631,7 @@ def _held_back(case: Case, evidence: Evidence, ways: tuple[str, ...], name: str,
     elif "outcome" in ways:
         new = guarding.by_outcome_weights(alone).findings[name]
     elif old.after is not None:
-        new = guarding.averaged_heuristics(alone, evidence)
+        new = averaged_heuristics(alone, evidence)
     then = "" if new.gain is None else f", and then {gains(new.gain.value)}"
     reason = f"{old.reason} Not being sure, it is averaged with the model as it is, which counts {share:.0%}{then}."
     if old.gain is not None and new.gain is None:

@@ -17,7 +17,7 @@ from .._decision import last_step
 from . import _guard as guarding
 from ._candidates import SOURCE_ONLY
 from ._crossfit import Trial
-from ._guard import Case, Evidence, Finding
+from ._evidence import Case, Evidence, Finding
 from ._recommend import ALIGNED, LABELLED, MIN_LABELS
 from ._result import Candidate, Recommendation
 

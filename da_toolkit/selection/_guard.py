@@ -17,31 +17,23 @@ anything else (classification)          heuristic scores improve, and no veto   
 ======================================= ==================================================== ============
 
 "Verified" needs a one-sided lower confidence bound of the gain above zero, at level .05 divided by the number of
-candidates. Heuristics know no error level, so what they support is never called verified. Either circular validation
-(a model that learns from the answers on the target is right on the source) improves by two standard errors of the
-paired difference; or, where it does not fall as much or cannot be had, thresholded confidence (ATC) and information
-maximisation (answers that are sure and diverse) both improve by more than their error. They alone would miss what a
-model that is sure of itself where the source has no rows can gain. A veto ends it: a class that vanishes from the
-answers, a model that got worse on the source itself, domains that the adapter did not bring together.
+candidates. Heuristics know no error level, so what they support is never called verified (_heuristics.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.spatial.distance import cdist
 from scipy.stats import norm
 
 from shift_detectors._boundary import read_problem
-from shift_detectors._influence import variance_of, weighted_mean
 from shift_detectors._learners import Inputs, crossfit_means, make_folds
 from shift_detectors._performance import (
     COVARIATE,
     LABEL,
     SELECTED,
-    atc,
     average_confidence,
     doubly_robust,
     importance_weighted,
@@ -54,14 +46,14 @@ from shift_detectors._results import Effect, PerformanceEstimate
 from shift_detectors._text import amounts, share
 from shift_detectors._warnings import ignored
 
-from .._base import Domains
-from .._loss import AnyLoss, ProbabilityLoss
 from ..label_shift._target_shift import outcome_weights
 from ..weighting import ClassifierRatio
 from ..weighting._own_weights import expected_weight
-from ._crossfit import Answers, Trial
+from ._crossfit import Trial
+from ._evidence import Case, Evidence, Finding, answers_of
 from ._gain import Gain, on_labels, under_covariate, under_label_shift
-from ._recommend import ALIGNED, LABELLED
+from ._heuristics import VANISHED
+from ._recommend import LABELLED
 
 LEVEL = 0.05  # one-sided, over all candidates together
 NEAR_ZERO = 0.01  # a gain up to here, in accuracy or as a share of a regressor's loss, is called none
@@ -69,145 +61,12 @@ RIVAL = 2.0  # how many times what is lost under covariate shift must be gained 
 OTHERS = 0.05  # share of all classes but one in the target up to which label shift is believed only if it is sure
 DOUBTFUL_FIT = 0.15  # p-value of the label-shift fit below which the assumption, though not rejected, is in doubt
 NOT_WORTH = 0.002  # an expected gain of accuracy, or share of a loss, that is not worth an unverified change
-SOURCE_DROP = 0.05  # accuracy on the source that an alignment may cost
-COLLAPSED = 0.2  # share of its expected frequency below which a class has vanished
-CONFIDENCE = "thresholded confidence"
-CIRCULAR = "circular validation"
-INFORMATION = "information"
-CLEARLY = 2.0  # standard errors by which circular validation must improve
 SAME = "It gives the same answers as the model as it is."
 SAME_CLASSES = (
     "It gives the same classes as the model as it is. Its probabilities differ, which accuracy does not see: "
     'scoring="neg_log_loss" judges them.'
 )
 ONE_GROUP = "The rows that would judge it belong to one group, which says nothing about the others."
-DISTANCE_KEPT = 0.5  # of the distance between the domains that may be left
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the evidence says about one candidate.
-
-    Attributes
-    ----------
-    earned : str
-        ``"verified"``, ``"plausible"``, or empty.
-    reason : str
-    gain : Effect or None
-    after : PerformanceEstimate or None
-        Estimated target performance of the adapted model.
-    rank : float
-        Larger is better among those that earned the same.
-    unsure : float
-        Standard error of `rank`: what lies within it of the best is as good.
-    alone : bool
-        Whether one heuristic score speaks for it, and no other.
-    silent : bool
-        Whether the evidence has nothing to say about it.
-    """
-
-    earned: str
-    reason: str
-    gain: Effect | None = None
-    after: PerformanceEstimate | None = None
-    rank: float = 0.0
-    unsure: float = 0.0
-    alone: bool = False
-    silent: bool = False
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """One way of judging, applied to all candidates.
-
-    Attributes
-    ----------
-    method, assumption : str
-    before : PerformanceEstimate or None
-        Estimated target performance of the model as it is.
-    findings : dict from name to Finding
-    """
-
-    method: str
-    assumption: str
-    before: PerformanceEstimate | None
-    findings: dict[str, Finding] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Case:
-    """Everything the judges look at."""
-
-    report: ShiftReport
-    domains: Domains
-    baseline: Trial
-    trials: tuple[Trial, ...]  # of the candidates, those that could be fitted
-    classes: np.ndarray | None  # None in regression
-    groups_target: np.ndarray | None
-    seed: int
-    loss: AnyLoss | None  # None: whether the class is right
-    weight_target: np.ndarray | None = None  # counts where labelled target rows judge
-
-    @property
-    def n_judging(self) -> int:
-        """Labelled target rows by which candidates can be compared."""
-        return n_judging(self.domains, self.groups_target)
-
-    @property
-    def metric(self) -> str:
-        """Of all scores."""
-        return "accuracy" if self.loss is None else self.loss.name
-
-    @property
-    def counts(self) -> bool:
-        """Whether values are 0 or 1."""
-        return self.loss is None
-
-    def as_target(self, trial: Trial) -> np.ndarray:
-        """Value of the answer to every source row, given as if it were a target row; larger is better."""
-        answers = _answers(trial)
-        return self._values(answers.on_source, answers.on_source_proba, self.domains.y)
-
-    def as_source(self, trial: Trial) -> np.ndarray:
-        """Value of the answer to every source row, given on the source's own path."""
-        answers = _answers(trial)
-        return self._values(answers.own_source, answers.source_proba, self.domains.y)
-
-    def labelled(self, trial: Trial, rows: np.ndarray) -> np.ndarray:
-        """Value of the answer to some target rows with labels."""
-        answers, proba = _answers(trial), _answers(trial).target_proba
-        y = self.domains.y_target[rows]  # type: ignore[index]
-        return self._values(answers.on_target[rows], None if proba is None else proba[rows], y)
-
-    def _values(self, predicted: np.ndarray, proba: np.ndarray | None, y: np.ndarray) -> np.ndarray:
-        """1 where a class is right, or minus the loss."""
-        if isinstance(self.loss, ProbabilityLoss):
-            return -self.loss(proba, np.searchsorted(self.classes, y))  # type: ignore[arg-type]
-        return (predicted == y).astype(float) if self.loss is None else -self.loss(predicted, y)
-
-    def expected(self, right: np.ndarray, predicted: np.ndarray, proba: np.ndarray | None) -> np.ndarray:
-        """What the values would be on average if the classes had the probabilities `right`."""
-        if isinstance(self.loss, ProbabilityLoss):
-            return -(right * self.loss.of_every_class(proba)).sum(axis=1)  # type: ignore[arg-type]
-        return right[np.arange(len(right)), np.searchsorted(self.classes, predicted)]  # type: ignore[arg-type]
-
-    def positive(self, values: np.ndarray) -> np.ndarray:
-        """Values as the performance estimators want them: accuracy, or the loss itself."""
-        return values if self.counts else -values
-
-    def unit(self, before: PerformanceEstimate | None) -> float:
-        """Gains are large or small beside this: 1 of an accuracy, the loss of the model as it is otherwise."""
-        return 1.0 if self.counts else max(0.0 if before is None else before.value, 1e-300)
-
-
-def n_judging(domains: Domains, groups_target: np.ndarray | None) -> int:
-    """Labelled target rows by which candidates can be compared: none where one group of several has them all."""
-    labelled = domains.labelled
-    alone = groups_target is not None and len(np.unique(groups_target[labelled])) < 2
-    return 0 if alone else int(labelled.sum())
-
-
-# --- judges with an interval -------------------------------------------------------------------------------
 
 
 def by_labels(case: Case) -> Evidence:
@@ -314,7 +173,7 @@ def _groups_of_both(case: Case) -> np.ndarray | None:
 def by_prior(case: Case) -> Evidence:
     """Class-wise paired comparison under the estimated target prior, under label shift."""
     y, weight = case.domains.y, case.domains.sample_weight
-    answers = _answers(case.baseline)
+    answers = answers_of(case.baseline)
     prior = target_prior(case)
     base = case.as_target(case.baseline)
     method = "label-shift risk with confidence as control"
@@ -327,7 +186,7 @@ def by_prior(case: Case) -> Evidence:
 
     def sure(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
         """What the answers are worth by the probabilities of the target, at source and at target rows."""
-        own = _answers(trial)
+        own = answers_of(trial)
         at_source = case.expected(right[0], own.on_source, own.on_source_proba)
         return at_source, case.expected(right[1], own.on_target, own.target_proba)
 
@@ -369,7 +228,7 @@ def by_outcome_weights(case: Case) -> Evidence:
     """
     y, own = case.domains.y.astype(float), case.domains.sample_weight
     own = np.ones(len(y)) if own is None else own / own.mean()
-    answers = _answers(case.baseline)
+    answers = answers_of(case.baseline)
     rng = np.random.RandomState(case.seed)
     weights = own * outcome_weights(y, answers.own_source, answers.on_target, own, rng)[0]
     base = case.as_target(case.baseline)
@@ -432,7 +291,7 @@ def _unless_one_is_left(finding: Finding, prior: PriorFit) -> Finding:
     only = prior.prior.argmax()
     others, before = 1 - prior.prior[only], 1 - prior.source_prior[only]
     there = others > norm.isf(LEVEL) * prior.covariance[only, only] ** 0.5
-    if not finding.earned or others > OTHERS or others > COLLAPSED * before or there:
+    if not finding.earned or others > OTHERS or others > VANISHED * before or there:
         return finding
     rest = f"all but {share(others)} of the target rows are {prior.classes[only]}"
     doubt = f" But label shift would mean that {rest}, or all of them: the classes may have moved."
@@ -469,7 +328,7 @@ def _expected(finding: Finding, gain: Gain, expected: Gain, worth: float) -> Fin
 
 def target_prior(case: Case) -> PriorFit | None:
     """Class prior of the target from the cross-fitted probabilities of the model as it is."""
-    answers = _answers(case.baseline)
+    answers = answers_of(case.baseline)
     if case.classes is None or answers.source_proba is None or answers.target_proba is None:
         return None
     known = None
@@ -521,69 +380,14 @@ def _findings(
 
 def _same(case: Case) -> dict[str, str]:
     """Candidates whose answers on the target are those of the model as it is, as far as they are judged."""
-    own, found = _answers(case.baseline), {}
+    own, found = answers_of(case.baseline), {}
     for trial in case.trials:
-        answers = _answers(trial)
+        answers = answers_of(trial)
         likely = (own.target_proba, answers.target_proba)
         as_likely = any(p is None for p in likely) or np.array_equal(*likely)  # type: ignore[arg-type]
         if np.array_equal(answers.on_target, own.on_target) and (as_likely or case.counts):
             found[trial.name] = SAME if as_likely else SAME_CLASSES
     return found
-
-
-# --- judge without an interval -----------------------------------------------------------------------------
-
-
-def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) -> Evidence:
-    """Heuristic scores improve and nothing contradicts; classification only.
-
-    Parameters
-    ----------
-    case : Case
-    distances : dict from name to (float, float) or None
-        `domain_distance` before and behind each adapter, None where it moves no features.
-    """
-    baseline = _answers(case.baseline)
-    method = f"{CIRCULAR}, {CONFIDENCE}, information maximisation"
-    if not case.counts or baseline.source_proba is None or baseline.target_proba is None:
-        unknown = "In regression" if case.classes is None else f"Of the {case.metric}"
-        missing = "For a model that scores no classes" if case.counts else unknown
-        reason = f"{missing} nothing can be said about this without target labels."
-        return Evidence(method, ALIGNED, None, {t.name: Finding("", reason, silent=True) for t in case.trials})
-    before = _confidence_estimate(baseline, case)
-    base = _heuristics(baseline, before, case)
-    found = {}
-    for trial in case.trials:
-        answers = _answers(trial)
-        if answers.target_proba is None or distances.get(trial.name) is None:
-            lacks = "scores no classes" if answers.target_proba is None else "moves no features"
-            reason = f"It {lacks}: without target labels nothing can be said about it here."
-            found[trial.name] = Finding("", reason, silent=True)
-            continue
-        after = _confidence_estimate(answers, case)
-        scores = _heuristics(answers, after, case)
-        improved = [name for name in scores if name in base and _improves(scores[name], base[name])]
-        gain = Effect("gain", after.value - before.value)
-        vetoes = list(_vetoes(case, answers, distances.get(trial.name)))
-        said = f"{len(improved)} of {len(scores)} scores improve" + (f" ({', '.join(improved)})" if improved else "")
-        back = _way_back(baseline, answers, case)
-        sure = {CONFIDENCE, INFORMATION} <= set(improved)
-        passed = sure if back is None else back[0] > CLEARLY * back[1] or (sure and back[0] > -CLEARLY * back[1])
-        if answers.of_scores and len(improved) < 2:
-            passed = False  # what one score says is averaged with the model as it is, which takes its probabilities
-        if back is not None:
-            said += f"; circular validation changes by {back[0]:+.3f} (standard error {back[1]:.3f})"
-        if vetoes:
-            reason = f"Veto: {'; '.join(vetoes)}."
-        else:
-            reason = f"{said}, and nothing contradicts." if passed else f"Only {said}."
-        earned = "plausible" if passed and not vetoes else ""
-        rank, unsure = (round(after.value, 2), 0.0) if back is None else back
-        if earned and CONFIDENCE not in improved:  # its numbers would contradict the choice
-            reason += " Confidence does not rise, as with a model that is too sure of itself: it tells no gain."
-            gain, after = None, None
-        found[trial.name] = Finding(earned, reason, gain, after, rank, unsure, alone=len(improved) < 2)
-    return Evidence(method, ALIGNED, before, found)
 
 
 def beside_labels(guess: Evidence, labels: Evidence) -> Evidence:
@@ -631,97 +435,6 @@ def _width(gain: Effect) -> float:
     return np.inf if gain.ci is None else gain.ci[1] - gain.ci[0]
 
 
-def averaged_heuristics(case: Case, evidence: Evidence) -> Finding:
-    """Estimated performance of the one trial there is, the average of an adapter with the model as it is.
-
-    Nothing where it does not rise: where the two disagree, averaged probabilities are less sure, and confidence takes
-    that for errors.
-    """
-    assert evidence.before is not None
-    after = _confidence_estimate(_answers(case.trials[0]), case)
-    if after.value <= evidence.before.value:
-        reason = "Where the two disagree, the average is less sure, so that confidence no longer tells a gain."
-        return Finding("", reason)
-    return Finding("", "", Effect("gain", after.value - evidence.before.value), after)
-
-
-def _heuristics(answers: Answers, estimate: PerformanceEstimate, case: Case) -> dict[str, tuple[float, float]]:
-    """Score and standard error of each heuristic, larger is better; `estimate` is the answers' confidence estimate."""
-    target = answers.target_proba
-    low, high = estimate.ci  # type: ignore[misc]
-    scores = {CONFIDENCE: (estimate.value, (high - low) / 3.92)}
-    entropy = -(target * np.log(np.maximum(target, 1e-12))).sum(axis=1)  # type: ignore[operator]
-    mean = target.mean(axis=0)  # type: ignore[union-attr]
-    diversity = -(mean * np.log(np.maximum(mean, 1e-12))).sum()
-    unsure, part = weighted_mean(entropy, groups=case.groups_target)
-    scores[INFORMATION] = (float(diversity - unsure), variance_of(part) ** 0.5)
-    if answers.circular is not None:
-        back = (answers.circular == case.domains.y).astype(float)
-        value, part = weighted_mean(back, case.domains.sample_weight, case.domains.groups)
-        scores[CIRCULAR] = (value, variance_of(part) ** 0.5)
-    return scores
-
-
-def _way_back(baseline: Answers, answers: Answers, case: Case) -> tuple[float, float] | None:
-    """Change of the accuracy of circular validation, and its standard error on the same rows; None without it."""
-    if baseline.circular is None or answers.circular is None:
-        return None
-    d = (answers.circular == case.domains.y).astype(float) - (baseline.circular == case.domains.y)
-    value, part = weighted_mean(d, case.domains.sample_weight, case.domains.groups)
-    return value, float(np.sqrt(variance_of(part) + 2 * (part.weight**2).mean()))
-
-
-def _improves(new: tuple[float, float], old: tuple[float, float]) -> bool:
-    return new[0] - old[0] > np.hypot(new[1], old[1])
-
-
-def _vetoes(case: Case, answers: Answers, distances: tuple[float, float] | None):
-    """Reasons against an alignment, whatever its scores."""
-    classes, y = case.classes, case.domains.y
-    assert classes is not None
-    expected = np.array([np.average(y == c, weights=case.domains.sample_weight) for c in classes])
-    n, baseline = len(answers.on_target), _answers(case.baseline)
-    lost, lost_anyway = (
-        np.array([(a.on_target == c).mean() for c in classes]) < COLLAPSED * expected for a in (answers, baseline)
-    )
-    vanished = classes[lost & ~lost_anyway & (expected * n >= 5)]
-    if len(vanished):
-        yield f"class {', '.join(map(str, vanished))} (nearly) vanishes from the predictions"
-    base, own = (np.average(a.own_source == y, weights=case.domains.sample_weight) for a in (baseline, answers))
-    if base - own > SOURCE_DROP:
-        yield f"accuracy on the source itself falls from {base:.3f} to {own:.3f}"
-    if distances is not None and distances[1] > DISTANCE_KEPT * distances[0]:
-        yield f"the domains stay apart (distance {distances[0]:.3f} before, {distances[1]:.3f} behind it)"
-
-
-def domain_distance(source: np.ndarray, target: np.ndarray, seed: int) -> float:
-    """Energy distance as a share of the mean distance across, 0 (alike) to 1; on up to 1000 rows a side.
-
-    E = 2 E|S - T| - E|S - S'| - E|T - T'|, divided by 2 E|S - T| (the coefficient of inhomogeneity, Rizzo and
-    Szekely 2016): free of scale, and blind to marks such as rounding that a classifier would find but that do
-    not matter to a model.
-    """
-    rng = np.random.default_rng(seed)
-    source, target = (rows[rng.permutation(len(rows))[:1000]] for rows in (source, target))
-    across = float(cdist(source, target).mean())
-    within = [float(cdist(rows, rows).sum()) / (len(rows) * (len(rows) - 1)) for rows in (source, target)]
-    return max(0.0, 1 - sum(within) / (2 * across)) if across > 0 else 0.0
-
-
-def _confidence_estimate(answers: Answers, case: Case) -> PerformanceEstimate:
-    """Target accuracy by average thresholded confidence."""
-    correct = (answers.own_source == case.domains.y).astype(float)
-    assert answers.source_proba is not None and answers.target_proba is not None
-    return atc(
-        answers.source_proba.max(axis=1),
-        correct,
-        answers.target_proba.max(axis=1),
-        sample_weight=case.domains.sample_weight,
-        groups=case.domains.groups,
-        groups_target=case.groups_target,
-    )
-
-
 def without_shift(case: Case) -> PerformanceEstimate:
     """Performance on the source out of fold, which is that on the target when nothing shifted."""
     values = case.positive(case.as_source(case.baseline))
@@ -732,7 +445,7 @@ def without_shift(case: Case) -> PerformanceEstimate:
 
 def fallback(case: Case) -> PerformanceEstimate | None:
     """Target performance of the model as it is, where no judge says more."""
-    answers = _answers(case.baseline)
+    answers = answers_of(case.baseline)
     if not case.counts or answers.source_proba is None or answers.target_proba is None:
         return None
     correct = (answers.own_source == case.domains.y).astype(float)
@@ -744,8 +457,3 @@ def fallback(case: Case) -> PerformanceEstimate | None:
         groups=case.domains.groups,
         groups_target=case.groups_target,
     )
-
-
-def _answers(trial: Trial) -> Answers:
-    assert trial.answers is not None
-    return trial.answers
