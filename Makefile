@@ -23,10 +23,10 @@ demo: $(VENV)/ready-core ## diagnose, adapt and report real-data problems; repor
 	$(BIN)/da-toolkit demo --out demo-output
 
 test: $(VENV)/ready-test ## tests and doctests, about twenty minutes on two cores
-	$(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_FLAGS)
 
 test-fast: $(VENV)/ready-test ## the same without the slow ones
-	$(BIN)/python -m pytest -n 2 -m "not slow and not bench" $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not bench" $(PYTEST_FLAGS)
 
 lint: $(VENV)/ready-lint ## style, format, spelling
 	$(BIN)/ruff check .

@@ -127,10 +127,10 @@ def test_it_beats_tuned_descent_on_small_quadratics():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_it_beats_tuned_descent_on_the_quadratics_of_the_paper(seed):
+def test_it_beats_tuned_descent_on_the_quadratics_of_the_paper():
+    """Of one seed; bench_meta.py has more."""
     held_out = list(islice(quadratics(99), 40))
-    optimizer = LearnedOptimizer(random_state=seed).fit(quadratics(seed))
+    optimizer = LearnedOptimizer(random_state=0).fit(quadratics(0))
     ends = [optimizer.minimise(*task, steps=20)[1][-1] for task in held_out]
     assert np.mean(ends) < tuned(torch.optim.SGD, held_out, np.geomspace(1e-3, 0.1, 15))
     assert np.mean(ends) < tuned(torch.optim.Adam, held_out, np.geomspace(1e-2, 2, 15))
