@@ -718,7 +718,8 @@ def read_both(X: Any, X_target: Any, name: str) -> tuple[Any, Any]:
 def in_form_of(form: Any, X: Any, name: str, other: str) -> Any:
     """Rows as the kind of table that `form` is: an array, a sparse matrix or a frame, whose names they take.
 
-    Two frames stay as they are, as their columns go by name.
+    Of two frames the columns go by name, so a pandas frame beside a polars one becomes one (and the other way round)
+    with the names it has.
 
     Parameters
     ----------
@@ -736,7 +737,9 @@ def in_form_of(form: Any, X: Any, name: str, other: str) -> Any:
     """
     names, own = column_names(form), column_names(X)
     if (names is None) == (own is None) and sparse.issparse(form) == sparse.issparse(X):
-        return X
+        if names is None or is_polars(form) == is_polars(X):
+            return X
+        return from_polars(X, name) if is_polars(X) else _to_polars(X, type(form))
     if any(isinstance(column, str) for column in names or own or []):
         warn(f"Only {name if names is None else other} has names of columns: these were matched by position.")
     if sparse.issparse(X):
@@ -748,6 +751,17 @@ def in_form_of(form: Any, X: Any, name: str, other: str) -> Any:
     if hasattr(form, "iloc"):
         return pd.DataFrame(X, columns=form.columns).infer_objects()
     return type(form)({column: X[:, j].tolist() for j, column in enumerate(names)})
+
+
+def _to_polars(X: pd.DataFrame, frame: type) -> Any:
+    """A polars frame of a pandas one, column by column, without pyarrow."""
+
+    def values(column: pd.Series) -> Any:
+        if column.dtype.kind in "biufM" and getattr(column.dtype, "tz", None) is None:
+            return column.to_numpy()
+        return [None if lacking else value for value, lacking in zip(column, column.isna(), strict=True)]
+
+    return frame({name: values(X[name]) for name in X})
 
 
 def _as_array(X: Any, dtype: np.dtype, name: str, other: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClas
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from da_toolkit import adapt
 from da_toolkit._base import (
@@ -24,6 +24,7 @@ from da_toolkit._base import (
     Target,
     fit_front,
     fit_weighted,
+    in_form_of,
     is_frozen,
     join_model,
     read_domains,
@@ -503,6 +504,37 @@ def test_domains_may_be_tables_of_different_kinds(adapter, source, target):
     model = clone(adapter).fit(S(X), y, T(Xt), few)
     np.testing.assert_allclose(model.predict_proba(T(Xt)), expected)
     np.testing.assert_allclose(model.predict_proba(S(Xt)), expected)
+
+
+@pytest.mark.parametrize("fitted, asked", [("pandas", "polars"), ("polars", "pandas")])
+def test_a_model_sees_the_kind_of_frame_that_it_was_fitted_on(fitted, asked):
+    pl = pytest.importorskip("polars")
+    moment = pd.to_datetime(["2026-11-23", None])
+    table = {
+        "number": [1.0, np.nan],
+        "text": ["x", None],
+        "category": pd.Categorical(["u", None]),
+        "day": moment,
+        "moment": moment.tz_localize("UTC"),
+        "truth": [True, False],
+        "count": pd.array([1, None], dtype="Int64"),
+    }
+    form = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
+    ours = pd.DataFrame(table, index=[5, 7])
+    theirs = in_form_of(form["polars"]({"a": [0]}), ours, "X", "X of fit")
+    assert theirs.columns == list(table) and theirs["moment"][0] == ours["moment"].iloc[0]
+    assert [theirs[name][1] for name in ("text", "category", "day", "moment")] == [None] * 4
+    back = in_form_of(ours, theirs, "X", "X of fit")
+    assert back["category"].tolist() == ["u", None] and back["moment"].iloc[0] == ours["moment"].iloc[0]
+
+    X, y, Xt = data()
+    names = ["a", "b", "c"]
+    frames = {"pandas": pd.DataFrame(X, columns=names), "polars": pl.DataFrame(X, schema=names)}
+    seen = []
+    look = FunctionTransformer(lambda X: (seen.append(type(X)), np.asarray(X))[1])
+    model = SourceOnly(make_pipeline(look, LogisticRegression())).fit(frames[fitted], y, frames[asked])
+    model.predict(frames[asked])
+    assert set(seen) == {form[fitted]} and len(seen) > 1
 
 
 def test_columns_that_go_by_position_are_told():
