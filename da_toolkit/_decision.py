@@ -78,7 +78,7 @@ def other_decisions(adapter: Any, X: Any) -> str:
     )
 
 
-def scores_classes(model: Any, X: Any) -> bool:
+def scores_classes(model: Any, X: Any, path: str = "") -> bool:
     """Whether the decision values of a fitted classifier are those of its classes.
 
     One value per row is that of the second class, over the first. Of several there is one for each class, and the
@@ -88,7 +88,10 @@ def scores_classes(model: Any, X: Any) -> bool:
     ----------
     model : fitted classifier
     X : array, DataFrame or sparse matrix
-        Rows on which that is seen.
+        Rows on which that is seen, such as the model was fitted on: far from all of these an ``SVC`` knows only votes,
+        and answers ties otherwise.
+    path : {"", "_source"}
+        "_source": an adapter's answers to source rows, as ``predict_source``.
 
     Examples
     --------
@@ -100,12 +103,12 @@ def scores_classes(model: Any, X: Any) -> bool:
     if not hasattr(model, "decision_function"):
         return False
     X = _some(X)
-    values = np.asarray(model.decision_function(X))
+    values = np.asarray(getattr(model, f"decision_function{path}")(X))
     if values.ndim == 1:
         return True
     if values.shape[1] != len(model.classes_):
         return False
-    answered = positions(model.predict(X), model.classes_)
+    answered = positions(getattr(model, f"predict{path}")(X), model.classes_)
     wins = np.bincount(answered, values.argmax(axis=1) == answered)
     rows = np.bincount(answered)
     return bool(np.mean(wins[rows > 0] / rows[rows > 0]) >= AGREED)

@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from da_toolkit import PriorCentered, PriorCorrection, SourceOnly, adapt
+from da_toolkit._decision import scores_classes
 from da_toolkit.selection import Averaged
 from da_toolkit.transfer import OffsetBoosting, TransferStack
 from shift_detectors._errors import ShiftWarning
@@ -85,3 +86,25 @@ def test_adapt_says_what_becomes_of_class_weights():
         model = make_pipeline(StandardScaler(), LogisticRegression(class_weight=weight))
         result = adapt(model, X, y, X_TARGET, candidates=["PriorCorrection"], guard=False, random_state=0)
         assert result.adapter == "PriorCorrection" and (words in result.explanation) == said
+
+
+def test_whether_scores_are_those_of_the_classes_is_seen_on_the_path_that_is_named():
+    class Ties:
+        """Moves source rows where nothing is known any more when they are taken for target rows."""
+
+        classes_ = np.arange(3)
+
+        def decision_function(self, X):
+            return 0 * X
+
+        def predict(self, X):
+            return np.full(len(X), 2)
+
+        def decision_function_source(self, X):
+            return X
+
+        def predict_source(self, X):
+            return X.argmax(axis=1)
+
+    X = np.eye(3).repeat(5, axis=0)
+    assert scores_classes(Ties(), X, "_source") and not scores_classes(Ties(), X)

@@ -78,7 +78,7 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
             "on_target": model.predict(T_test),
         }
         of_scores = not hasattr(model, "predict_proba")
-        if not of_scores or (is_classifier(model) and scores_classes(model, X_test)):
+        if not of_scores or (is_classifier(model) and scores_classes(model, X_test, "_source")):
             name, read = ("decision_function", class_shares) if of_scores else ("predict_proba", np.asarray)
             own, moved = getattr(model, f"{name}_source"), getattr(model, name)
             classes = np.unique(domains.y)
