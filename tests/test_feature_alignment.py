@@ -585,14 +585,15 @@ def test_new_columns_of_frames_are_named(frame):
 
 @pytest.mark.parametrize("aligner", [TCA(), JDA(), Leading()], ids=repr)
 @pytest.mark.parametrize("in_front", [False, True])
-def test_frames_of_numbers_alone_may_become_fewer_or_more_columns(aligner, in_front):
+def test_frames_of_numbers_alone_may_become_fewer_or_more_columns(aligner, in_front, reads_polars):
     X, y, X_target, y_target = moved_pair(100)
     answers = []
     for kind, frame in (("polars", pl.DataFrame), ("pandas", pd.DataFrame)):
         model = make_pipeline(StandardScaler().set_output(transform=kind), logistic()) if in_front else logistic()
         tables = [frame({name: A[:, j] for j, name in enumerate(["a", "b", "z0", "d"])}) for A in (X, X_target)]
         adapted = FeatureAlignment(model, aligner, random_state=0).fit(tables[0], y, tables[1])
-        assert list(adapted.head_.feature_names_in_) == [f"z{j}" for j in range(adapted.head_.n_features_in_)]
+        if kind == "pandas" or reads_polars:
+            assert list(adapted.head_.feature_names_in_) == [f"z{j}" for j in range(adapted.head_.n_features_in_)]
         answers.append(adapted.predict_proba(tables[1]))
     assert np.array_equal(*answers)
 

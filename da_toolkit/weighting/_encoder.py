@@ -173,7 +173,7 @@ def pool(X_source: Any, X_target: Any) -> Any:
         if column_names(X) is None:
             X = pd.DataFrame(X, columns=names)
         parts.append(X if hasattr(X, "iloc") else as_frame(X).set_axis(names, axis=1))
-    rows = pd.concat(parts, ignore_index=True)
+    rows = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     for j, dtypes in enumerate(zip(parts[0].dtypes, parts[1].dtypes, strict=True)):
         if all(isinstance(dtype, pd.CategoricalDtype) for dtype in dtypes) and dtypes[0] != dtypes[1]:
             categories = dtypes[0].categories.union(dtypes[1].categories, sort=False)
