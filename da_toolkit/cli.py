@@ -76,6 +76,7 @@ what fits into memory does not matter then."""
 # names of the Python functions' arguments in messages, and what they are called here
 SHELL_WORDS = {
     "pass y_source=None": "leave out --label",
+    "pass representation=": "write columns of numbers into the files, or use Python with representation=",
     "exclude=": "--exclude",
     "decimal=','": "--decimal ','",
     "Convert it by pandas.to_numeric": "Convert it to numbers (of a CSV file: leave out --decimal ',')",

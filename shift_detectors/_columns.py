@@ -78,18 +78,15 @@ def read_rows(X: Any, argument: str) -> Rows:
     if X is None:
         raise InputError(f"{argument} is None", accepted, f"Pass the rows as {argument}.")
     if sp.issparse(X):
-        _check_2d(X.ndim, X.shape, argument, accepted)
+        _check_2d(X, argument, accepted)
         if X.dtype.kind not in "biuf":
             raise InputError(f"{argument} is sparse with dtype {X.dtype}", "a sparse matrix of real numbers")
         return Rows(X, _positions(X.shape[1]), False)
     if is_polars(X):
         X = from_polars(X, argument)
     if isinstance(X, (pd.Series, pd.Index)):
-        raise InputError(
-            f"{argument} is one-dimensional ({type(X).__name__})",
-            accepted,
-            f"For a single feature pass {argument}.to_frame().",
-        )
+        got = f"{argument} is one-dimensional ({type(X).__name__})"
+        raise InputError(got, accepted, _two_dimensional(X, f"{argument}.to_frame()"))
     if isinstance(X, pd.DataFrame):
         return _named_frame(X, argument)
     if isinstance(X, (list, tuple)):
@@ -105,7 +102,7 @@ def read_rows(X: Any, argument: str) -> Rows:
         raise InputError(f"{argument} is empty", accepted)
     if array.dtype.names is not None:
         raise InputError(f"{argument} is a structured array", accepted, f"Pass pandas.DataFrame({argument}).")
-    _check_2d(array.ndim, array.shape, argument, accepted)
+    _check_2d(array, argument, accepted)
     if array.dtype.kind == "c":
         raise InputError(f"{argument} holds complex numbers", accepted, "Pass real and imaginary parts as columns.")
     names = _positions(array.shape[1])
@@ -164,20 +161,24 @@ def read_table(
 # ------------------------------------------------------------------ recognising one side
 
 
-def _check_2d(ndim: int, shape: tuple[int, ...], argument: str, accepted: str) -> None:
-    if ndim == 1:
+def _two_dimensional(values: Any, column: str) -> str:
+    """How one-dimensional values become rows: texts through a representation, a feature as a `column`."""
+    if not sp.issparse(values) and all(isinstance(value, str) for value in values):
+        return f"For texts pass representation= (a vectoriser), for a single feature of categories {column}."
+    return f"For a single feature pass {column}."
+
+
+def _check_2d(X: Any, argument: str, accepted: str) -> None:
+    if X.ndim == 1:
+        got = f"{argument} is one-dimensional (shape {X.shape})"
+        raise InputError(got, accepted, _two_dimensional(X, f"numpy.reshape({argument}, (-1, 1))"))
+    if X.ndim != 2:
         raise InputError(
-            f"{argument} is one-dimensional (shape {shape})",
-            accepted,
-            f"For a single feature pass numpy.reshape({argument}, (-1, 1)).",
-        )
-    if ndim != 2:
-        raise InputError(
-            f"{argument} has {ndim} dimensions (shape {shape})",
+            f"{argument} has {X.ndim} dimensions (shape {X.shape})",
             accepted,
             "Flatten the rows, or pass representation= (a transformer, or a torch module and a layer name).",
         )
-    if shape[1] == 0:
+    if X.shape[1] == 0:
         raise InputError(f"{argument} has no columns", accepted)
 
 
@@ -234,11 +235,8 @@ def from_polars(X: Any, argument: str) -> pd.DataFrame | pd.Series:
 
     refuse_lazy(X, argument)
     if isinstance(X, pl.Series):
-        raise InputError(
-            f"{argument} is one-dimensional (polars Series)",
-            "a polars DataFrame",
-            f"For a single feature pass {argument}.to_frame().",
-        )
+        got = f"{argument} is one-dimensional (polars Series)"
+        raise InputError(got, "a polars DataFrame", _two_dimensional(X, f"{argument}.to_frame()"))
     return pd.DataFrame({column.name: from_polars_series(column) for column in X.get_columns()})
 
 

@@ -55,7 +55,7 @@ def digest_of(X: Any, y: Any = None) -> str:
 
 def names_digest(X: Any) -> str:
     """The same for the same column names in any order; empty for rows without."""
-    if not isinstance(X, pd.DataFrame) and not is_polars(X):
+    if not isinstance(X, pd.DataFrame) and not (is_polars(X) and hasattr(X, "columns")):
         return ""
     return _short("\n".join(sorted(map(str, X.columns))).encode())
 

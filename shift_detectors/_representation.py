@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from ._columns import Rows, read_rows
+from ._columns import Rows, is_polars, read_rows
 from ._errors import InputError, MissingDependencyError
+from ._text import some
 
 BATCH = 256
 
@@ -36,9 +40,11 @@ def represent(representation: Any, X: Any, argument: str) -> Any:
     if hasattr(representation, "transform") and not isinstance(representation, type):
         if hasattr(representation, "fit"):
             check_is_fitted(representation)
-        output = representation.transform(rows)
+        with missing_texts_named(X, argument):
+            output = representation.transform(rows)
     elif callable(representation) and not isinstance(representation, type) and not _is_module(representation):
-        output = representation(rows)
+        with missing_texts_named(X, argument):
+            output = representation(rows)
     else:
         raise InputError(
             f"representation is a {type(representation).__name__} without transform",
@@ -48,7 +54,47 @@ def represent(representation: Any, X: Any, argument: str) -> Any:
     output: Any = output if hasattr(output, "ndim") else np.asarray(output)
     if output.ndim != 2:
         raise InputError(f"representation returned shape {tuple(output.shape)} for {argument}", "one row per row, 2-d")
+    _check_rows(output, X, argument)
     return output
+
+
+def _check_rows(output: Any, X: Any, argument: str) -> None:
+    """Raise unless there is a row for each; rows that have no shape cannot be counted."""
+    n = next(iter(getattr(X, "shape", ())), None)
+    if n is None or n == output.shape[0]:
+        return
+    remedy = "Return a row for each."
+    if hasattr(X, "columns"):
+        remedy = (
+            "A vectoriser takes the names of a frame's columns for its texts: pass the column that holds them, such as "
+            f"{argument}[{str(X.columns[0])!r}], or put the vectoriser into a ColumnTransformer."
+        )
+    raise InputError(
+        f"representation returned {output.shape[0]} rows for the {n} of {argument}", "one row per row", remedy
+    )
+
+
+@contextmanager
+def missing_texts_named(X: Any, argument: str) -> Iterator[None]:
+    """Whatever a representation fails with over texts of which some are missing says which ones these are."""
+    try:
+        yield
+    except Exception as error:
+        entries = pd.Series(list(X), dtype=object) if _is_sequence(X) else pd.Series(dtype=object)
+        rows = np.flatnonzero(entries.isna())
+        if not len(rows) or not all(isinstance(entry, str) for entry in entries.dropna()):
+            raise
+        raise InputError(
+            f"{argument} has no text in row{'s' * (len(rows) > 1)} {some(map(str, rows))}, counted from 0, and the "
+            f"representation cannot do without ({error})",
+            "a text in every row",
+            "Drop these rows, or write '' where a text is empty.",
+        ) from error
+
+
+def _is_sequence(X: Any) -> bool:
+    """Whether it is one entry after the other, such as texts."""
+    return isinstance(X, (list, tuple, np.ndarray, pd.Series)) or (is_polars(X) and not hasattr(X, "columns"))
 
 
 def read_represented(representation: Any, X: Any, argument: str) -> Rows:

@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from da_toolkit import ImportanceWeighting
 from shift_detectors._boundary import read_problem
@@ -761,6 +761,41 @@ def test_representations_that_cannot_be_used():
     refuses("without transform", "pipeline[:-1]", representation=model)
     refuses("without transform", representation=PCA)
     refuses("representation returned shape ()", representation=np.mean)
+    refuses("representation returned 59 rows for the 60 of X_source", representation=lambda rows: rows[:-1])
+
+
+def test_a_vectoriser_that_is_given_a_frame():
+    texts = pd.DataFrame({"text": ["alpha beta", "gamma delta"] * (N // 2)})
+    vectoriser = TfidfVectorizer().fit(texts["text"])
+    refuses(
+        "representation returned 1 rows for the 60 of X_source",
+        "X_source['text']",
+        "ColumnTransformer",
+        X_source=texts,
+        X_target=texts,
+        representation=vectoriser,
+    )
+
+
+@pytest.mark.parametrize(
+    "container", [list, lambda x: np.array(x, object), lambda x: pd.Series(x, dtype=object), pl.Series]
+)
+def test_missing_texts(container):
+    texts, gaps = ["alpha beta", "gamma delta"] * (N // 2), ["alpha beta", "gamma delta"] * (N // 2)
+    gaps[3] = gaps[17] = None
+    vectoriser = TfidfVectorizer().fit(texts)
+    both = {"X_source": container(texts), "X_target": container(gaps)}
+    refuses("X_target has no text in rows 3 and 17, counted from 0", "'' where", **both, representation=vectoriser)
+    filled = make_pipeline(FunctionTransformer(lambda rows: [row or "" for row in rows]), vectoriser)
+    assert problem(**both, representation=filled).table.n == 2 * N  # it knows what to do with them
+    with pytest.raises(AttributeError):  # no texts: the message is that of the vectoriser
+        problem(X_source=[1, 2, None], X_target=texts, representation=vectoriser)
+
+
+@pytest.mark.parametrize("container", [list, lambda x: np.array(x), pd.Series, pl.Series])
+def test_texts_without_a_representation(container):
+    texts = container(["alpha", "beta"] * (N // 2))
+    refuses("one-dimensional", "For texts pass representation=", "X_source", X_source=texts, X_target=texts)
 
 
 @pytest.mark.torch

@@ -778,6 +778,14 @@ def test_columns_that_are_not_there(files, capsys, diagnose):
     fails(capsys, "predict model.joblib rows.csv", "rows.csv lacks 'age'")
 
 
+def test_a_table_of_texts(files, capsys):
+    for side in ("these", "those"):
+        rows = {"text": [f"{side} words {k}" for k in range(40)], "ill": [0, 1] * 20}
+        pd.DataFrame(rows).to_csv(f"{side}.csv", index=False)
+    advice = "columns of numbers into the files, or use Python with representation="
+    fails(capsys, "diagnose these.csv those.csv --label ill", "no column can be tested", advice)
+
+
 def test_models_that_cannot_be_used(files, capsys, adapt):
     rest = "source.csv target.csv --label ill --out new.joblib --model"
     fails(capsys, f"adapt {rest} none.joblib", "none.joblib does not exist")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 STATUSES = {
     "verified": "the gain was shown",
-    "plausible": "heuristic scores agree and nothing contradicts, but the gain was not shown",
+    "plausible": "heuristic scores speak for it and nothing contradicts, but the gain was not shown",
     "unverified": "used on request, without evidence of a gain",
     "unchanged": "no adapter earned its place",
 }

@@ -13,7 +13,7 @@ either, beside ten target labels        that or the labels, whichever is more pr
 label shift in regression               paired difference weighted by p_t(y) / p_s(y), and   plausible
                                         no great loss if it was covariate shift, none on
                                         target labels
-anything else (classification)          heuristic scores improve, and no veto                plausible
+anything else (classification)          heuristic scores speak for it, and no veto           plausible
 ======================================= ==================================================== ============
 
 "Verified" needs a one-sided lower confidence bound of the gain above zero, at level .05 divided by the number of

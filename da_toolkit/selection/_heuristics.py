@@ -30,7 +30,7 @@ DISTANCE_KEPT = 0.5  # of the distance between the domains that may be left
 
 
 def by_heuristics(case: Case, distances: dict[str, tuple[float, float] | None]) -> Evidence:
-    """Heuristic scores improve and nothing contradicts; classification only.
+    """Heuristic scores speak for it and nothing contradicts; classification only.
 
     Parameters
     ----------

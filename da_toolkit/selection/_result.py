@@ -70,9 +70,9 @@ class AdaptationResult:
     adapter : str
         Name of the adapter, ``"SourceOnly"`` when the model was left alone.
     status : str
-        ``"verified"`` (the gain was shown, under `assumption`), ``"plausible"`` (heuristic scores agree,
-        nothing contradicts; or it was shown on labelled rows that differ from the others), ``"unverified"`` (used on
-        request, no evidence) or ``"unchanged"``.
+        ``"verified"`` (the gain was shown, under `assumption`), ``"plausible"`` (heuristic scores speak
+        for it, nothing contradicts; or it was shown on labelled rows that differ from the others), ``"unverified"``
+        (used on request, no evidence) or ``"unchanged"``.
     assumption : str
         Under which the status holds.
     explanation : str
