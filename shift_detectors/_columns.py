@@ -19,6 +19,7 @@ from ._table import Table
 
 ID_LIKE = 0.9  # a text column with a larger share of distinct values is an identifier or free text
 SPARSE_COMPONENTS = 50  # sparse input with more columns is reduced to this many components
+ROUNDING = 1e-11  # of the largest entry of all components: smaller differences are rounding errors
 NUMERIC = 0.9  # a text column with a smaller share of numbers among its distinct values is text
 MANY_NUMBERS = 30  # so many distinct numbers in text may be names of categories
 PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -366,17 +367,31 @@ def _dense(
     pooled = sp.vstack(sides, format="csr").astype(float)
     if width <= SPARSE_COMPONENTS:
         return np.asfortranarray(pooled.toarray()), source.names
+    components, note = _components(pooled)
+    notes.append(note)
+    return components, tuple(f"component {j + 1}" for j in range(components.shape[1]))
+
+
+def _components(pooled: sp.csr_array) -> tuple[np.ndarray, str]:
+    """Truncated singular value decomposition of sparse rows, and a note on it.
+
+    Rounding errors are cut off: where rows have nothing of a component, it is 0 and not a number that varies.
+    """
     from sklearn.decomposition import TruncatedSVD
 
-    count = min(SPARSE_COMPONENTS, source.data.shape[0] + target.data.shape[0])
+    count = min(SPARSE_COMPONENTS, pooled.shape[0])
     svd = TruncatedSVD(count, random_state=0)
-    components = np.asfortranarray(svd.fit_transform(pooled))
-    kept = svd.explained_variance_ratio_.sum()  # pyright: ignore[reportOptionalSubscript]
-    notes.append(
-        f"The {width} sparse columns were reduced to {count} components of the pooled rows "
-        f"(truncated singular value decomposition, {kept:.0%} of the variance)."
+    with np.errstate(divide="ignore", invalid="ignore"):  # of rows that do not differ there is no variance to explain
+        components = np.asfortranarray(svd.fit_transform(pooled))
+    grid = ROUNDING * np.abs(components).max() or 1.0
+    components = np.rint(components / grid) * grid
+    kept = "of rows that do not differ"
+    if np.ptp(components, axis=0).any():
+        kept = f"{svd.explained_variance_ratio_.sum():.0%} of the variance"  # pyright: ignore[reportOptionalSubscript]
+    return components, (
+        f"The {pooled.shape[1]} sparse columns were reduced to {count} components of the pooled rows "
+        f"(truncated singular value decomposition, {kept})."
     )
-    return components, tuple(f"component {j + 1}" for j in range(count))
 
 
 # ------------------------------------------------------------------ kinds and encoding

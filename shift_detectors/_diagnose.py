@@ -390,7 +390,9 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         shifted = p_x <= alpha and not negligible
         if p_x <= alpha and negligible:
             notes.append("p(x) differs significantly, but negligibly: every effect is below min_effect")
-        verdict = unlabelled_verdict(shifted, fit, change, overlap, alpha, moved, task, negligible=p_x <= alpha)
+        verdict = unlabelled_verdict(
+            shifted, fit, change, overlap, alpha, moved, task, negligible=p_x <= alpha, varies=table.design.shape[1] > 0
+        )
         shifts = frozenset({"p(x)"} | ({"p(y)"} if verdict.kind == "label" else set())) if shifted else frozenset()
     importance = feature_importance(table, seed) if p_x <= alpha and table.names else {}
     return {

@@ -246,8 +246,10 @@ def _numeric_effect(source, target, w_source, w_target, g_source=None, g_target=
     ends = np.r_[np.diff(both[order]) != 0, True]
     ks = float(np.abs(cdf[ends]).max())
     mean_s, mean_t = np.average(source, weights=w_source), np.average(target, weights=w_target)
-    sd_s = np.sqrt(np.average((source - mean_s) ** 2, weights=w_source))
-    sd_t = np.sqrt(np.average((target - mean_t) ** 2, weights=w_target))
+    sd_s, sd_t = (
+        np.sqrt(np.average((side - mean) ** 2, weights=w)) if np.ptp(side) else 0.0  # not what rounding leaves
+        for side, mean, w in ((source, mean_s, w_source), (target, mean_t, w_target))
+    )
     sd = np.sqrt((sd_s**2 + sd_t**2) / 2)
     move = (mean_t - mean_s) / sd if sd > 0 else 0.0
     if abs(move) >= 0.1:
@@ -258,6 +260,8 @@ def _numeric_effect(source, target, w_source, w_target, g_source=None, g_target=
         direction = "constant in the source only"
     elif sd_t == 0 and sd_s > 0:
         direction = "constant in the target"
+    elif sd == 0 and mean_s != mean_t:
+        direction = f"{'higher' if mean_t > mean_s else 'lower'} in the target, constant in both"
     else:
         direction = "other shape" if ks >= 0.05 else "about the same"
     place = np.empty(len(both))

@@ -203,14 +203,21 @@ def unlabelled_verdict(
     prior_moved: bool = True,
     task: str | None = "classification",
     negligible: bool = False,
+    varies: bool = True,
 ) -> Verdict:
     """Verdict without target labels.
 
     `prior_moved`: the estimated class frequencies, too, show the change. `negligible`: p(x) that is not `shifted`
-    differs all the same, by less than counts.
+    differs all the same, by less than counts. `varies`: a column does, over the rows of both sides.
     """
     untestable = ("p(y|x)", "p(x|y)", "p(y)") if fit is None else ("p(y|x)",)
     auc = overlap.domain_auc
+    if not (shifted or negligible or varies):
+        text = (
+            "No column that is compared varies: all rows of source and target are alike in them, so that no difference "
+            "can show. Whether y still depends on x as before cannot be said without target labels."
+        )
+        return Verdict("none", "assumed", text, untestable)
     if not shifted:
         differ = "differ significantly, but negligibly" if negligible else "cannot be told apart"
         text = (
@@ -282,6 +289,8 @@ def next_steps(
             "target rows.",
         ),
     }[verdict.kind]
+    if verdict.kind == "none" and verdict.strength == "assumed":
+        steps = ("Look at how the rows are described: what is compared tells none from another.",)
     if new_classes:
         of = f"the class {next(iter(new_classes))!r}" if len(new_classes) == 1 else "the new classes"
         learn = (

@@ -225,6 +225,15 @@ def test_sparse(form):
     assert fewer.table.names == tuple(f"x{j}" for j in range(250, 300))
 
 
+def test_what_rows_have_nothing_of_is_zero():
+    S = sp.random_array((N, 200), density=0.1, rng=np.random.default_rng(0), format="lil")
+    S[:, 100:] = 0
+    T = sp.lil_array((M, 200))
+    T[:, 150:] = 1.0  # the first component, of which the source has nothing
+    table = problem(S.tocsr(), None, T.tocsr()).table
+    assert not table.numeric[:N, 0].any() and np.ptp(table.numeric[N:, 0]) == 0 < table.numeric[N, 0]
+
+
 def test_sparse_components_do_not_depend_on_the_side():
     X = sp.random_array((N + M, 90), density=0.2, rng=0).tocsr()
     a = problem(X[:N], None, X[N:]).table.numeric
@@ -781,8 +790,8 @@ def test_a_vectoriser_that_is_given_a_frame():
     "container", [list, lambda x: np.array(x, object), lambda x: pd.Series(x, dtype=object), pl.Series]
 )
 def test_missing_texts(container):
-    texts, gaps = ["alpha beta", "gamma delta"] * (N // 2), ["alpha beta", "gamma delta"] * (N // 2)
-    gaps[3] = gaps[17] = None
+    texts = ["alpha beta", "gamma delta"] * (N // 2)
+    gaps = [None if k in (3, 17) else text for k, text in enumerate(texts)]
     vectoriser = TfidfVectorizer().fit(texts)
     both = {"X_source": container(texts), "X_target": container(gaps)}
     refuses("X_target has no text in rows 3 and 17, counted from 0", "'' where", **both, representation=vectoriser)

@@ -446,6 +446,14 @@ def test_label_shift_fit_in_regression():
     assert test.test(X[:1500], moved, y_source=y[:1500]).rejects(0.01)
 
 
+def test_constants_that_differ_have_no_distance_in_standard_deviations():
+    source, target = np.full((50, 2), 0.1), np.full((50, 2), 0.3)
+    source[:, 1] = target[:, 1] = np.arange(50)
+    assert np.full(50, 0.1).std() > 0  # by rounding
+    shifts = {f.feature: f.direction for f in FeatureTest(n_permutations=99).test(source, target).per_feature}
+    assert shifts == {"x0": "higher in the target, constant in both", "x1": "about the same"}
+
+
 def test_constant_columns_everywhere_are_no_shift():
     X = np.ones((30, 2))
     for detector in (FeatureTest, EnergyTest, MMDTest, MomentTest, JointTest):

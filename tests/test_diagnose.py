@@ -642,3 +642,14 @@ def test_no_label_shift_without_a_change_of_the_estimated_frequencies():
         report = diagnose(X, y, X_target, random_state=seed, n_permutations=99)
         moved = (report.prior.ci[:, 0] > report.prior.source) | (report.prior.ci[:, 1] < report.prior.source)
         assert report.verdict.kind != "label" or moved.any()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1])
+@pytest.mark.parametrize("width", [3, 90])
+def test_where_no_column_varies_nothing_is_claimed(value, width, recwarn):
+    rows = sparse.csr_array(np.full((60, width), value))
+    report = diagnose(rows, [0, 1] * 30, rows, random_state=0, n_permutations=99)
+    assert all("copies" in str(warning.message) for warning in recwarn)
+    assert (report.verdict.kind, report.verdict.strength) == ("none", "assumed")
+    assert "No column that is compared varies" in report.verdict.explanation and "nan" not in str(report)
+    assert "Look at how the rows are described" in report.next_steps[0]
