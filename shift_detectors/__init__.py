@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ._plot_impact import ImpactDisplay, LossSplitDisplay
     from ._report import ShiftReport
     from ._results import (
+        ColumnShift,
         DomainMap,
         Effect,
         FeatureShift,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from ._score_test import ConditionalScoreTest
 
 _HOME = {
+    "ColumnShift": "_results",
     "Region": "_results",
     "RegionsDisplay": "_plot",
     "DomainSummary": "_domain_summary",
@@ -102,6 +104,7 @@ __all__ = [
     "Overlap",
     "PerformanceEstimate",
     "PriorEstimate",
+    "ColumnShift",
     "ConditionalScoreTest",
     "DomainClassifierTest",
     "DomainMapDisplay",

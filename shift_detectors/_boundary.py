@@ -49,7 +49,7 @@ def read_problem(
         categorical ones; values may be missing, not infinite. Text that is all ISO 8601 dates is read as
         dates. Left out with a note: columns without any value, text whose values are nearly all distinct,
         and named columns that merely number the rows. Sparse rows with more than 50 columns are reduced to
-        50 components of the pooled rows. At least 10 rows a side.
+        50 components of the pooled rows, named by their heaviest columns. At least 10 rows a side.
     y_source : array-like of shape (n_source,) or None
         Labels without missing values; None when only p(x) is asked about.
     y_target : array-like of shape (n_target,), optional

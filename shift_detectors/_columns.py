@@ -15,11 +15,10 @@ import pandas as pd
 import scipy.sparse as sp
 
 from ._errors import InputError
+from ._sparse_columns import COMPONENTS, SparseColumns, components, empty_rows
 from ._table import Table
 
 ID_LIKE = 0.9  # a text column with a larger share of distinct values is an identifier or free text
-SPARSE_COMPONENTS = 50  # sparse input with more columns is reduced to this many components
-ROUNDING = 1e-11  # of the largest entry of all components: smaller differences are rounding errors
 NUMERIC = 0.9  # a text column with a smaller share of numbers among its distinct values is text
 MANY_NUMBERS = 30  # so many distinct numbers in text may be names of categories
 PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -137,7 +136,13 @@ def read_table(
         raise InputError("no column is left", "at least one feature", "Exclude fewer columns.")
     n_source = source.data.shape[0]
     if sp.issparse(source.data) or sp.issparse(target.data):
-        matrix, names = _dense(source, target, arguments, notes)
+        pooled = _pooled(source, target, arguments)
+        notes += empty_rows(pooled.rows, n_source)
+        if len(pooled.names) > COMPONENTS:
+            matrix, names, note = components(pooled)
+            table = Table(matrix, np.zeros((len(matrix), 0), np.int32), names, (), (), n_source, sparse=pooled)
+            return table, [*notes, note]
+        matrix, names = np.asfortranarray(pooled.rows.toarray()), pooled.names
     elif isinstance(source.data, np.ndarray) and isinstance(target.data, np.ndarray):
         matrix = np.empty((n_source + len(target.data), len(source.names)), order="F")
         matrix[:n_source], matrix[n_source:] = source.data, target.data
@@ -347,10 +352,8 @@ def _matched(source: Rows, target: Rows, arguments: tuple[str, str], notes: list
     return source, target
 
 
-def _dense(
-    source: Rows, target: Rows, arguments: tuple[str, str], notes: list[str]
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Sparse rows as they are (few columns), or as components of the pooled rows; dense numbers join them."""
+def _pooled(source: Rows, target: Rows, arguments: tuple[str, str]) -> SparseColumns:
+    """Both sides as one sparse matrix; dense numbers join it."""
     width, sides = len(source.names), []
     for side, argument in zip((source, target), arguments, strict=True):
         if isinstance(side.data, pd.DataFrame):
@@ -360,38 +363,13 @@ def _dense(
                 "Encode them as those of the other side.",
             )
         sides.append(sp.csr_array(side.data))
-        bad = (~np.isfinite(sides[-1].data)).sum() if width > SPARSE_COMPONENTS else 0
+        bad = (~np.isfinite(sides[-1].data)).sum() if width > COMPONENTS else 0
         if bad:
             got = f"{argument} has {bad} missing or infinite values in {width} sparse columns"
             raise InputError(got, "finite values", "Impute them.")
-    pooled = sp.vstack(sides, format="csr").astype(float)
-    if width <= SPARSE_COMPONENTS:
-        return np.asfortranarray(pooled.toarray()), source.names
-    components, note = _components(pooled)
-    notes.append(note)
-    return components, tuple(f"component {j + 1}" for j in range(components.shape[1]))
-
-
-def _components(pooled: sp.csr_array) -> tuple[np.ndarray, str]:
-    """Truncated singular value decomposition of sparse rows, and a note on it.
-
-    Rounding errors are cut off: where rows have nothing of a component, it is 0 and not a number that varies.
-    """
-    from sklearn.decomposition import TruncatedSVD
-
-    count = min(SPARSE_COMPONENTS, pooled.shape[0])
-    svd = TruncatedSVD(count, random_state=0)
-    with np.errstate(divide="ignore", invalid="ignore"):  # of rows that do not differ there is no variance to explain
-        components = np.asfortranarray(svd.fit_transform(pooled))
-    grid = ROUNDING * np.abs(components).max() or 1.0
-    components = np.rint(components / grid) * grid
-    kept = "of rows that do not differ"
-    if np.ptp(components, axis=0).any():
-        kept = f"{svd.explained_variance_ratio_.sum():.0%} of the variance"  # pyright: ignore[reportOptionalSubscript]
-    return components, (
-        f"The {pooled.shape[1]} sparse columns were reduced to {count} components of the pooled rows "
-        f"(truncated singular value decomposition, {kept})."
-    )
+    pooled = sp.csr_array(sp.vstack(sides, format="csr").astype(float))
+    pooled.eliminate_zeros()
+    return SparseColumns(pooled, source.names)
 
 
 # ------------------------------------------------------------------ kinds and encoding

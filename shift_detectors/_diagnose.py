@@ -28,6 +28,7 @@ from ._regions import find_regions
 from ._report import ShiftReport
 from ._results import MIN_LABELS, FeatureShift, ShiftTestResult, Verdict
 from ._score_test import ConditionalScoreTest
+from ._sparse_columns import column_shifts
 from ._summaries import domain_map, summarise
 from ._table import Problem
 from ._text import some
@@ -206,6 +207,7 @@ def diagnose(
         step("describing")
         extra = () if isinstance(detectors, str) else _run_extra(detectors, kept, n_jobs)
         features, overlap = found["features"], found["overlap"]
+        columns, columns_note = _column_shifts(problem, found["shifts"], n_permutations, seed)
         lacking = {side: tuple(n for n in names if n in alone) for side, names in unmeasured(problem.table).items()}
         prior = _shown_prior(problem, found)
         if evidence is not None and prior is not None:  # of the source all labels were counted
@@ -230,7 +232,7 @@ def diagnose(
             min_effect=effects,
             separators=alone,
             unmeasured={side: names for side, names in lacking.items() if names},
-            notes=_unique(large_notes + problem.notes + found["notes"]),
+            notes=_unique(large_notes + problem.notes + found["notes"] + columns_note),
             summaries=summarise(kept.table, [f.feature for f in features], kept.weight),
             domain_map=domain_map(kept.table, problem.y_source, seed),
             regions=find_regions(kept.table, kept.groups, seed) if "p(x)" in found["shifts"] else (),
@@ -239,6 +241,7 @@ def diagnose(
             random_state=seed if random_state is None or not np.isscalar(random_state) else random_state,
             label_variance=found["label_variance"],
             labels_selected=found["labels_selected"],
+            column_shifts=columns,
             data_digest=() if large is data else (names_digest(data[0]), digest_of(*data[:2]), digest_of(*data[2:4])),
         )
         budget = None if problem.task is None else report.label_budget().labels
@@ -523,6 +526,16 @@ def _label_selection(problem: Problem, rng) -> tuple[bool, str]:
             "labelled rows only, and those of p(y) and p(x|y) do not enter the verdict"
         )
     return False, "no difference between labelled and unlabelled target rows was found"
+
+
+def _column_shifts(problem: Problem, shifts: frozenset[str], n_permutations: int, seed: int):
+    """Columns behind the components of sparse rows, by the permutations of `JointTest`, and a note on them."""
+    table = problem.table
+    if table.sparse is None or "p(x)" not in shifts:
+        return (), ()
+    members = permuted_domains(table.domain, n_permutations, generator(seed), problem.groups)
+    found, note = column_shifts(table.sparse, members, problem.weight)
+    return found, (note,)
 
 
 def _run_extra(detectors, problem: Problem, n_jobs) -> tuple[ShiftTestResult, ...]:

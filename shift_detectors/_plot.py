@@ -158,7 +158,7 @@ class FeatureDisplay(Display):
     @property
     def title(self) -> str:  # type: ignore[override]
         room = int(0.7 * self._room)  # bold and larger
-        return textwrap.fill(words.squeeze(self.summary.feature, 30), room)
+        return textwrap.fill(words.squeeze(self.summary.feature, 40), room)
 
     @property
     def subtitle(self) -> str:  # type: ignore[override]
@@ -258,7 +258,9 @@ class RegionsDisplay(Display):
             if region.ratio.ci is not None and region.source > 0:
                 ends = np.clip(np.array(region.ratio.ci) * region.target / region.ratio.value, 0, 1)
             draw_pair(ax, k, region.source, region.target, ends)
-        name_rows(ax, ["\n".join(words.clean(condition, 34) for condition in r.rule) for r in self.regions], fontsize=8)
+        name_rows(
+            ax, ["\n".join(words.squeeze(condition, 34) for condition in r.rule) for r in self.regions], fontsize=8
+        )
         share_axis(ax, "share of rows")
 
 

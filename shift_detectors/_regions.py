@@ -175,7 +175,7 @@ class _Conditions:
         return f"{name} is {'' if inside else 'not '}{squeeze(repr(str(self.table.categories[j][code])), 24)}"
 
     def _range(self, column: int, low: float, high: float) -> str:
-        name, whole = squeeze(self.table.numeric_names[column], 30), self.whole[column]
+        name, whole = squeeze(self.table.numeric_names[column], 40), self.whole[column]
         first = self._number(column, math.floor(low) + 1 if whole and low > -math.inf else low)
         last = self._number(column, math.floor(high) if whole and high < math.inf else high)
         if high == math.inf:

@@ -13,6 +13,7 @@ from typing import Any
 from ._errors import InputError
 from ._results import (
     MIN_LABELS,
+    ColumnShift,
     DomainMap,
     FeatureShift,
     FeatureSummary,
@@ -83,6 +84,10 @@ class ShiftReport:
     labels_selected : bool
         Whether labelled and unlabelled target rows differ in x (p <= .01, of ten rows or more each, weights counted):
         what the labels show is then about the labelled rows.
+    column_shifts : tuple of ColumnShift
+        Of sparse rows, whose `features` are components: up to 20 columns, such as words, that are not zero in more or
+        in fewer of the target's rows, the clearest first; none where p(x) does not differ. The verdict does not rest on
+        them.
     """
 
     verdict: Verdict
@@ -113,6 +118,7 @@ class ShiftReport:
     data_digest: tuple[str, ...] = ()
     labels_selected: bool = False
     unmeasured: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    column_shifts: tuple[ColumnShift, ...] = ()
 
     def test(self, quantity: str) -> ShiftTestResult | None:
         """The decisive test of a quantity, None when it was not tested.

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._columns import Rows, is_polars, read_rows
 from ._errors import InputError, MissingDependencyError
+from ._sparse_columns import component_names
 from ._text import some
 
 BATCH = 256
@@ -98,14 +99,27 @@ def _is_sequence(X: Any) -> bool:
 
 
 def read_represented(representation: Any, X: Any, argument: str) -> Rows:
-    """What a representation makes of the rows; its columns have the names that a transformer gives them."""
+    """What a representation makes of the rows; its columns have the names that a transformer gives them.
+
+    Components, of a Pipeline that ends in TruncatedSVD, PCA or NMF, are named by their heaviest columns as well.
+    """
     rows = read_rows(represent(representation, X, argument), argument)
+    names = _output_names(representation)
+    distinct = len(set(names)) == len(names) == len(rows.names)
+    return rows.renamed(names) if distinct and not rows.named else rows
+
+
+def _output_names(representation: Any) -> tuple[str, ...]:
+    """What a transformer calls its columns, with the columns behind where these are components; else nothing."""
     try:
         names = tuple(str(name) for name in representation.get_feature_names_out())
     except (AttributeError, NotImplementedError, TypeError, ValueError):  # it cannot name them
-        return rows
-    distinct = len(set(names)) == len(names) == len(rows.names)
-    return rows.renamed(names) if distinct and not rows.named else rows
+        return ()
+    if len(getattr(representation, "steps", ())) < 2:
+        return names
+    loadings: Any = getattr(representation[-1], "components_", ())
+    before = _output_names(representation[:-1])
+    return component_names(loadings, before, names) if np.shape(loadings) == (len(names), len(before)) else names
 
 
 def _is_module(representation: Any) -> bool:

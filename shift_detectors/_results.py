@@ -105,6 +105,25 @@ class FeatureShift:
 
 
 @dataclass(frozen=True)
+class ColumnShift:
+    """How often one of many sparse columns, such as a word, is not zero in source and target.
+
+    Attributes
+    ----------
+    column : str
+    source, target : float
+        Share of the side's rows in which it is not zero, by their weights where there are such.
+    pvalue : float
+        Of a permutation test that the shares are equal, adjusted over all columns that were compared (family-wise).
+    """
+
+    column: str
+    source: float
+    target: float
+    pvalue: float
+
+
+@dataclass(frozen=True)
 class Region:
     """A part of the table that is more, or less, frequent in the target.
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._influence import sampled_groups
+
+if TYPE_CHECKING:
+    from ._sparse_columns import SparseColumns
 
 RARE = 10  # categories with fewer pooled rows share one column of the design
 TREE_LEVELS = 60  # categories told apart by tree learners (their histograms have 64 bins)
@@ -36,6 +39,8 @@ class Table:
         The first `n_source` rows are the source.
     datetimes : frozenset of str
         Names among `numeric_names` that hold datetimes.
+    sparse : SparseColumns or None
+        Of the table of sparse rows as they were read, not of parts of it: what its columns are components of.
     """
 
     numeric: np.ndarray
@@ -45,6 +50,7 @@ class Table:
     categories: tuple[np.ndarray, ...]
     n_source: int
     datetimes: frozenset[str] = field(default_factory=frozenset)
+    sparse: SparseColumns | None = None
 
     @property
     def n(self) -> int:
@@ -68,7 +74,7 @@ class Table:
 
     def take(self, rows: np.ndarray, n_source: int) -> Table:
         """The table of some rows, of which the first `n_source` are the source."""
-        return replace(self, numeric=self.numeric[rows], codes=self.codes[rows], n_source=n_source)
+        return replace(self, numeric=self.numeric[rows], codes=self.codes[rows], n_source=n_source, sparse=None)
 
     def without(self, names: frozenset[str] | set[str]) -> Table:
         """The table without the named features."""

@@ -384,6 +384,19 @@ def region_line(region: Region) -> str:
     return f"{and_join(region.rule)}: {share(region.source)} -> {share(region.target)} ({times(region.ratio)})"
 
 
+def column_shifts_sentence(report: ShiftReport, most: int = 5) -> str:
+    """Which sparse columns are behind the components: ``"'goal' 2% -> 14% (p = 0.002)"``; "" where none is listed."""
+    if not report.column_shifts:
+        return ""
+    changed = [c for c in report.column_shifts if c.pvalue <= report.alpha]
+    if not changed:
+        return "No single column is more or less frequent after correction for their number."
+    shown = "; ".join(
+        f"{clean(c.column, 20)!r} {share(c.source)} -> {share(c.target)} ({pvalue(c.pvalue)})" for c in changed[:most]
+    )
+    return f"Columns whose frequency changed most (share of rows in which they are not zero): {shown}."
+
+
 def times(ratio: Effect) -> str:
     """A ratio with its interval."""
     ci = "" if ratio.ci is None else f" [{number(ratio.ci[0], 2)}, {number(ratio.ci[1], 2)}]"
@@ -440,12 +453,15 @@ def report_to_text(report: ShiftReport) -> str:
             "",
             f"Features that changed ({len(changed):,} of {compared(report):,}, most important first)",
         ]
-        names = [squeeze(f.feature, 28) for f in changed[:TEXT_FEATURES]]
+        names = [squeeze(f.feature, 40) for f in changed[:TEXT_FEATURES]]
         width = max(map(len, names))
         for name, feature in zip(names, changed, strict=False):
             lines.append(f"  {name:<{width}}  {feature_line(feature, report.alpha)}")
         if len(changed) > TEXT_FEATURES:
             lines.append(f"  and {len(changed) - TEXT_FEATURES:,} more")
+
+    if report.column_shifts:
+        lines += item(column_shifts_sentence(report))
 
     if unknowns(report):
         lines += ["", "What these data cannot say"]

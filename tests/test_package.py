@@ -37,6 +37,7 @@ PACKAGES = (
 DATASETS = sorted(f"da_toolkit.datasets.{module.name}" for module in pkgutil.iter_modules(da_toolkit.datasets.__path__))
 # public things without a doctest, and why
 NO_EXAMPLE = {
+    "ColumnShift": "part of a report",
     "Region": "part of a report",
     "ShiftReport": "made by diagnose, whose example prints it",
     "Verdict": "part of a report",

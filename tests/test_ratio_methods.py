@@ -681,7 +681,7 @@ def test_diagnosis_of_every_kind_of_table():
     assert found.n_source == 400 and found.n_target == 300 and found.coverage > 0.8
     assert ratio.diagnose(source, Target(target)) == found
     wide = sparse.random(80, 200, 0.1, format="csr", random_state=0)
-    assert diagnose_weights(wide[:40], wide[40:], np.ones(40)).features[0] == "component 0"
+    assert diagnose_weights(wide[:40], wide[40:], np.ones(40)).features[0].startswith("component 1 (x")
     again = pickle.loads(pickle.dumps(found))
     assert again == found
     assert json.loads(json.dumps(found.to_dict()))["balance"][0]["feature"] == "age"

@@ -175,7 +175,7 @@ def diagnose_weights(
     Parameters
     ----------
     X_source, X_target : array, DataFrame or sparse matrix of shape (n_rows, n_features)
-        A sparse matrix with more than 50 columns is compared on 50 components.
+        A sparse matrix with more than 50 columns is compared on 50 components, named by their heaviest columns.
     weights : array-like of shape (n_source,)
         Non-negative, on any scale.
     feature_names : sequence of str, optional

@@ -10,12 +10,12 @@ from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 
 from shift_detectors._errors import InputError
+from shift_detectors._sparse_columns import COMPONENTS, component_names
 
 from .._base import column_names
 
 RARE = 10  # categories with fewer rows share one column
 MAX_LEVELS = 30  # indicator columns per categorical feature
-SPARSE_COMPONENTS = 50  # sparse rows are reduced to this many components
 CUTS = (0.001, 0.25, 0.75, 0.999)  # quantiles: clipping reaches three interquartile ranges beyond the outer ones
 MAX_CODES = 62  # the trees take 64 bins: rarer categories share the last code
 
@@ -133,8 +133,8 @@ class NumberEncoder:
 
     def __init__(self, rows: Any, rng: np.random.RandomState):
         self._reduce = None
-        if sparse.issparse(rows) and min(rows.shape) > SPARSE_COMPONENTS:
-            self._reduce = TruncatedSVD(SPARSE_COMPONENTS, random_state=rng).fit(rows)
+        if sparse.issparse(rows) and min(rows.shape) > COMPONENTS:
+            self._reduce = TruncatedSVD(COMPONENTS, random_state=rng).fit(rows)
         self._encoder = RowEncoder(self._dense(rows))
 
     def __call__(self, X: Any) -> np.ndarray:
@@ -143,7 +143,8 @@ class NumberEncoder:
     def names(self, columns: Any) -> list[str]:
         """Names of the numbers, given those of the columns (None: x0, x1, ...)."""
         if self._reduce is not None:
-            return [f"component {k}" for k in range(SPARSE_COMPONENTS)]
+            loadings = self._reduce.components_
+            return list(component_names(loadings, columns or [f"x{j}" for j in range(loadings.shape[1])]))
         return self._encoder.linear_names(columns)
 
     def _dense(self, X: Any) -> Any:
