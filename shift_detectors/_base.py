@@ -55,8 +55,10 @@ class BaseDetector(BaseEstimator):
             of the two sides differ or depend on x.
         source_domain : array-like of shape (n_source,), optional
             Ids of several sources; checked and kept, the tests compare the pooled source.
-        representation : transformer, optional
-            Fitted transformer through which the rows are seen.
+        representation : transformer, Pipeline of transformers, function, or (torch module, layer name), optional
+            What the rows are seen through: the tests get its output. An unfitted transformer is cloned and fitted,
+            without labels, on the rows of both sides together. One that was fitted, or trained, on the rows of one side
+            only makes p-values small without a shift: pass it unfitted, or fit it on rows of neither side.
         exclude : sequence of str
             Columns left out.
 

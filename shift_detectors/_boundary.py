@@ -15,7 +15,7 @@ from ._columns import from_polars_series, is_polars, read_rows, read_table
 from ._dependence import copies, serial_columns
 from ._errors import InputError
 from ._labels import TASKS, read_labels
-from ._representation import read_represented
+from ._representation import fit_clone, read_represented, unfitted, warn_of_own_rows
 from ._table import Problem
 from ._warnings import warn
 
@@ -63,9 +63,12 @@ def read_problem(
         Positive; scaled to mean 1 on each side. A side without weights has weight 1.
     source_domain : array-like of shape (n_source,), optional
         Which of several sources a row comes from.
-    representation : fitted transformer, function, or (torch module, layer name), optional
+    representation : transformer, Pipeline of transformers, function, or (torch module, layer name), optional
         The tests see its output instead of the rows; `X` may then be whatever it takes (texts, images). Columns have
-        the names of ``get_feature_names_out``, where a transformer has that.
+        the names of ``get_feature_names_out``, where a transformer has that. An unfitted transformer is cloned and
+        fitted, without labels, on the rows of both sides together. A fitted one, or a trained module, is used as it is:
+        it must not have seen the rows of one side only. What was fitted on the source treats its rows unlike those of
+        any target, and p-values are then small without a shift.
     exclude : sequence of str or int
         Columns to leave out: names, or positions where columns have no names. With a `representation`,
         columns of its output.
@@ -82,7 +85,8 @@ def read_problem(
     Warns
     -----
     ShiftWarning
-        When `groups` or `groups_target` is one group, which counts as one observation. Without groups, when many rows
+        When a `representation` was evidently fitted on the rows of one side. When `groups` or `groups_target` is one
+        group, which counts as one observation. Without groups, when many rows
         of a side are copies of each other, or when rows resemble the row before them: permutation p-values are then
         wrong.
 
@@ -106,9 +110,16 @@ def read_problem(
     if representation is None:
         source, target = read_rows(X_source, "X_source"), read_rows(X_target, "X_target")
     else:
+        ours = unfitted(representation)
+        if ours:
+            representation = fit_clone(representation, X_source=X_source, X_target=X_target)
         source = read_represented(representation, X_source, "X_source")
         target = read_represented(representation, X_target, "X_target")
-        notes.append("The tests see the rows through the given representation.")
+        together = ", fitted on the rows of both sides together"
+        notes.append(f"The tests see the rows through the given representation{together if ours else ''}.")
+        if not ours:
+            for X, argument in ((X_source, "X_source"), (X_target, "X_target")):
+                warn_of_own_rows(representation, X, argument, f"it is then{together[1:]}")
     for rows, argument in ((source, "X_source"), (target, "X_target")):
         n = rows.data.shape[0]
         if n < MIN_ROWS:

@@ -266,10 +266,17 @@ def from_polars_series(column: Any) -> pd.Series:
 
 
 def take_rows(X: Any, rows: np.ndarray) -> Any:
-    """Rows of an array, frame or sparse matrix; the kind is kept."""
+    """Rows of an array, frame, sparse matrix or list; the kind is kept."""
     if hasattr(X, "iloc"):
         return X.iloc[rows]
-    return X[rows]
+    if isinstance(X, (list, tuple)):
+        return [X[k] for k in rows]
+    return (X.tocsr() if sp.issparse(X) else X)[rows]
+
+
+def row_count(X: Any) -> int:
+    """Rows of whatever `take_rows` takes."""
+    return X.shape[0] if hasattr(X, "shape") else len(X)
 
 
 # ------------------------------------------------------------------ matching the two sides
@@ -686,7 +693,7 @@ def _nothing_left(notes: list[str]) -> InputError:
     return InputError(
         f"no column can be tested ({' '.join(notes)})",
         "at least one numeric, datetime or categorical column with values",
-        "For texts pass representation= (a fitted vectoriser).",
+        "For texts pass representation= (a vectoriser, unfitted).",
     )
 
 

@@ -31,11 +31,10 @@ def digest_of(X: Any, y: Any = None) -> str:
     """
     if not isinstance(X, (np.ndarray, pd.DataFrame, list)) and not sp.issparse(X) and not is_polars(X):
         return ""
-    X = X.tocsr() if sp.issparse(X) else X
     n = len(X) if isinstance(X, list) else X.shape[0]
     which = np.unique(np.linspace(0, n - 1, min(n, MOST)).astype(np.intp))
     try:
-        data = read_rows([X[k] for k in which] if isinstance(X, list) else take_rows(X, which), "X").data
+        data = read_rows(take_rows(X, which), "X").data
     except InputError:  # images, texts: what a representation takes
         return ""
     if sp.issparse(data):

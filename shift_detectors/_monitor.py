@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _monitor_state, _text
+from ._columns import row_count, take_rows
 from ._dependence import serial_columns
 from ._errors import InputError
 from ._monitor_bets import Bank, frequencies, remaining, scores, starting, two_sided
@@ -29,6 +30,7 @@ from ._monitor_views import (
     edges_of,
 )
 from ._performance import task_of
+from ._representation import fit_clone, refuse_none, unfitted, warn_of_own_rows
 from ._results import Effect
 from ._table import Table
 from ._warnings import warn
@@ -90,8 +92,11 @@ class ShiftMonitor:
     task : {"auto", "classification", "regression"}
         Of the labels. "auto": that of the `estimator`, if there is one; else text, booleans and up to 20 distinct whole
         numbers are classes, other numbers quantities.
-    representation : fitted transformer, function, or (torch module, layer name), optional
-        The monitor sees its output instead of the rows.
+    representation : transformer, Pipeline of transformers, function, or (torch module, layer name), optional
+        The monitor sees its output instead of the rows. An unfitted transformer is cloned and fitted, without labels,
+        on the third of the reference that fixes what is looked at. A fitted one, or a trained module, is used as it is:
+        it must not have seen rows of the reference, which it would treat unlike those of any stream (a false alarm is
+        then nearly sure).
     exclude : sequence of str or int
         Columns that are not watched.
     random_state : int
@@ -106,6 +111,8 @@ class ShiftMonitor:
     alarm_batch : int or None
     notes : tuple of str
         Columns that are left out, and why.
+    representation : object
+        What the rows are seen through: as it was passed, or the clone that was fitted.
     origin : str
         Free text that is saved with the monitor: where its reference came from, say.
 
@@ -152,8 +159,15 @@ class ShiftMonitor:
     ):
         _check_options(alpha, min_effect, random_state)
         self.alpha, self.min_effect, self.random_state = float(alpha), float(min_effect), int(random_state)
-        self._representation = representation
+        ours = unfitted(representation)
+        if ours:
+            refuse_none(X_reference, "X_reference")
+            frame, _, _ = self._apart(row_count(X_reference))
+            representation = fit_clone(representation, X_reference=take_rows(X_reference, frame))
+        self.representation = representation
         rows, table, notes = read_reference(X_reference, exclude, representation)
+        if not ours:
+            warn_of_own_rows(representation, X_reference, "X_reference", "a third of the reference is then kept for it")
         if table.n < MIN_REFERENCE:
             raise InputError(
                 f"X_reference has {table.n} rows", f"at least {MIN_REFERENCE} rows", "Collect more rows first."
@@ -165,10 +179,7 @@ class ShiftMonitor:
         y = None if labels is None else labels.y_source
         _warn_of_dependence(table, y)
 
-        # the frame fixes what is looked at; the pool is what the stream is ranked among
-        rng = np.random.default_rng([self.random_state, 0])
-        order = rng.permutation(table.n)
-        frame, pool = np.split(order, [min(table.n // 3, MAX_FRAME)])
+        frame, pool, rng = self._apart(table.n)
         self._reader, table = Reader.of(rows, table, frame)
         self._features = FeatureViews.of(table.take(frame, 0))
         features = self._features.values(table)
@@ -220,6 +231,12 @@ class ShiftMonitor:
         self._alarms = np.zeros(len(self._sources), int)
         self._history, self._every = np.zeros((0, 1 + len(self._sources))), 1
 
+    def _apart(self, n: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+        """The frame fixes what is looked at; the pool is what the stream is ranked among."""
+        rng = np.random.default_rng([self.random_state, 0])
+        frame, pool = np.split(rng.permutation(n), [min(n // 3, MAX_FRAME)])
+        return frame, pool, rng
+
     # -------------------------------------------------------------- what is watched
 
     def _joint_values(self, linear: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -263,7 +280,7 @@ class ShiftMonitor:
         MonitorStep
             What is known now. A batch that cannot be read raises an error and leaves the monitor as it was.
         """
-        table = self._reader.read(X_batch, self._representation)
+        table = self._reader.read(X_batch, self.representation)
         y = labelled = None
         if y_batch is not None:
             if self._labels is None:
@@ -411,7 +428,8 @@ class ShiftMonitor:
     def save(self, path: str | Path) -> None:
         """Write everything to one file, atomically: after a crash it holds the last state or this one.
 
-        Arrays and JSON, no pickle. An `estimator` and a `representation` are not part of the file.
+        Arrays and JSON, no pickle. An `estimator` and a `representation` are not part of the file: keep them beside it,
+        of a representation that was passed unfitted the attribute `representation`.
         """
         meta = {
             "alpha": self.alpha,
@@ -421,7 +439,7 @@ class ShiftMonitor:
             "reader": [self._reader.schema, self._reader.named, self._reader.left_out],
             "plan": self._features.plan,
             "views": [[view.source, view.value] for view in self._features.views],
-            "has": [self._model.estimator is not None, self._representation is not None, self._labels is not None],
+            "has": [self._model.estimator is not None, self.representation is not None, self._labels is not None],
             "counters": [self.batch, self.n_rows, self.n_labelled, self._block, self._rows_in_block, self._label_block],
             "every": self._every,
             "alarm": [self.alarm_batch, self.alarm_name],
@@ -467,7 +485,7 @@ class ShiftMonitor:
         ----------
         path : str or Path
         estimator, representation : object, optional
-            Those of the saved monitor, which are not part of the file.
+            Those of the saved monitor, which are not part of the file; the representation fitted, as its attribute is.
         """
         meta, arrays = _monitor_state.read(path)
         given = {"estimator": estimator, "representation": representation}
@@ -478,9 +496,15 @@ class ShiftMonitor:
                     "the same as when it was made",
                     f"Pass {name}= to load." if had else f"Leave out {name}=.",
                 )
+        if unfitted(representation):
+            raise InputError(
+                "representation is not fitted",
+                "the attribute `representation` of the monitor that was saved",
+                "Keep it (joblib.dump) beside the file.",
+            )
         self = cls.__new__(cls)
         self.alpha, self.min_effect, self.random_state = meta["alpha"], meta["min_effect"], meta["random_state"]
-        self.notes, self._representation = tuple(meta["notes"]), representation
+        self.notes, self.representation = tuple(meta["notes"]), representation
         self._reader = Reader(*meta["reader"])
         self._features = FeatureViews(
             [tuple(step) for step in meta["plan"]],

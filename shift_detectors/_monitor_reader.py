@@ -135,7 +135,7 @@ def _rows(X: Any, representation: Any, argument: str) -> Rows:
             raise InputError(
                 f"{argument} is sparse with {len(rows.names)} columns",
                 "at most 1000 sparse columns",
-                "Pass representation= (a fitted TruncatedSVD, say).",
+                "Pass representation= (a TruncatedSVD, unfitted, say).",
             )
         rows = Rows(np.asarray(rows.data.toarray(), float), rows.names, rows.named)
     return rows

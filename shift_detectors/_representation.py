@@ -1,19 +1,31 @@
-"""Rows as seen through a fitted transformer, a function or a layer of a trained torch module."""
+"""Rows as seen through a transformer, a function or a layer of a trained torch module.
+
+What was fitted on the rows of one side treats them unlike others: words that occur there alone have columns, their
+components are the ones of largest variance. The sides then differ in the representation where they do not in the rows.
+So it is fitted on rows of neither side, or on those of both together, which is symmetric in the sides: permutation
+tests stay exact.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ._columns import Rows, is_polars, read_rows
 from ._errors import InputError, MissingDependencyError
 from ._sparse_columns import component_names
 from ._text import some
+from ._warnings import warn
 
 BATCH = 256
 
@@ -33,14 +45,11 @@ def represent(representation: Any, X: Any, argument: str) -> Any:
     -------
     array, DataFrame or sparse matrix of shape (n_rows, n_outputs)
     """
-    if X is None:
-        raise InputError(f"{argument} is None", "the rows that the representation takes")
+    refuse_none(X, argument)
     if isinstance(representation, (tuple, list)):
         return _layer_output(representation, X, argument)
     rows = X.copy() if hasattr(X, "copy") else X  # some transformers work in place
-    if hasattr(representation, "transform") and not isinstance(representation, type):
-        if hasattr(representation, "fit"):
-            check_is_fitted(representation)
+    if _is_transformer(representation):
         with missing_texts_named(X, argument):
             output = representation.transform(rows)
     elif callable(representation) and not isinstance(representation, type) and not _is_module(representation):
@@ -49,7 +58,7 @@ def represent(representation: Any, X: Any, argument: str) -> Any:
     else:
         raise InputError(
             f"representation is a {type(representation).__name__} without transform",
-            "a fitted transformer, a Pipeline that ends in one, a function of the rows, or (torch module, layer name)",
+            "a transformer, a Pipeline that ends in one, a function of the rows, or (torch module, layer name)",
             "Of a Pipeline that ends in a model pass pipeline[:-1].",
         )
     output: Any = output if hasattr(output, "ndim") else np.asarray(output)
@@ -120,6 +129,115 @@ def _output_names(representation: Any) -> tuple[str, ...]:
     loadings: Any = getattr(representation[-1], "components_", ())
     before = _output_names(representation[:-1])
     return component_names(loadings, before, names) if np.shape(loadings) == (len(names), len(before)) else names
+
+
+def unfitted(representation: Any) -> bool:
+    """Whether it is a transformer of scikit-learn's kind, or a Pipeline with one, that has yet to be fitted.
+
+    Examples
+    --------
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.preprocessing import Normalizer
+    >>> unfitted(PCA()), unfitted(PCA().fit([[1, 2], [3, 4]])), unfitted(Normalizer()), unfitted(len)
+    (True, False, False, False)
+    """
+    if not (_is_transformer(representation) and hasattr(representation, "__sklearn_tags__")):
+        return False
+    if isinstance(representation, Pipeline):
+        return any(unfitted(step) for _, step in representation.steps)
+    try:
+        check_is_fitted(representation)
+    except NotFittedError:
+        return True
+    return False
+
+
+def fit_clone(representation: Any, **sides: Any) -> Any:
+    """A clone fitted on the rows of all sides together, without labels; where it draws, always the same.
+
+    Parameters
+    ----------
+    representation : transformer
+    **sides : whatever the transformer takes
+        Rows by the name that the caller gives them.
+    """
+    for argument, X in sides.items():
+        refuse_none(X, argument)
+    new = clone(representation)
+    drawn = (name for name, value in new.get_params().items() if name.endswith("random_state") and value is None)
+    new.set_params(**dict.fromkeys(drawn, 0))
+    try:
+        with ExitStack() as named:
+            for argument, X in sides.items():
+                named.enter_context(missing_texts_named(X, argument))
+            return new.fit(_together(list(sides.values())))
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"representation cannot be fitted on the rows of {' and '.join(sides)}: {error}",
+            "a transformer that is fitted on rows of this kind, without labels",
+            "Fit it yourself, on other rows than those that are compared, and pass it fitted.",
+        ) from error
+
+
+def warn_of_own_rows(representation: Any, X: Any, argument: str, remedy: str) -> None:
+    """Warn of a transformer that was evidently fitted on exactly these rows; most cannot be told."""
+    if _fitted_on(representation, X):
+        warn(
+            f"representation was fitted on the rows of {argument}, which it treats unlike rows that it has not seen: "
+            f"a shift is found where there is none. Pass it unfitted ({remedy}), or fit it on other rows."
+        )
+
+
+def _fitted_on(representation: Any, X: Any) -> bool:
+    """Whether the means or document frequencies that its first step has learned are those of the rows."""
+    several = isinstance(representation, Pipeline) and len(representation.steps) > 1
+    first = representation.steps[0][1] if isinstance(representation, Pipeline) else representation
+    if isinstance(first, TfidfVectorizer | TfidfTransformer) and first.use_idf:
+        output, smooth = sp.csr_array(first.transform(X)), float(first.smooth_idf)
+        with np.errstate(divide="ignore"):
+            own = np.log((output.shape[0] + smooth) / ((output != 0).sum(axis=0) + smooth)) + 1
+        return np.allclose(own, first.idf_, rtol=_rounding(first.idf_))
+    mean, n_seen = getattr(first, "mean_", None), getattr(first, "n_samples_seen_", getattr(first, "n_samples_", None))
+    if mean is None or n_seen is None or not (several or hasattr(first, "components_")):
+        return False  # a scaler alone does no harm
+    rows = sp.csr_array(X).toarray() if sp.issparse(X) else np.asarray(X, float)
+    apart = np.abs(rows.mean(axis=0) - mean)
+    return np.array_equal(n_seen, len(rows)) and bool(
+        (apart <= _rounding(mean) * (rows.std(axis=0) + np.abs(mean))).all()
+    )
+
+
+def _rounding(values: np.ndarray) -> float:
+    return float(np.sqrt(np.finfo(values.dtype).eps))
+
+
+def _together(parts: list[Any]) -> Any:
+    """The rows of all parts, in a new object."""
+    if any(sp.issparse(X) for X in parts):
+        return sp.vstack([sp.csr_array(X) for X in parts], format="csr")
+    if all(isinstance(X, np.ndarray) for X in parts):
+        return np.concatenate(parts)
+    if all(hasattr(X, "iloc") for X in parts):
+        return pd.concat(parts, ignore_index=True)
+    if all(is_polars(X) for X in parts):
+        import polars
+
+        return polars.concat(parts, how="diagonal_relaxed" if hasattr(parts[0], "columns") else "vertical")
+    if any(hasattr(X, "columns") for X in parts):
+        raise TypeError("one is a frame, the other is not, or one of another kind")
+    return [row for X in parts for row in X]
+
+
+def refuse_none(X: Any, argument: str) -> None:
+    """Raise where there are no rows."""
+    if X is None:
+        raise InputError(f"{argument} is None", "the rows that the representation takes")
+
+
+def _is_transformer(representation: Any) -> bool:
+    return hasattr(representation, "transform") and not isinstance(representation, type)
 
 
 def _is_module(representation: Any) -> bool:

@@ -10,12 +10,16 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
-from sklearn.decomposition import PCA
-from sklearn.exceptions import NotFittedError
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
+from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+<<<<<<< HEAD
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+=======
+from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
+>>>>>>> feba2a0 (An unfitted representation is fitted on the rows of both sides together)
 
 from da_toolkit import ImportanceWeighting
 from shift_detectors._boundary import read_problem
@@ -745,7 +749,7 @@ def test_source_domain():
 
 def test_transformer_as_representation():
     X, T = normal(N), normal(M)
-    pca = make_pipeline(StandardScaler(copy=False), PCA(2)).fit(X.copy())
+    pca = make_pipeline(StandardScaler(copy=False), PCA(2)).fit(normal(N, seed=2))
     before = X.copy()
     got = problem(X, None, T, representation=pca)
     np.testing.assert_array_equal(X, before)
@@ -755,7 +759,7 @@ def test_transformer_as_representation():
 
 def test_texts_as_representation():
     texts = [f"alpha {'beta' if i % 2 else 'gamma delta'}" for i in range(N)]
-    vectoriser = TfidfVectorizer().fit(texts)
+    vectoriser = TfidfVectorizer().fit(texts[1:])
     got = problem(texts, None, texts[:M], representation=vectoriser).table
     assert got.numeric.shape == (N + M, 4) and got.names == ("alpha", "beta", "delta", "gamma")
     plain = problem(texts, None, texts[:M], representation=lambda rows: vectoriser.transform(rows).toarray().tolist())
@@ -763,9 +767,95 @@ def test_texts_as_representation():
     assert plain.table.names == ("x0", "x1", "x2", "x3")
 
 
+WORDS = np.random.default_rng(0).choice([f"w{k}" for k in range(50)], (N + M, 8))
+TEXTS = [" ".join(words) for words in WORDS]
+
+
+@pytest.mark.parametrize("kind", ["array", "sparse", "pandas", "polars", "list", "array of texts", "series", "mixed"])
+def test_an_unfitted_transformer_is_fitted_on_both_sides_together(kind):
+    rows, columns = normal(N + M), list("abc")
+    texts = kind in ("list", "array of texts", "series", "mixed")
+    rows = TEXTS if texts else rows
+    as_kind = {
+        "array": np.asarray,
+        "sparse": sp.csr_matrix,
+        "pandas": lambda part: pd.DataFrame(part, columns=columns, index=[7] * len(part)),
+        "polars": lambda part: pl.DataFrame(part, schema=columns),
+        "list": list,
+        "array of texts": lambda part: np.array(part, object),
+        "series": pd.Series,
+        "mixed": lambda part: list(part) if len(part) == N else pd.Series(part),
+    }[kind]
+    if texts:
+        unfitted = make_pipeline(TfidfVectorizer(min_df=2), TruncatedSVD(5), Normalizer())
+        expected = make_pipeline(TfidfVectorizer(min_df=2), TruncatedSVD(5, random_state=0), Normalizer()).fit(rows)
+    else:
+        unfitted = PCA(2)
+        expected = PCA(2).fit(rows)
+    source, target = as_kind(rows[:N]), as_kind(rows[N:])
+    before = copy.deepcopy(source)
+    got = problem(source, None, target, representation=unfitted)
+    np.testing.assert_allclose(got.table.numeric, expected.transform(rows), atol=1e-12)
+    assert "fitted on the rows of both sides together" in got.notes[0]
+    assert not hasattr(unfitted[-2] if texts else unfitted, "components_")
+    swapped = problem(target, None, source, representation=unfitted).table.numeric
+    np.testing.assert_allclose(np.abs(swapped), np.abs(np.r_[got.table.numeric[N:], got.table.numeric[:N]]), atol=1e-8)
+    same = source.toarray() == before.toarray() if kind == "sparse" else np.asarray(source) == np.asarray(before)
+    assert same.all()
+
+
+def test_what_needs_no_fit_is_not_said_to_be_fitted():
+    for transformer in (HashingVectorizer(n_features=8), make_pipeline(FunctionTransformer(hashed), Normalizer())):
+        assert "fitted" not in problem(TEXTS[:N], None, TEXTS[N:], representation=transformer).notes[0]
+
+
+def hashed(texts):
+    return HashingVectorizer(n_features=8).transform(texts)
+
+
+def test_a_transformer_that_is_not_of_scikit_learn_is_taken_as_it_is():
+    class Centred:
+        def fit(self, X):
+            self.centre = X.mean(axis=0)
+            return self
+
+        def transform(self, X):
+            return X - self.centre
+
+    got = problem(representation=Centred().fit(np.ones((5, 3))))
+    np.testing.assert_array_equal(got.table.numeric[:N], normal(N) - 1)
+
+
+@pytest.mark.parametrize("side", ["X_source", "X_target"])
+def test_a_transformer_that_was_fitted_on_one_side_is_told(side):
+    own = slice(0, N) if side == "X_source" else slice(N, None)
+    rows = normal(N + M).astype(np.float32) + 3
+    for made, X in (
+        (PCA(2), rows),
+        (make_pipeline(StandardScaler(), PCA(2)), pd.DataFrame(rows)),
+        (TfidfVectorizer(smooth_idf=False, sublinear_tf=True), TEXTS),
+        (make_pipeline(TfidfVectorizer(min_df=2), TruncatedSVD(5)), TEXTS),
+    ):
+        with pytest.warns(ShiftWarning, match=f"fitted on the rows of {side}.*Pass it unfitted"):
+            problem(X[:N], None, X[N:], representation=made.fit(X[own]))
+
+
+def test_other_fitted_transformers_are_taken_as_they_are():
+    rows = normal(N + M)
+    for made, X in ((PCA(2).fit(rows), rows), (PCA(2).fit(normal(N, seed=5)), rows)):
+        assert problem(X[:N], None, X[N:], representation=made).notes == (
+            "The tests see the rows through the given representation.",
+        )
+    problem(rows[:N], None, rows[N:], representation=StandardScaler().fit(rows[:N]))  # moves both sides alike
+    problem(TEXTS[:N], None, TEXTS[N:], representation=TfidfVectorizer().fit(TEXTS))
+    problem(TEXTS[:N], None, TEXTS[N:], representation=TfidfVectorizer(use_idf=False).fit(TEXTS[1:N]))
+
+
 def test_representations_that_cannot_be_used():
-    with pytest.raises(NotFittedError, match="not fitted"):
-        problem(representation=PCA(2))
+    refuses("cannot be fitted on the rows of X_source and X_target", "pass it fitted", representation=SelectKBest())
+    refuses("cannot be fitted", X_target=pd.DataFrame(normal(M), columns=list("abc")), representation=PCA(2))
+    with pytest.raises(InputError, match="X_target is None"):
+        read_problem(normal(N), None, None, representation=PCA(2))
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(normal(N), CLASSES)
     refuses("without transform", "pipeline[:-1]", representation=model)
     refuses("without transform", representation=PCA)

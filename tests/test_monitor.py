@@ -14,7 +14,10 @@ import pytest
 import scipy.sparse as sp
 from scipy.special import expit
 from scipy.stats import bernoulli, binom, kstest
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
+from sklearn.pipeline import make_pipeline
 
 from shift_detectors import InputError, ShiftWarning
 from shift_detectors._monitor import HISTORY, ShiftMonitor
@@ -877,3 +880,49 @@ def test_uniform_ranks_pass_a_kolmogorov_test():
         bank.update(np.array([[value]]), 0.0, rng)
     assert kstest(ranks, "uniform").pvalue > 1e-3
     assert bank.counts.sum() == 420
+
+
+# ------------------------------------------------------------------ representation
+
+
+def sparse_rows(n, seed, shift=0.0):
+    """Counts of words that come in topics."""
+    rng = np.random.default_rng(seed)
+    topic = rng.random((n, 4)) < 0.3 + shift
+    return sp.csr_matrix(rng.poisson(0.05 + 0.4 * np.repeat(topic, 60, axis=1)).astype(float))
+
+
+def test_an_unfitted_representation_is_fitted_on_rows_that_the_stream_is_not_ranked_among(tmp_path):
+    alarms = 0
+    for seed in range(6):
+        svd = TruncatedSVD(30)
+        monitor = ShiftMonitor(sparse_rows(240, [0, seed]), representation=svd, random_state=seed)
+        alarms += any(monitor.update(sparse_rows(60, [1, seed, k])).alarm for k in range(8))
+        assert not hasattr(svd, "components_")
+    assert alarms <= 2  # of six at .05 each, more have a chance of .002
+    rows, (frame, pool, _) = sparse_rows(240, [0, 5]), monitor._apart(240)
+    expected = TruncatedSVD(30, random_state=0).fit(rows[frame])
+    np.testing.assert_allclose(monitor.representation.components_, expected.components_)
+    assert len(pool) == 160 and not set(pool) & set(frame)
+
+    monitor.save(tmp_path / "m.npz")
+    with pytest.raises(InputError, match=r"not fitted.*the attribute `representation`"):
+        ShiftMonitor.load(tmp_path / "m.npz", representation=TruncatedSVD(30))
+    loaded = ShiftMonitor.load(tmp_path / "m.npz", representation=monitor.representation)
+    moved = sparse_rows(300, 2, 0.3)
+    assert loaded.update(moved).to_dict() == monitor.update(moved).to_dict() and monitor.step.alarm
+
+
+def test_texts_with_an_unfitted_pipeline():
+    texts = [" ".join(f"w{k}" for k in row.indices) for row in sparse_rows(200, 0)]
+    pipeline = make_pipeline(TfidfVectorizer(), TruncatedSVD(4))
+    monitor = ShiftMonitor(texts, representation=pipeline)
+    assert not monitor.update(texts[:50]).alarm and "vocabulary_" not in vars(pipeline[0])
+    with pytest.raises(InputError, match="X_reference is None"):
+        ShiftMonitor(None, representation=pipeline)
+
+
+def test_a_representation_that_was_fitted_on_the_reference_is_told():
+    rows = np.random.default_rng(0).normal(size=(90, 3))
+    with pytest.warns(ShiftWarning, match="fitted on the rows of X_reference.*Pass it unfitted"):
+        ShiftMonitor(rows, representation=PCA(2).fit(rows))

@@ -327,7 +327,7 @@ def test_options_that_need_rows_keep_many_rows_in_memory(given, monkeypatch):
     if "representation" in given:
         from sklearn.preprocessing import StandardScaler
 
-        given = {"representation": StandardScaler().fit(rows)}
+        given = {"representation": StandardScaler()}
     report = diagnose(rows, None, rows[:500] + 0.5, **given, **FAST)
     assert "p(x)" in report.shifts and not any("counted" in note or "drawn" in note for note in report.notes)
 
