@@ -49,7 +49,8 @@ def read_problem(
         categorical ones; values may be missing, not infinite. Text that is all ISO 8601 dates is read as
         dates. Left out with a note: columns without any value, text whose values are nearly all distinct,
         and named columns that merely number the rows. Sparse rows with more than 50 columns are reduced to
-        50 components of the pooled rows, named by their heaviest columns. At least 10 rows a side.
+        50 components of the pooled rows, named by their heaviest columns. At least 10 rows a side. Rows may stand on
+        both sides (a labelled part, and the pool that it is part of): the tests keep their level, at a loss of power.
     y_source : array-like of shape (n_source,) or None
         Labels without missing values; None when only p(x) is asked about.
     y_target : array-like of shape (n_target,), optional
@@ -155,7 +156,11 @@ def read_problem(
     domain = None if source_domain is None else read_ids(source_domain, n_source, "source_domain", "X_source")
     within, across = copies(table)
     if across > MANY_COPIES:
-        notes.append(f"{across:.0%} of the target rows stand in the source as well: the samples overlap.")
+        notes.append(
+            f"{across:.0%} of the target rows stand in the source as well: the samples overlap. These rows tell no "
+            "difference, and the tests see less with them: to compare the source with all other rows of the target, "
+            "leave them out of X_target."
+        )
     if group_codes is None:
         _warn_of_dependence(within, serial_columns(table, None if labels is None else labels.y_source))
     return Problem(

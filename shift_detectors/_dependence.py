@@ -12,6 +12,7 @@ import pandas as pd
 from ._table import Table
 
 SERIAL = 0.4  # smallest lag-1 autocorrelation worth a warning
+CHANCE_PAIRS = 0.1  # of the pairs of equal rows within a side to those across, up to which the latter are no chance
 SERIAL_ROWS = 2_000  # leading rows of each side that are looked at
 
 
@@ -36,6 +37,21 @@ def copies(table: Table) -> tuple[float, float]:
     for column in (*table.numeric.T, *table.codes.T):
         twins *= np.sum((np.unique(column, return_counts=True)[1] / table.n) ** 2)
     return (0.0, 0.0) if twins > 0.1 else (float(within), float(across))
+
+
+def twins(table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the source and the rows of the target that are the same ones, as positions.
+
+    Rows that stand once on each side, where the samples overlap. Two equal rows that are drawn independently are on the
+    same side as often as not, or oftener: unless nearly all pairs lie across, ties are natural and there are no twins.
+    """
+    _, code, counts = np.unique(_row_hashes(table), return_inverse=True, return_counts=True)
+    of_two = np.flatnonzero(counts[code] == 2)
+    first, second = of_two[np.argsort(code[of_two], kind="stable")].reshape(-1, 2).T
+    across = (first < table.n_source) & (second >= table.n_source)
+    if (~across).sum() > CHANCE_PAIRS * across.sum():
+        return first[:0], second[:0]
+    return first[across], second[across]
 
 
 def serial_columns(table: Table, y_source: np.ndarray | None = None) -> list[tuple[str, float]]:

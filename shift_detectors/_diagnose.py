@@ -16,7 +16,7 @@ from ._domain_classifier import DomainClassifierTest, prequential_scores, rank_s
 from ._errors import InputError
 from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_scores
 from ._label_tests import LabelTest, StratifiedTest
-from ._learners import Inputs, crossfit_probabilities, make_folds
+from ._learners import Inputs, crossfit_probabilities, domain_folds
 from ._multivariate import JointTest
 from ._overlap import depends_on_y, feature_importance, importance_weights, measure_overlap, separators, unmeasured
 from ._performance import beyond_support, measure_impact, reads_columns, task_of
@@ -286,7 +286,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
     notes: list[str] = []
     step("learning who is in the target")
     inputs = Inputs.of(table)
-    fold = make_folds(domain, FOLDS, seed, problem.groups)
+    fold = domain_folds(table, FOLDS, seed, problem.groups)
     propensity = crossfit_probabilities(inputs, domain, fold, 2, weight=problem.weight)[:, 1]
     preceding = prequential_scores(inputs, domain, fold, problem.weight)
     overlap = measure_overlap(propensity, domain, problem.weight, problem.groups)

@@ -14,8 +14,8 @@ from ._learners import (
     Inputs,
     blend_probabilities,
     crossfit_probabilities,
+    domain_folds,
     fit_probabilities,
-    make_folds,
 )
 from ._permutation import permuted_domains, pvalue, signed
 from ._random import generator
@@ -69,7 +69,7 @@ class DomainClassifierTest(BaseDetector):
         table = problem.table
         domain = table.domain.astype(int)
         rng = generator(self.random_state)
-        fold = make_folds(domain, FOLDS, int(rng.integers(2**31)), problem.groups)
+        fold = domain_folds(table, FOLDS, int(rng.integers(2**31)), problem.groups)
         inputs = Inputs.of(table)
         scores = prequential_scores(inputs, domain, fold, problem.weight)
         statistic, p = rank_sum(scores, domain, fold, problem.groups, problem.weight, rng)

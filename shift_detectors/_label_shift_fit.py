@@ -13,7 +13,7 @@ from sklearn.preprocessing import SplineTransformer
 
 from ._base import BaseDetector
 from ._domain_classifier import prequential_scores
-from ._learners import Inputs, crossfit_means, crossfit_probabilities, make_folds
+from ._learners import Inputs, crossfit_means, crossfit_probabilities, domain_folds
 from ._random import generator
 from ._results import Effect, ShiftTestResult
 from ._table import Problem
@@ -101,7 +101,7 @@ class LabelShiftFitTest(BaseDetector):
         seed = int(generator(self.random_state).integers(2**31))
         table = problem.table
         domain = table.domain.astype(int)
-        fold = make_folds(domain, FOLDS, seed, problem.groups)
+        fold = domain_folds(table, FOLDS, seed, problem.groups)
         inputs = Inputs.of(table)
         scores = source_scores(problem, inputs, fold)
         fit = fit_label_shift(problem, scores, prequential_scores(inputs, domain, fold, problem.weight), seed)

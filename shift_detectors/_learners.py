@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from threadpoolctl import ThreadpoolController
 
+from ._dependence import twins
 from ._errors import InputError
 from ._table import Table
 from ._warnings import ignored
@@ -84,6 +85,19 @@ def make_folds(strata: np.ndarray, n_folds: int, random_state: int, groups: np.n
     with ignored(UserWarning):  # "least populated class": handled by the shared stratum
         for k, (_, rows) in enumerate(splits):
             fold[rows] = k
+    return fold
+
+
+def domain_folds(table: Table, n_folds: int, random_state: int, groups: np.ndarray | None = None) -> np.ndarray:
+    """Folds balanced over the domains, in which a row shares the fold of its twin on the other side.
+
+    Predictions for the target's copies of source rows would otherwise come from models that saw these rows and their
+    labels, those for the source rows from models that did not: the two differ without a shift.
+    """
+    fold = make_folds(table.domain.astype(int), n_folds, random_state, groups)
+    if groups is None:
+        source, target = twins(table)
+        fold[target] = fold[source]
     return fold
 
 

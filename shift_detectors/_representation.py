@@ -21,7 +21,8 @@ from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ._columns import Rows, is_polars, read_rows
+from ._columns import Rows, is_polars, read_rows, take_rows
+from ._copies import half_of_copies
 from ._errors import InputError, MissingDependencyError
 from ._sparse_columns import component_names
 from ._text import some
@@ -153,7 +154,7 @@ def unfitted(representation: Any) -> bool:
 
 
 def fit_clone(representation: Any, **sides: Any) -> Any:
-    """A clone fitted on the rows of all sides together, without labels; where it draws, always the same.
+    """A clone fitted on the rows of all sides together (`half_of_copies`), without labels; always the same.
 
     Parameters
     ----------
@@ -170,7 +171,8 @@ def fit_clone(representation: Any, **sides: Any) -> Any:
         with ExitStack() as named:
             for argument, X in sides.items():
                 named.enter_context(missing_texts_named(X, argument))
-            return new.fit(_together(list(sides.values())))
+            rows = _together(list(sides.values()))
+            return new.fit(take_rows(rows, half_of_copies(rows)))
     except InputError:
         raise
     except Exception as error:

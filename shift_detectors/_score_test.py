@@ -10,7 +10,7 @@ from scipy.stats import norm, rankdata
 from ._base import BaseDetector
 from ._distance_tests import second_moments
 from ._influence import sum_within
-from ._learners import Inputs, crossfit_means, crossfit_probabilities, make_folds
+from ._learners import Inputs, crossfit_means, crossfit_probabilities, domain_folds
 from ._permutation import check_permutations, harmonic, pvalue, random_signs, tail_logp
 from ._portfolio import portfolio
 from ._random import generator
@@ -94,7 +94,7 @@ class ConditionalScoreTest(BaseDetector):
         part = problem.labelled_part()
         seed = int(generator(self.random_state).integers(2**31))
         domain = part.table.domain.astype(int)
-        fold = make_folds(domain, FOLDS, seed, part.groups)
+        fold = domain_folds(part.table, FOLDS, seed, part.groups)
         e = crossfit_probabilities(Inputs.of(part.table), domain, fold, 2, weight=part.weight)[:, 1]
         return self.test_given(part, e, fold)
 

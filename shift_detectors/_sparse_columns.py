@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from ._copies import half_of_copies
 from ._permutation import pvalue, signed, tail_logp
 from ._results import ColumnShift
 from ._text import clean
@@ -35,11 +36,11 @@ def components(pooled: SparseColumns) -> tuple[np.ndarray, tuple[str, ...], str]
     """
     from sklearn.decomposition import TruncatedSVD
 
-    n, width = pooled.rows.shape
-    count = min(COMPONENTS, n)
-    svd = TruncatedSVD(count, random_state=0)
+    fitted = pooled.rows[half_of_copies(pooled.rows)]
+    count, width = min(COMPONENTS, fitted.shape[0]), fitted.shape[1]
     with np.errstate(divide="ignore", invalid="ignore"):  # of rows that do not differ there is no variance to explain
-        found = np.asfortranarray(svd.fit_transform(pooled.rows))
+        svd = TruncatedSVD(count, random_state=0).fit(fitted)
+    found = np.asfortranarray(svd.transform(pooled.rows))
     grid = ROUNDING * np.abs(found).max() or 1.0
     found = np.rint(found / grid) * grid
     kept = "of rows that do not differ"

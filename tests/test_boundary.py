@@ -15,14 +15,12 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-<<<<<<< HEAD
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
-=======
 from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
->>>>>>> feba2a0 (An unfitted representation is fitted on the rows of both sides together)
 
 from da_toolkit import ImportanceWeighting
 from shift_detectors._boundary import read_problem
+from shift_detectors._copies import half_of_copies
+from shift_detectors._dependence import twins
 from shift_detectors._errors import InputError, ShiftWarning
 
 N, M = 60, 40
@@ -952,6 +950,47 @@ def test_copies_are_warned_of_unless_groups_are_given():
 def test_rows_on_both_sides_are_noted():
     X = normal(N)
     assert "100% of the target rows stand in the source" in problem(X, None, X[:M]).notes[0]
+
+
+def test_of_equal_rows_every_second_is_left_out_of_a_fit():
+    rows = np.random.default_rng(0).integers(0, 2, (40, 5)) * 1.0
+    by_number = rows @ 2 ** np.arange(5)
+    expected = [k for k in range(40) if (by_number[:k] == by_number[k]).sum() % 2 == 0]
+    shuffled = sp.coo_matrix((np.r_[rows[rows > 0], 0], [np.r_[x, 0] for x in rows.nonzero()]), rows.shape)
+    texts = ["".join("ab"[int(v)] for v in row) for row in rows]
+    frame = pd.DataFrame(rows).assign(kind=pd.Categorical(texts))
+    forms = [
+        rows,
+        rows.reshape(40, 5, 1),
+        rows.astype(int),
+        sp.csc_matrix(rows),
+        shuffled,
+        texts,
+        pd.Series(texts, [0] * 40),
+    ]
+    for form in [*forms, np.array(texts, object), frame, pl.from_pandas(frame), pl.Series(texts)]:
+        assert half_of_copies(form).tolist() == expected
+    assert len(half_of_copies([[1], [1]])) == 2  # not hashable
+
+
+@pytest.mark.parametrize("representation", [None, TfidfVectorizer(min_df=2), TruncatedSVD(9)])
+def test_components_are_those_of_the_distinct_rows_where_the_sides_overlap(representation):
+    distinct = TEXTS[: N + M] if isinstance(representation, TfidfVectorizer) else sp.csr_matrix(normal(N + M, 60))
+    overlapping = problem(distinct[:N], None, distinct, representation=representation).table.numeric
+    apart = problem(distinct[:N], None, distinct[N:], representation=representation).table.numeric
+    np.testing.assert_allclose(overlapping[N:], apart, atol=1e-10)
+    np.testing.assert_array_equal(overlapping[:N], overlapping[N : 2 * N])
+
+
+def test_twins_are_rows_of_both_sides_that_chance_does_not_explain():
+    X = normal(N + M)
+    source, target = twins(problem(X[:N], None, X[10:][::-1]).table)
+    assert sorted(source) == list(range(10, N)) and (source + target == N + (N + M - 1)).all()
+    rng = np.random.default_rng(1)
+    assert not len(twins(problem(X[:N], None, X[N:]).table)[0])
+    for levels in (3, 10, 40):  # the fewer rows there are of each kind, the more stand once on each side
+        discrete = rng.integers(0, levels, (300, 2)) * 1.0
+        assert not len(twins(problem(discrete[:150], None, discrete[150:]).table)[0])
 
 
 def discrete_cases():

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from scipy.stats import binom
 from sklearn.base import clone
 
@@ -506,3 +507,21 @@ def test_kernels_reach_the_scale_of_clusters():
 def test_star_names_exist():
     for name in shift_detectors.__all__:
         assert getattr(shift_detectors, name) is not None
+
+
+# ------------------------------------------------------------------ samples that overlap
+
+
+def test_a_labelled_part_does_not_differ_from_its_pool_in_sparse_components():
+    pvalues = []
+    for seed in range(6):
+        pool = sp.random(240, 2000, 0.02, format="csr", random_state=seed)
+        pvalues.append(JointTest(99, random_state=0).test(pool[:120], pool).pvalue)
+    assert sum(p <= 0.05 for p in pvalues) <= 2  # more have a chance of .002
+
+
+def test_a_labelled_part_does_not_differ_from_its_pool_in_scores_of_a_model_that_overfits():
+    rng = np.random.default_rng(0)
+    pool = rng.normal(size=(240, 60))
+    y = (pool[:120] @ rng.normal(size=(60, 4)) / 3 + rng.gumbel(size=(120, 4))).argmax(axis=1)
+    assert LabelShiftFitTest(random_state=0).test(pool[:120], pool, y_source=y).pvalue > 1e-3

@@ -4,7 +4,15 @@ import numpy as np
 import pandas as pd
 
 from shift_detectors._boundary import read_problem
-from shift_detectors._learners import TREE_COLUMNS, Inputs, _usable, crossfit_probabilities, most_correlated
+from shift_detectors._learners import (
+    TREE_COLUMNS,
+    Inputs,
+    _usable,
+    crossfit_probabilities,
+    domain_folds,
+    make_folds,
+    most_correlated,
+)
 
 
 def many_columns():
@@ -28,6 +36,16 @@ def test_of_many_columns_trees_see_those_that_speak_of_what_they_predict():
     assert categorical.tolist() == [False] * TREE_COLUMNS + [True]
     few = Inputs(inputs.linear, inputs.trees[:, :TREE_COLUMNS], None)
     assert _usable(few, train, rows, np.eye(3)[y[train]])[0].shape == (300, TREE_COLUMNS)
+
+
+def test_a_row_is_held_out_together_with_its_twin_on_the_other_side():
+    rows = np.random.default_rng(0).normal(size=(90, 4))
+    table = read_problem(rows[:40], None, rows).table
+    fold = domain_folds(table, 5, 0)
+    np.testing.assert_array_equal(fold[:40], fold[40:80])
+    assert (np.bincount(fold[:40]) == 8).all()
+    apart = read_problem(rows[:40], None, rows[40:]).table
+    np.testing.assert_array_equal(domain_folds(apart, 5, 0), make_folds(apart.domain, 5, 0))
 
 
 def test_the_class_is_predicted_out_of_many_columns():

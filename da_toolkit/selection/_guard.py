@@ -29,7 +29,7 @@ import numpy as np
 from scipy.stats import norm
 
 from shift_detectors._boundary import read_problem
-from shift_detectors._learners import Inputs, crossfit_means, make_folds
+from shift_detectors._learners import Inputs, crossfit_means, domain_folds
 from shift_detectors._performance import (
     COVARIATE,
     LABEL,
@@ -123,7 +123,7 @@ def by_weights(case: Case, **reading) -> Evidence:
     source = np.arange(table.n) < n
     columns = np.zeros((table.n, 1 + len(values)))
     columns[:n] = np.column_stack([base, *(v - base for v in values)])
-    fold = make_folds(table.domain, 5, case.seed, _groups_of_both(case))
+    fold = domain_folds(table, 5, case.seed, _groups_of_both(case))
     inputs = Inputs.of(table)
     expected = crossfit_means(inputs, columns, fold, train=source)
     weights, own = ratio.weights_, case.domains.sample_weight

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from shift_detectors._boundary import read_problem
-from shift_detectors._learners import Inputs, crossfit_means, make_folds
+from shift_detectors._learners import Inputs, crossfit_means, domain_folds
 from shift_detectors._performance import doubly_robust
 from shift_detectors._random import check_random_state
 from shift_detectors._results import PerformanceEstimate
@@ -68,5 +68,5 @@ class DoublyRobustScore(PerformanceScore):
         source = np.arange(table.n) < len(values)
         column = np.zeros((table.n, 1))
         column[source, 0] = values
-        fitted = crossfit_means(Inputs.of(table), column, make_folds(table.domain, 5, seed), train=source)[:, 0]
+        fitted = crossfit_means(Inputs.of(table), column, domain_folds(table, 5, seed), train=source)[:, 0]
         return doubly_robust(values, weights, fitted[source], fitted[~source], metric_of(estimator))
