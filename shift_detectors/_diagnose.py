@@ -32,7 +32,7 @@ from ._sparse_columns import column_shifts
 from ._summaries import domain_map, summarise
 from ._table import Problem
 from ._text import some
-from ._verdict import explains, labelled_verdict, next_steps, rejected, unlabelled_verdict
+from ._verdict import explains, labelled_verdict, next_steps, rejected, uncovered_share, unlabelled_verdict
 from ._version import __version__
 from ._warnings import ignored, no_filters_left
 
@@ -254,6 +254,7 @@ def diagnose(
             report.n_labelled,
             _new_classes(problem),
             report.unmeasured,
+            uncovered_share(report.verdict, overlap),
         )
         report = replace(report, next_steps=steps)
         if estimator is not None and problem.task is not None:
@@ -588,7 +589,7 @@ def _impact(estimator, X_source, X_target, problem: Problem, found: dict, report
             groups=groups[0],
             groups_target=groups[1],
         )
-        unsupported = report.overlap.unsupported_share if report.verdict.kind == "support" else 0.0
+        unsupported = uncovered_share(report.verdict, report.overlap)
         apart = report.verdict_with_separators
         if apart is not None and apart.kind == "support":
             # where the answers depend on the columns set aside, the source has no row like those that the model gets

@@ -401,6 +401,11 @@ def measure_impact(
     )
 
 
+def where_covered(assumption: str) -> str:
+    """An assumption that can be meant for those target rows only that lie where the source has rows."""
+    return f"{assumption.removesuffix(COVERED)} where the source has rows"
+
+
 def beyond_support(estimate: PerformanceEstimate, unsupported_share: float) -> PerformanceEstimate:
     """An estimate whose assumption can only hold where the source has rows, with an interval that admits it.
 
@@ -429,8 +434,7 @@ def beyond_support(estimate: PerformanceEstimate, unsupported_share: float) -> P
     bounded = estimate.metric == "accuracy"
     ci = (max(0.0, low - unsupported_share), min(1.0, high + unsupported_share)) if bounded else None
     rest = f"whatever holds for the {unsupported_share:.0%} of the target rows where the source has (nearly) none"
-    assumption = f"{estimate.assumption.removesuffix(COVERED)} where the source has rows, {rest}"
-    return replace(estimate, ci=ci, assumption=assumption)
+    return replace(estimate, ci=ci, assumption=f"{where_covered(estimate.assumption)}, {rest}")
 
 
 def task_of(estimator: Any) -> str:

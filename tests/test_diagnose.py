@@ -653,3 +653,21 @@ def test_where_no_column_varies_nothing_is_claimed(value, width, recwarn):
     assert (report.verdict.kind, report.verdict.strength) == ("none", "assumed")
     assert "No column that is compared varies" in report.verdict.explanation and "nan" not in str(report)
     assert "Look at how the rows are described" in report.next_steps[0]
+
+
+def test_estimates_leave_open_what_the_source_does_not_cover():
+    """Nobody over 65 took part: the model is wrong there, and whatever was found to be uncovered may be."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(20, 90, size=(3000, 1))
+    y = ((X[:, 0] > 42) & (X[:, 0] < 65)).astype(int)
+    young = np.flatnonzero(X[:, 0] < 65)[:700]
+    target = np.arange(2000, 3000)
+    model = LogisticRegression().fit(X[young], y[young])
+    report = diagnose(X[young], y[young], X[target], estimator=model, random_state=0, n_permutations=99)
+    assert report.verdict.kind == "covariate" and report.overlap.unsupported_share > 0.2
+    low, high = report.impact.estimates[0].ci
+    assert low <= model.score(X[target], y[target]) <= high
+    for estimate in report.impact.estimates:
+        assert estimate.ci[0] <= max(0.0, estimate.value - report.overlap.unsupported_share)
+        assert "source covers the target" not in estimate.assumption
+    assert "Label some of the" in " ".join(report.next_steps)

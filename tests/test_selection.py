@@ -72,8 +72,8 @@ def report_of():
     pair = make_no_shift(60, 60, random_state=0)
     plain = diagnose(*pair.seen, random_state=0)
 
-    def make(kind, *, ess=0.5, auc=0.8, **changes):
-        overlap = Overlap(60 * ess, ess, Effect("domain AUC", auc, (auc, auc)), 0.0, 0.05)
+    def make(kind, *, ess=0.5, auc=0.8, uncovered=0.0, **changes):
+        overlap = Overlap(60 * ess, ess, Effect("domain AUC", auc, (auc, auc)), uncovered, 0.05)
         return replace(plain, verdict=Verdict(kind, "assumed", ""), overlap=overlap, **changes)
 
     return make
@@ -175,6 +175,37 @@ def test_recommendations_fit_the_verdict(report_of, kind, options, expected):
     assert all(item.reason for item in advice)
     assert all(item.assumption for item in advice if item.name != "SourceOnly")
     assert all(_registry.find(item.name) for item in advice)
+
+
+def test_the_source_is_not_said_to_cover_what_it_does_not(report_of):
+    """However little weighting costs: a stratum that the source lacks leaves the weights of the others alone."""
+    whole, most, half = (recommend(report_of("covariate", ess=0.96, uncovered=u)) for u in (0.05, 0.2, 0.45))
+    assert "the source covers the target" in whole[0].reason and "the source covers the target" in whole[0].assumption
+    assert most[0].name == "ImportanceWeighting" and "covers 80% of the target" in most[0].reason
+    assert "the source covers the target" not in most[0].assumption
+    assert "ImportanceWeighting" not in names(half)
+
+
+def men_only(share_of_women, n=300):
+    """A trial of men alone: y bends with age, and falls with it for women, of whom the target has a share."""
+    rng = np.random.default_rng(0)
+    age = np.r_[rng.normal(0, 1, n), rng.normal(0.8, 1, n)]
+    woman = np.r_[np.zeros(n), rng.random(n) < share_of_women]
+    X = np.column_stack([age, rng.normal(size=2 * n), woman])
+    y = np.where(woman, 1 - 3 * age, age**2) + rng.normal(0, 0.5, 2 * n)
+    return X[:n], y[:n], X[n:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("women", "status"), [(0.2, "plausible"), (0.5, "unchanged")])
+def test_no_gain_is_verified_where_the_source_lacks_a_stratum(women, status):
+    X, y, X_target = men_only(women)
+    result = adapt(LinearRegression(), X, y, X_target, candidates=["ImportanceWeighting"], random_state=0)
+    assert abs(result.report.overlap.unsupported_share - women) < 0.1 and result.report.verdict.kind == "covariate"
+    assert result.status == status and "source covers the target" not in result.explanation + result.assumption
+    if status == "plausible":
+        assert "of the target rows the source has (nearly) none" in result.explanation
+        assert result.settings["source_share"] == 0.5 and result.before.ci is None and result.after.ci is None
 
 
 def test_recommendations_fit_the_model(report_of):
@@ -499,6 +530,9 @@ def test_candidates_are_judged_by_what_knows_them_best():
     assert (denied.earned, denied.gain) == ("", assumed.findings["CORAL"].gain)
     assert denied.reason == "Above zero. But on the labelled target rows it loses 0.1 (0.02 at least)."
     assert best_known(assumed, replace(sure, assumption=SELECTED), set()) == assumed.findings
+    partly, shown = evidence("plausible", 0.05, 0.01), evidence("verified", 0.05, 0.04)
+    assert best_known(partly, shown, set()) == shown.findings
+    assert best_known(partly, unsure, set()) == partly.findings
 
 
 @pytest.mark.parametrize(("measured", "earned"), [(0.02, "plausible"), (-0.02, "")])

@@ -5,13 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from shift_detectors._results import VERDICT_KINDS, Effect, Overlap, ShiftTestResult
+from shift_detectors._results import VERDICT_KINDS, Effect, Overlap, ShiftTestResult, Verdict
 from shift_detectors._verdict import (
     labelled_kind,
     labelled_verdict,
     next_steps,
     no_overlap,
     rejected,
+    uncovered_share,
     unlabelled_verdict,
 )
 
@@ -137,6 +138,32 @@ def test_nothing_is_claimed_about_p_y_given_x_without_labels(fit_p, shifted, auc
     assert verdict.kind != "covariate" or verdict.strength == "assumed"
     assert "concept" not in verdict.explanation
     assert next_steps(verdict, 80, "classification")
+
+
+@pytest.mark.parametrize(
+    ("kind", "unsupported", "uncovered"),
+    [
+        ("covariate", 0.09, 0.0),
+        ("covariate", 0.11, 0.11),
+        ("mixed", 0.4, 0.4),
+        ("support", 0.02, 0.02),
+        ("label", 0.4, 0.0),  # a class that was rare: high ratios, and rows all the same
+        ("none", 0.4, 0.0),
+    ],
+)
+def test_what_the_source_does_not_cover_counts_by_the_verdict(kind, unsupported, uncovered):
+    verdict = Verdict(kind, "assumed", "")
+    assert uncovered_share(verdict, overlap(unsupported=unsupported)) == uncovered
+
+
+def test_next_steps_do_not_weight_towards_rows_that_the_source_does_not_have():
+    verdict = Verdict("covariate", "assumed", "")
+    plain, some, many = (" ".join(next_steps(verdict, None, None, uncovered=u)) for u in (0.0, 0.2, 0.45))
+    assert "ImportanceWeighting" in plain and "(nearly) none" not in plain
+    assert (
+        "ImportanceWeighting" in some and "20% of the target rows that lie where the source has (nearly) none" in some
+    )
+    assert "ImportanceWeighting" not in many and "Do not weight" in many and "45% of the target rows" in many
 
 
 def test_what_is_negligible_is_not_said_to_agree():

@@ -18,7 +18,7 @@ from shift_detectors._data_digest import digest_of, names_digest
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._influence import sampled_groups
 from shift_detectors._labels import read_labels
-from shift_detectors._performance import LABEL, reads_columns, task_of
+from shift_detectors._performance import COVARIATE, LABEL, reads_columns, task_of
 from shift_detectors._random import check_random_state
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect
@@ -156,16 +156,18 @@ def adapt(
     Notes
     -----
     "verified" means that a one-sided lower confidence bound of the gain (level .05, divided by the number of
-    candidates) lies above zero under the named assumption; "plausible" that heuristics agree, or that such a bound is
-    one on labelled target rows which differ from the others in x; see ``da_toolkit.selection._guard``. A model that
-    answers by a rule of its own, other than its likeliest class or the threshold of a `FixedThresholdClassifier` or
-    `TunedThresholdClassifierCV`, has no candidates that correct its probabilities: they would drop the rule.
+    candidates) lies above zero under the named assumption; "plausible" that heuristics agree, or that such a bound
+    does not speak for the whole target: it is one on labelled target rows which differ from the others in x, or
+    under covariate shift while the source has (nearly) no rows for more than a tenth of the target; see
+    ``da_toolkit.selection._guard``. A model that answers by a rule of its own, other than its likeliest class or
+    the threshold of a `FixedThresholdClassifier` or `TunedThresholdClassifierCV`, has no candidates that correct
+    its probabilities: they would drop the rule.
 
-    What is plausible only is averaged with the model as it is (`Averaged`), which counts half of the share of target
-    rows that lie where the source has rows, and a third at least where one heuristic score alone speaks for the
-    adapter; ``settings["source_share"]`` says it. A classifier without `predict_proba` is judged by its decision
-    values, calibrated on the source, and cannot be averaged; `PriorCorrection` is put around a
-    `CalibratedClassifierCV` of it.
+    What is plausible only is averaged with the model as it is (`Averaged`), which counts half (of an alignment:
+    half of the share of target rows that lie where the source has rows), and a third at least where one heuristic
+    score alone speaks for the adapter; ``settings["source_share"]`` says it. A classifier without `predict_proba`
+    is judged by its decision values, calibrated on the source, and cannot be averaged; `PriorCorrection` is put
+    around a `CalibratedClassifierCV` of it.
 
     Examples
     --------
@@ -285,7 +287,7 @@ def adapt(
     share = 0.0
     if status == "plausible":
         assert evidence is not None
-        evidence, share = _held_back(case, evidence, ways, name, report.verdict is not diagnosis.verdict)
+        evidence, share = _held_back(case, evidence, ways, name, report.verdict is not diagnosis.verdict, reading)
     if name == SOURCE_ONLY:
         before = performance_before(case, evidence, nothing_to_do)
         denied = contradiction(case, before)
@@ -297,6 +299,8 @@ def adapt(
         after = None if evidence is None else evidence.findings[name].after
         before = None if after is None else evidence.before  # type: ignore[union-attr]
         before = as_covered(before, report)
+        if after is not None and after.assumption == COVARIATE:  # an alignment may have covered the others
+            after = as_covered(after, report)
         denied = contradiction(case, before)
     return AdaptationResult(
         estimator=model,
@@ -603,28 +607,35 @@ def _choose(case: Case, evidence: Evidence | None, guard: bool) -> tuple[str, st
     return best, "unverified"
 
 
-def _held_back(case: Case, evidence: Evidence, ways: tuple[str, ...], name: str, apart: bool) -> tuple[Evidence, float]:
+def _held_back(
+    case: Case, evidence: Evidence, ways: tuple[str, ...], name: str, apart: bool, reading: dict[str, Any]
+) -> tuple[Evidence, float]:
     """What is known of a plausible adapter averaged with the model as it is, and the share of the latter.
 
     Where the source has rows, either may be right, and each counts half; where it has none, the model's own answer has
-    no claim; it keeps a third all the same if a single heuristic score speaks for the adapter. `apart` says that no
+    no claim where the adapter moved the rows; it keeps a third all the same if a single heuristic score speaks for the
+    adapter. Source rows as evidence tell neither from the other where they have none. `apart` says that no
     target row lies where the source does, in what the model reads. The share is also 0 where class frequencies explain
     the target well, so that only the size of the gain is unsure, and where answers cannot be averaged: of a torch
     module, of a classifier that does not answer its likeliest class.
     """
     by_prior = "prior" in ways and evidence.assumption == LABEL
     sound = by_prior and guarding.fits_well(case.report)
-    share = 0.0 if apart or sound else OWN * (1 - case.report.overlap.unsupported_share)
-    share = round(max(share, LEAST if evidence.findings[name].alone else 0.0), 2)
+    old = evidence.findings[name]
+    by_weights = old.after is not None and old.after.assumption == COVARIATE
+    moved = 0.0 if by_weights else case.report.overlap.unsupported_share
+    share = 0.0 if apart or sound else OWN * (1 - moved)
+    share = round(max(share, LEAST if old.alone else 0.0), 2)
     if share < NEGLIGIBLE:
         return evidence, 0.0
     trial = next(t for t in case.trials if t.name == name)
     mixed = averaged(trial, case.baseline, share, case.classes) if isinstance(trial.adapter, BaseAdapter) else None
     if mixed is None:
         return evidence, 0.0
-    old, alone = evidence.findings[name], replace(case, trials=(mixed,))
-    new = old
-    if by_prior:
+    alone, new = replace(case, trials=(mixed,)), old
+    if by_weights:
+        new = guarding.by_weights(alone, **reading).findings[name]
+    elif by_prior:
         new = guarding.by_prior(alone).findings[name]
     elif "labels" in ways:
         new = guarding.by_labels(alone).findings[name]

@@ -12,6 +12,7 @@ from shift_detectors._performance import SELECTED, beyond_support
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import PerformanceEstimate
 from shift_detectors._text import amounts, measured, pvalue, some
+from shift_detectors._verdict import uncovered_share
 
 from .._decision import last_step
 from . import _guard as guarding
@@ -57,10 +58,10 @@ def contradiction(case: Case, estimate: PerformanceEstimate | None) -> str:
 
 
 def as_covered(estimate: PerformanceEstimate | None, report: ShiftReport) -> PerformanceEstimate | None:
-    """What is known of the model as it is, when much of the target lies where the source has no rows."""
-    if estimate is None or report.verdict.kind != "support" or estimate.assumption in (LABELLED, SELECTED):
+    """What is known of a model's performance, when much of the target lies where the source has no rows."""
+    if estimate is None or estimate.assumption in (LABELLED, SELECTED):
         return estimate  # labelled rows may lie anywhere
-    return beyond_support(estimate, report.overlap.unsupported_share)
+    return beyond_support(estimate, uncovered_share(report.verdict, report.overlap))
 
 
 def candidate_table(

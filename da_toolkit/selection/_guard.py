@@ -6,6 +6,8 @@ what is known                           evidence                                
 enough target labels                    paired difference on held-out labelled target rows   verified
 the same, chosen by x                   that                                                 plausible
 covariate shift with overlap            doubly robust paired difference                      verified
+the same, a tenth of the target or more doubly robust paired difference                      plausible
+where the source has (nearly) no rows
 label shift                             class-wise paired difference under the target prior  verified, or
                                         (only expected by the calibrated probabilities)      plausible
 either, beside ten target labels        that or the labels, whichever is more precise; what  verified
@@ -39,11 +41,13 @@ from shift_detectors._performance import (
     importance_weighted,
     loss_interval,
     observed_performance,
+    where_covered,
 )
 from shift_detectors._prior import PriorFit, estimate_prior, proportion_interval
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
 from shift_detectors._text import amounts, share
+from shift_detectors._verdict import uncovered_share
 from shift_detectors._warnings import ignored
 
 from ..label_shift._target_shift import outcome_weights
@@ -149,12 +153,20 @@ def by_weights(case: Case, **reading) -> Evidence:
         )
         after[trial.name] = performance(values[j - 1], expected[:, 0] + expected[:, j])
     before = performance(base, expected[:, 0])
-    return Evidence(
-        "doubly robust importance weighting",
-        COVARIATE,
-        before,
-        _findings(case, gains, after, before),
-    )
+    method, found = "doubly robust importance weighting", _findings(case, gains, after, before)
+    uncovered = uncovered_share(case.report.verdict, case.report.overlap)
+    if not uncovered:
+        return Evidence(method, COVARIATE, before, found)
+    found = {name: _beyond_source(finding, uncovered) for name, finding in found.items()}
+    return Evidence(method, where_covered(COVARIATE), before, found)
+
+
+def _beyond_source(finding: Finding, uncovered: float) -> Finding:
+    """No more than plausible: of a gain where the source has no rows these say nothing."""
+    if not finding.earned:
+        return finding
+    doubt = f" On {uncovered:.0%} of the target rows the source has (nearly) none, and cannot say what it is there."
+    return replace(finding, earned="plausible", reason=finding.reason + doubt)
 
 
 def _groups_of_both(case: Case) -> np.ndarray | None:
@@ -419,7 +431,10 @@ def best_known(assumed: Evidence, labels: Evidence, by_label: set[str]) -> dict[
     def judged(name: str, finding: Finding) -> Finding:
         own = labels.findings[name]
         assert own.gain is not None
-        if finding.gain is None or name in by_label or (not selected and _width(own.gain) < _width(finding.gain)):
+        if finding.gain is None or name in by_label:
+            return own
+        shown = finding.earned == "plausible" and own.earned == "verified"
+        if not selected and (shown or _width(own.gain) < _width(finding.gain)):
             return own
         if not finding.earned or own.gain.ci is None or own.gain.ci[1] >= 0:
             return finding

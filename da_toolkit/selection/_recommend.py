@@ -6,8 +6,9 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from shift_detectors._performance import COVARIATE, LABEL, SELECTED
+from shift_detectors._performance import COVARIATE, LABEL, SELECTED, where_covered
 from shift_detectors._report import ShiftReport
+from shift_detectors._verdict import UNREACHED, uncovered_share
 
 from .._base import is_frozen
 from .._loss import loss_of
@@ -56,17 +57,19 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
     if labelled and kind != "covariate" and (kind != "label" or report.task == "regression"):
         advice += _transfers(report, estimator)
     if kind == "covariate" and covers(report):
-        share = report.overlap.ess_fraction
+        kept, uncovered = report.overlap.ess_fraction, uncovered_share(report.verdict, report.overlap)
+        covered = f"{1 - uncovered:.0%} of the target" if uncovered else "the target"
+        assumption = where_covered(COVARIATE) if uncovered else COVARIATE
         reason = (
-            f"The inputs differ and the source covers the target (weighting keeps {share:.0%} of the source's "
+            f"The inputs differ and the source covers {covered} (weighting keeps {kept:.0%} of the source's "
             "information). It helps a model that is too simple to be right everywhere."
         )
-        advice.append(Recommendation("ImportanceWeighting", reason, COVARIATE))
+        advice.append(Recommendation("ImportanceWeighting", reason, assumption))
         reason = (
             "Smooth functions of the inputs that are alike in both domains, as columns: they help a model that is too "
             "simple for the shape of p(y|x), and the gain can be checked."
         )
-        advice.append(Recommendation("FeatureAlignment(TCA)", reason, COVARIATE))
+        advice.append(Recommendation("FeatureAlignment(TCA)", reason, assumption))
     if kind == "covariate" and labelled:  # a change of p(y|x) may be too small for the test, and worth correcting
         advice += _transfers(report, estimator)
     if kind == "label" and report.task == "classification":
@@ -94,7 +97,9 @@ def covers(report: ShiftReport) -> bool:
     The model sees the columns that the verdict leaves out, too: where these are `beyond_weights`, nothing covers.
     """
     overlap = report.overlap
-    return not beyond_weights(report) and overlap.ess_fraction >= MIN_ESS_SHARE and overlap.domain_auc.value <= MAX_AUC
+    if beyond_weights(report) or uncovered_share(report.verdict, overlap) > UNREACHED:
+        return False
+    return overlap.ess_fraction >= MIN_ESS_SHARE and overlap.domain_auc.value <= MAX_AUC
 
 
 def beyond_weights(report: ShiftReport) -> bool:
