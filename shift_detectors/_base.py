@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from sklearn.base import BaseEstimator
 
 from ._boundary import read_problem
+from ._dependence import compared_target
 from ._errors import InputError
 from ._results import ShiftTestResult
 from ._table import Problem
@@ -101,6 +102,8 @@ class BaseDetector(BaseEstimator):
                 f"{self.quantity} cannot be compared without labels on both sides.",
             )
         start = time.perf_counter()
+        if "y_target" not in self.requires:
+            problem = problem.with_target(compared_target(problem))
         result = self._test(problem)
         return replace(result, seconds=time.perf_counter() - start)
 

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ._columns import from_polars_series, is_polars, read_rows, read_table
-from ._dependence import copies, serial_columns
+from ._dependence import compared_target, copies, serial_columns
 from ._errors import InputError
 from ._labels import TASKS, read_labels
 from ._representation import fit_clone, read_represented, unfitted, warn_of_own_rows
@@ -50,7 +51,8 @@ def read_problem(
         dates. Left out with a note: columns without any value, text whose values are nearly all distinct,
         and named columns that merely number the rows. Sparse rows with more than 50 columns are reduced to
         50 components of the pooled rows, named by their heaviest columns. At least 10 rows a side. Rows may stand on
-        both sides (a labelled part, and the pool that it is part of): the tests keep their level, at a loss of power.
+        both sides: the tests keep their level, at a loss of power; where the source is a part of the target, p(x) is
+        compared with the other rows.
     y_source : array-like of shape (n_source,) or None
         Labels without missing values; None when only p(x) is asked about.
     y_target : array-like of shape (n_target,), optional
@@ -158,12 +160,11 @@ def read_problem(
     if across > MANY_COPIES:
         notes.append(
             f"{across:.0%} of the target rows stand in the source as well: the samples overlap. These rows tell no "
-            "difference, and the tests see less with them: to compare the source with all other rows of the target, "
-            "leave them out of X_target."
+            "difference, and tests that see them see less."
         )
     if group_codes is None:
         _warn_of_dependence(within, serial_columns(table, None if labels is None else labels.y_source))
-    return Problem(
+    problem = Problem(
         table,
         y_source=None if labels is None else labels.y_source,
         y_target=None if labels is None else labels.y_target,
@@ -176,6 +177,14 @@ def read_problem(
         source_domain=domain,
         notes=tuple(notes),
     )
+    others = compared_target(problem)
+    if len(others) < n_target:
+        note = (
+            "The source is a part of the target: p(x) of the source is compared with that of the other "
+            f"{len(others)} target rows."
+        )
+        problem = replace(problem, notes=(*problem.notes, note))
+    return problem
 
 
 def refuse_swapped(y_source: Any, X_target: Any) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ._table import Table
+from ._table import Problem, Table
 
 SERIAL = 0.4  # smallest lag-1 autocorrelation worth a warning
 CHANCE_PAIRS = 0.1  # of the pairs of equal rows within a side to those across, up to which the latter are no chance
+PART = 0.95  # of the source rows that stand in the target from which on the source is a part of it
+MIN_OTHERS = 10  # further target rows that such a source can be compared with
 SERIAL_ROWS = 2_000  # leading rows of each side that are looked at
 
 
@@ -52,6 +54,24 @@ def twins(table: Table) -> tuple[np.ndarray, np.ndarray]:
     if (~across).sum() > CHANCE_PAIRS * across.sum():
         return first[:0], second[:0]
     return first[across], second[across]
+
+
+def compared_target(problem: Problem) -> np.ndarray:
+    """Target rows that p(x) is compared on: where the source is a part of the target its other rows, else all of them.
+
+    The target is then a mixture of the source and of these rows: it differs from the source if and only if they do. And
+    they are exchangeable with a source that was drawn at random, which makes permutation tests exact; copies on both
+    sides would leave them valid, but with far less power. With groups or weights a copy need not be worth its twin.
+    """
+    table = problem.table
+    everything = np.arange(table.n_target)
+    if problem.groups is not None or problem.weight is not None:
+        return everything
+    source, target = twins(table)
+    others = np.setdiff1d(everything, target - table.n_source)
+    if len(source) < PART * table.n_source or len(others) < MIN_OTHERS:
+        return everything
+    return others
 
 
 def serial_columns(table: Table, y_source: np.ndarray | None = None) -> list[tuple[str, float]]:

@@ -12,6 +12,7 @@ from scipy.special import logit
 from ._boundary import check_n_jobs, read_problem
 from ._columns import as_tuple, take_rows
 from ._data_digest import digest_of, names_digest
+from ._dependence import compared_target
 from ._domain_classifier import DomainClassifierTest, prequential_scores, rank_sum
 from ._errors import InputError
 from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_scores
@@ -289,7 +290,6 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
     inputs = Inputs.of(table)
     fold = domain_folds(table, FOLDS, seed, problem.groups)
     propensity = crossfit_probabilities(inputs, domain, fold, 2, weight=problem.weight)[:, 1]
-    preceding = prequential_scores(inputs, domain, fold, problem.weight)
     overlap = measure_overlap(propensity, domain, problem.weight, problem.groups)
     scores = proba = fit = None
     if task is not None:
@@ -300,11 +300,15 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
             scores = logit(np.clip(proba[:, : max(1, proba.shape[1] - 1)], 1e-3, 1 - 1e-3))
 
     step("testing p(x)")
+    kept = compared_target(problem)
+    compared, rows = problem.with_target(kept), np.r_[np.arange(table.n_source), table.n_source + kept]
+    encoded = inputs if compared is problem else Inputs.of(compared.table)
+    preceding = prequential_scores(encoded, domain[rows], fold[rows], compared.weight)
     if evidence is None:
-        joint = JointTest(n_permutations, seed).run_with_scores(problem, scores)
+        joint = JointTest(n_permutations, seed).run_with_scores(compared, None if scores is None else scores[rows])
     else:
         joint = evidence.joint(table.names)
-    statistic, p_classifier = rank_sum(preceding, domain, fold, problem.groups, problem.weight, rng)
+    statistic, p_classifier = rank_sum(preceding, domain[rows], fold[rows], compared.groups, compared.weight, rng)
     classifier = ShiftTestResult(
         DomainClassifierTest.__name__,
         "p(x)",
@@ -312,7 +316,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         p_classifier,
         overlap.domain_auc,
         table.n_source,
-        table.n_target,
+        compared.table.n_target,
     )
     p_x = min(1.0, joint.pvalue / JOINT_SHARE, p_classifier / (1 - JOINT_SHARE))
     combined = replace(
@@ -385,8 +389,8 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         change = 1.0
         if task is not None:
             step("testing whether label shift fits")
-            fitted = fit_label_shift(problem, _fit_scores(proba, scores), preceding, seed)
-            fit, change = fit_result(fitted, problem), fitted.change_pvalue
+            fitted = fit_label_shift(compared, _fit_scores(proba, scores)[rows], preceding, seed)
+            fit, change = fit_result(fitted, compared), fitted.change_pvalue
             tests.append(fit)
         moved = prior is None or prior.moved()
         if prior is not None and prior.moved(effects["total variation"]) and explains(fit, change, alpha):

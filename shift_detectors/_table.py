@@ -213,13 +213,19 @@ class Problem:
 
     def labelled_part(self) -> Problem:
         """The problem restricted to rows with a label: all of the source, the labelled target rows."""
+        return self.with_target(np.flatnonzero(self.labelled))
+
+    def with_target(self, kept: np.ndarray) -> Problem:
+        """The problem restricted to some rows of the target."""
+        if len(kept) == self.table.n_target:
+            return self
         n_source = self.table.n_source
-        rows = np.r_[np.arange(n_source), n_source + np.flatnonzero(self.labelled)]
+        rows = np.r_[np.arange(n_source), n_source + kept]
         return replace(
             self,
             table=self.table.take(rows, n_source),
-            y_target=None if self.y_target is None else self.y_target[self.labelled],
-            labelled=np.ones(self.n_labelled, bool),
+            y_target=None if self.y_target is None else self.y_target[kept],
+            labelled=self.labelled[kept],
             groups=None if self.groups is None else self.groups[rows],
             weight=None if self.weight is None else self.weight[rows],
         )

@@ -20,7 +20,7 @@ from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScale
 from da_toolkit import ImportanceWeighting
 from shift_detectors._boundary import read_problem
 from shift_detectors._copies import half_of_copies
-from shift_detectors._dependence import twins
+from shift_detectors._dependence import compared_target, twins
 from shift_detectors._errors import InputError, ShiftWarning
 
 N, M = 60, 40
@@ -950,6 +950,20 @@ def test_copies_are_warned_of_unless_groups_are_given():
 def test_rows_on_both_sides_are_noted():
     X = normal(N)
     assert "100% of the target rows stand in the source" in problem(X, None, X[:M]).notes[0]
+
+
+def test_a_source_that_is_a_part_of_the_target_is_compared_with_the_other_rows():
+    rows, ids = normal(N + M), np.arange(N + M)
+    part = problem(rows[:N], None, np.r_[rows[N:], rows[:N]])
+    assert f"the other {M} target rows" in part.notes[-1] and part.table.n_target == N + M
+    assert compared_target(part).tolist() == list(range(M))
+    few = problem(rows[:N], None, rows[: N + 5])  # too few others
+    half = problem(rows[:N], None, rows[N // 2 :])
+    groups = problem(rows[:N], None, rows, groups=ids[:N], groups_target=ids)
+    weights = problem(rows[:N], None, rows, sample_weight=np.ones(N))
+    for given in (few, half, groups, weights):
+        assert len(compared_target(given)) == given.table.n_target
+        assert not any("part of the target" in note for note in given.notes)
 
 
 def test_of_equal_rows_every_second_is_left_out_of_a_fit():

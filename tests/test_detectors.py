@@ -525,3 +525,18 @@ def test_a_labelled_part_does_not_differ_from_its_pool_in_scores_of_a_model_that
     pool = rng.normal(size=(240, 60))
     y = (pool[:120] @ rng.normal(size=(60, 4)) / 3 + rng.gumbel(size=(120, 4))).argmax(axis=1)
     assert LabelShiftFitTest(random_state=0).test(pool[:120], pool, y_source=y).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("test", X_TESTS)
+def test_a_part_of_the_target_is_compared_with_its_other_rows(test):
+    rows = np.random.default_rng(0).normal(size=(300, 2)) + (np.arange(300) >= 150)[:, None] * 0.4
+    beside, apart = (test(random_state=0).test(rows[:150], target) for target in (rows, rows[150:]))
+    assert beside.pvalue == apart.pvalue < 0.05 and beside.n_target == 150
+
+
+def test_a_diagnosis_compares_a_part_of_the_target_with_its_other_rows():
+    rows = np.random.default_rng(0).normal(size=(300, 2)) + (np.arange(300) >= 150)[:, None] * 0.4
+    y = (rows[:150, 0] > 0).astype(int)
+    report = shift_detectors.diagnose(rows[:150], y, rows, random_state=0, n_permutations=99)
+    assert "p(x)" in report.shifts and report.n_target == 300 and report.tests[1].n_target == 150
+    assert len(report.overlap.propensity_target) == 300
