@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from da_toolkit.alignment import FeatureAlignment
+from da_toolkit.alignment._components import ComponentAligner
 from da_toolkit.alignment._gfk import GFK, kernel_root
 from da_toolkit.alignment._jda import JDA, joint_differences
 from da_toolkit.alignment._location_scale import LocationScale, step
@@ -25,7 +27,7 @@ from da_toolkit.alignment._pseudo_labels import balanced
 from da_toolkit.alignment._subspace import n_axes, n_leading, principal_axes, subspaces
 from da_toolkit.alignment._subspace_alignment import SubspaceAlignment
 from da_toolkit.alignment._tca import TCA
-from shift_detectors._errors import InputError
+from shift_detectors._errors import InputError, ShiftWarning
 
 BLIND = [SubspaceAlignment(), GFK(), TCA(random_state=0), TCA(kernel="linear")]  # to classes
 CLASS_WISE = [JDA(random_state=0), LocationScale(random_state=0)]
@@ -535,7 +537,9 @@ def test_degenerate_rows(aligner, case):
         "few": lambda: (rng.normal(size=(4, 2)), rng.normal(size=(2, 2))),
     }[case]()
     y = np.arange(len(X)) % 2
-    fitted = clone(aligner).fit(X, X_target, y_source=y, estimator=logistic())
+    told = case == "constant" and isinstance(aligner, ComponentAligner)
+    with pytest.warns(ShiftWarning, match="x2 with one value") if told else nullcontext():
+        fitted = clone(aligner).fit(X, X_target, y_source=y, estimator=logistic())
     for out in (fitted.transform_source(X), fitted.transform_target(X_target), fitted.transform_source(X[:1])):
         assert np.isfinite(out).all() and np.abs(out).max() < 100
 
@@ -606,3 +610,29 @@ def test_many_rows(aligner):
     X_target, y_target = classes(20_000, rng, move=0.7)
     adapted = FeatureAlignment(logistic(), clone(aligner), random_state=0).fit(X, y, X_target)
     assert adapted.score(X_target, y_target) > logistic().fit(X, y).score(X_target, y_target)
+
+
+def test_what_the_source_never_varied_in_does_not_answer_the_target():
+    """The third column is 1 in the source, and 0 in half of the target: of these rows no slope can be learnt."""
+    rng = np.random.default_rng(0)
+    X_source = np.column_stack([rng.normal(size=(400, 2)), np.ones(400)])
+    X_target = np.column_stack([rng.normal(size=(500, 2)) + [0.8, 0], rng.random(500) < 0.5])
+    y = X_source[:, 0] ** 2 + rng.normal(size=400)
+    with pytest.warns(ShiftWarning, match="^x2 with one value in the source.* components"):
+        aligner = TCA(random_state=0).fit(X_source, X_target)
+    source, target = aligner.transform_source(X_source), aligner.transform_target(X_target)
+    assert aligner.n_components_ == source.shape[1] == len(aligner.variance_)
+    pooled = np.cov(np.vstack([source, target]).T, bias=True)
+    np.testing.assert_allclose(pooled, np.diag(aligner.variance_), atol=1e-8)
+    # the least of what the source varies in, beside both: slopes there are no worse known than a row's own noise
+    least = eigh(np.cov(source.T, bias=True), pooled, eigvals_only=True).min()
+    assert least * 400 > 0.999
+    answers = LinearRegression().fit(source, y).predict(target)
+    assert np.abs(answers).max() < 2 * y.max()
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.5])
+def test_a_source_that_moved_keeps_all_components(shift):
+    rng = np.random.default_rng(0)
+    X_source, X_target = rng.normal(size=(300, 3)), rng.normal(size=(300, 3)) + [shift, 0, 0]
+    assert TCA(n_components=30, random_state=0).fit(X_source, X_target).n_components_ == 30

@@ -35,6 +35,12 @@ rows of the smaller domain, and ten where it holds no more variance than the axi
 column is shuffled by itself (parallel analysis; Horn, Psychometrika 30, 1965). In few columns that unrelated variance
 may well be what the classes differ in; in hundreds it is mostly noise.
 
+**What the source cannot teach.** A direction in which the target varies and the n_s source rows do not (a stratum that
+the source lacks) has variance, and becomes part of components; the slope that a model finds along it is noise, with
+which it answers the target. Of variance 1 over both domains and rho over the source, its slope has the variance
+sigma^2 / (n_s rho): beyond that of a row itself where n_s rho < 1. Such directions are left out, with a
+warning where whole columns are of this kind. A source that moved, or is narrower, has next to none.
+
 **Without a shift** there is nothing to gain, and every axis left out is a loss: where the rows of the domains lie as
 near to each other as two samples of one distribution (their energy distance, `_mass.told_apart`) and the number of
 components is not prescribed, columns are left as they are.
@@ -48,6 +54,8 @@ import numpy as np
 
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
+from shift_detectors._text import some
+from shift_detectors._warnings import warn
 
 from .._base import FINITE, check_counts, check_numbers
 from .._linear_map import LinearMap
@@ -122,6 +130,10 @@ class ComponentAligner(BaseAligner):
         pooled = self._rows(pooled)
         self._map, phi = self._feature_map(pooled, mass, rng)
         self._covariance = _covariance(phi, mass)
+        in_source = phi[: len(X_source)] - source_mass @ phi[: len(X_source)]
+        self._source_covariance, self._source_rows = _covariance(in_source, source_mass), 1 / (source_mass**2).sum()
+        fixed = varies & (np.ptp(X_source, axis=0) == 0)
+        self._fixed = tuple(f"x{j}" for j in np.flatnonzero(fixed))
         if self.n_components == "auto":
             rows = 1 / max((source_mass**2).sum(), (target_mass**2).sum())
             self._most = self._most_components(pooled, mass, rows, rng)
@@ -175,10 +187,31 @@ class ComponentAligner(BaseAligner):
         else:
             k = min(check_n_components(self.n_components), int((values > RANK * values[0]).sum()))
         k = max(k, 1)
-        self.variance_, self.n_components_ = values[:k], k
-        self._directions = damp @ vectors[:, :k]
+        self.variance_, self._directions = self._seen_in_source(values[:k], damp @ vectors[:, :k])
+        self.n_components_ = len(self.variance_)
         if self.whiten:
             self._directions /= np.sqrt(np.where(self.variance_ > 0, self.variance_, 1.0))
+
+    def _seen_in_source(self, variance: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The components, without the directions among them that the source leaves unknown: see the module docstring.
+
+        Those are found where source and pooled covariance are diagonal at once; the others are turned until their
+        pooled covariance is diagonal again.
+        """
+        unit = directions / np.sqrt(np.where(variance > 0, variance, np.inf))
+        share, turn = np.linalg.eigh(unit.T @ self._source_covariance @ unit)
+        seen = share * self._source_rows >= 1
+        if seen.all() or not seen.any():
+            return variance, directions
+        if self._fixed:
+            warn(
+                f"{some(self._fixed)} with one value in the source and others in the target: the source cannot teach a "
+                f"model what these mean. {(~seen).sum()} of {len(seen)} components, which hardly vary in the source, "
+                "are left out."
+            )
+        kept = np.linalg.qr(turn[:, seen] / np.sqrt(variance)[:, None])[0]
+        values, vectors = np.linalg.eigh((kept.T * variance) @ kept)
+        return values[::-1], directions @ kept @ vectors[:, ::-1]
 
     def _components(self, phi: np.ndarray) -> np.ndarray:
         return phi @ self._directions if self.told_apart_ else phi

@@ -55,6 +55,7 @@ class TCA(ComponentAligner):
     Attributes
     ----------
     n_components_ : int
+        Without those that vary in the target alone, of which the source can teach a model nothing.
     variance_ : ndarray of shape (n_components_,)
         The :math:`\lambda`, largest first; or those of the columns.
     told_apart_ : bool
