@@ -201,7 +201,8 @@ class Overlap:
     domain_auc : Effect
         Cross-fitted AUC of a classifier that tells source from target, .5 when it cannot.
     unsupported_share : float
-        Share of target rows in regions with (nearly) no source row.
+        Share of target rows that were found in regions with (nearly) no source row: a classifier is sure of 19 to 1
+        that they are of the target. Where it takes a combination of columns to tell, few rows may not show it.
     top_weight_share : float
         Share of the total weight that the heaviest 1 % of the source rows carry.
     propensity_source, propensity_target : ndarray

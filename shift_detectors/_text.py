@@ -316,10 +316,11 @@ def overlap_sentence(report: ShiftReport) -> str:
     """How well the source covers the target."""
     overlap = report.overlap
     weighting = f"With {some(report.separators)} set aside, weighting" if report.separators else "Weighting"
+    beyond = share(overlap.unsupported_share) if overlap.unsupported_share else "none"
     return (
         f"{weighting} would leave {overlap.effective_sample_size:,.0f} effective rows of "
-        f"{report.n_source:,} ({share(overlap.ess_fraction)}); {share(overlap.unsupported_share)} of the "
-        f"target lies where the source has (nearly) no rows."
+        f"{report.n_source:,} ({share(overlap.ess_fraction)}); {beyond} of the "
+        f"target was found to lie where the source has (nearly) no rows."
     )
 
 

@@ -579,3 +579,13 @@ def test_class_frequencies_name_the_rarer_class_of_two(classes, source, target, 
     target = np.array(target)
     prior = PriorEstimate(classes, np.array(source), target, np.column_stack([target / 2, 2 * target]), "MLLS")
     assert shown in _text.prior_sentence(prior)
+
+
+@pytest.mark.parametrize(
+    ("unsupported", "words"), [(0.0, "none of the target was found"), (0.2, "20% of the target was")]
+)
+def test_rows_beyond_the_source_are_those_that_were_found(unsupported, words):
+    """A combination of columns that the source lacks may go unseen: none found is not none there."""
+    example = examples.example_report()
+    report = replace(example, overlap=replace(example.overlap, unsupported_share=unsupported))
+    assert f"{words} " in " ".join(str(report).split())
