@@ -39,7 +39,8 @@ may well be what the classes differ in; in hundreds it is mostly noise.
 the source lacks) has variance, and becomes part of components; the slope that a model finds along it is noise, with
 which it answers the target. Of variance 1 over both domains and rho over the source, its slope has the variance
 sigma^2 / (n_s rho): beyond that of a row itself where n_s rho < 1. Such directions are left out, with a
-warning where whole columns are of this kind. A source that moved, or is narrower, has next to none.
+warning where whole columns are of this kind. A source that moved, or is narrower, has next to none. JDA keeps
+them: along them it tells classes that moved far, and differently.
 
 **Without a shift** there is nothing to gain, and every axis left out is a loss: where the rows of the domains lie as
 near to each other as two samples of one distribution (their energy distance, `_mass.told_apart`) and the number of
@@ -48,7 +49,7 @@ components is not prescribed, columns are left as they are.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -91,6 +92,8 @@ class ComponentAligner(BaseAligner):
         exceeds ten times their lower quartile.
     random_state : int, Generator, RandomState or None
     """
+
+    leaves_unseen_out: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -187,8 +190,11 @@ class ComponentAligner(BaseAligner):
         else:
             k = min(check_n_components(self.n_components), int((values > RANK * values[0]).sum()))
         k = max(k, 1)
-        self.variance_, self._directions = self._seen_in_source(values[:k], damp @ vectors[:, :k])
-        self.n_components_ = len(self.variance_)
+        directions = damp @ vectors[:, :k]
+        if self.leaves_unseen_out:
+            values, directions = self._seen_in_source(values[:k], directions)
+        k = directions.shape[1]
+        self.variance_, self.n_components_, self._directions = values[:k], k, directions
         if self.whiten:
             self._directions /= np.sqrt(np.where(self.variance_ > 0, self.variance_, 1.0))
 

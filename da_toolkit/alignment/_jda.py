@@ -66,7 +66,6 @@ class JDA(ComponentAligner):
     pseudo_labels_ : ndarray of shape (n_target,)
         Last guess of the class of every target row.
     n_components_, n_iter_ : int
-        Components without those that vary in the target alone, of which the source can teach a model nothing.
     variance_ : ndarray of shape (n_components_,)
         The :math:`\lambda`, largest first; or those of the columns.
     told_apart_ : bool
@@ -97,6 +96,7 @@ class JDA(ComponentAligner):
     """
 
     class_wise = True
+    leaves_unseen_out = False
 
     def __init__(
         self,
