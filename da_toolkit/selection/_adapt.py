@@ -156,12 +156,12 @@ def adapt(
     Notes
     -----
     "verified" means that a one-sided lower confidence bound of the gain (level .05, divided by the number of
-    candidates) lies above zero under the named assumption; "plausible" that heuristics agree, or that such a bound
-    does not speak for the whole target: it is one on labelled target rows which differ from the others in x, or
+    candidates) lies above zero under the named assumption; "plausible" that heuristics speak for it, or that such a
+    bound does not speak for the whole target: it is one on labelled target rows which differ from the others in x, or
     under covariate shift while the source has (nearly) no rows for more than a tenth of the target; see
-    ``da_toolkit.selection._guard``. A model that answers by a rule of its own, other than its likeliest class or
-    the threshold of a `FixedThresholdClassifier` or `TunedThresholdClassifierCV`, has no candidates that correct
-    its probabilities: they would drop the rule.
+    ``da_toolkit.selection._guard``. A model that answers by a rule of its own, other than its likeliest class or the
+    threshold of a `FixedThresholdClassifier` or `TunedThresholdClassifierCV`, has no candidates that correct its
+    probabilities: they would drop the rule.
 
     What is plausible only is averaged with the model as it is (`Averaged`), which counts half (of an alignment:
     half of the share of target rows that lie where the source has rows), and a third at least where one heuristic
