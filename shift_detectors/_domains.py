@@ -32,6 +32,7 @@ from ._row_sample import RowSample, frame_of
 BATCH = 2**16  # rows that are worked on at a time
 MANY = 100_000  # rows of both sides from which rows in memory are counted too: permutations take n x 500 numbers
 HEAD = 2_000  # leading rows that are looked at for serial dependence
+INDEX = re.compile(r"__index_level_\d+__")  # what pandas calls a frame's nameless index in a file: no column of it
 ACCEPTED = (
     "rows in memory, a Parquet or CSV file, folder or glob, a pyarrow dataset, a Dask DataFrame, or an iterator or "
     "list of DataFrames"
@@ -90,7 +91,7 @@ class Domain:
     def _ours(self, batch: Any) -> Any:
         if isinstance(batch, pd.DataFrame):
             return batch.drop(columns=list(self.dropped), errors="ignore").rename(columns=self.names)
-        kept = [name for name in batch.schema.names if name not in self.dropped]
+        kept = [name for name in columns_in(batch.schema) if name not in self.dropped]
         return batch.select(kept).rename_columns([self.names.get(name, name) for name in kept])
 
     def draw(self, size: int, seed: int, label: str | None, step: Callable[[str], None]) -> RowSample:
@@ -193,7 +194,7 @@ class Frames(Domain):
             )
         if isinstance(batch, pd.DataFrame):
             batch = batch.set_axis([str(name) for name in batch.columns], axis=1)
-        names = list(batch.columns if isinstance(batch, pd.DataFrame) else batch.schema.names)
+        names = list(batch.columns) if isinstance(batch, pd.DataFrame) else columns_in(batch.schema)
         self._columns = self._columns or names
         _same_columns(names, here, self._columns, "batch 0")
         return batch
@@ -213,7 +214,8 @@ class Parquet(Domain):
         for path, keys in self.parts:
             with _opened(path) as file:
                 self.n_rows += file.metadata.num_rows
-                types = {field.name: _family(field.type) for field in file.schema_arrow} | {k: "key" for k in keys}
+                schema = file.schema_arrow
+            types = {name: _family(schema.field(name).type) for name in columns_in(schema)} | {k: "key" for k in keys}
             if expected is None:
                 expected = types
             _same_columns(list(types), str(path), list(expected), str(files[0]))
@@ -307,12 +309,12 @@ class Dataset(Domain):
     def __init__(self, X: Any, argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()):
         super().__init__(argument, names, dropped)
         self.dataset = X
-        expected = list(X.schema.names)
+        expected = columns_in(X.schema)
         for fragment in X.get_fragments():
             if not hasattr(fragment, "path"):
                 continue
             try:
-                stored = list(fragment.physical_schema.names)
+                stored = columns_in(fragment.physical_schema)
             except (OSError, ValueError) as error:
                 raise _unreadable(fragment.path, error) from error
             from pyarrow.dataset import get_partition_keys
@@ -521,6 +523,11 @@ def _family(kind: Any) -> str:
         if any(test(kind) for test in tests):
             return "empty" if name == "nothing" else name
     return str(kind)
+
+
+def columns_in(schema: Any) -> list[str]:
+    """Names of the columns of an Arrow schema, without a frame's index."""
+    return [name for name in schema.names if not INDEX.fullmatch(name)]
 
 
 def _same_columns(names: list[str], here: str, expected: list[str], there: str) -> None:

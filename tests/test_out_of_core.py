@@ -244,6 +244,25 @@ def test_broken_files_are_named(tmp_path):
         diagnose(folder, "y", folder)
 
 
+@pytest.mark.parametrize("read", ["files", "dataset", "batches"])
+def test_the_index_of_a_frame_is_no_column_of_its_file(tmp_path, read):
+    """pandas stores the row numbers of a filtered frame, which are not those of the other side."""
+    from pyarrow import dataset, parquet
+
+    sides = {"source": table(600), "target": table(300).drop(columns="y")}
+    sides["source"] = sides["source"][np.arange(600) % 3 > 0]
+    for name, rows in sides.items():
+        rows.to_parquet(tmp_path / f"{name}.parquet")
+    source, target = (tmp_path / f"{name}.parquet" for name in sides)
+    assert "__index_level_0__" in parquet.read_schema(source).names
+    if read == "dataset":
+        source, target = dataset.dataset(source), dataset.dataset(target)
+    if read == "batches":
+        source, target = (iter(parquet.read_table(path).to_batches(100)) for path in (source, target))
+    found = diagnose(source, "y", target, random_state=0, n_permutations=99)
+    assert {feature.feature for feature in found.features} == set(sides["target"].columns)
+
+
 def test_files_that_do_not_fit_together_are_named(tmp_path):
     from pyarrow import dataset
 
