@@ -96,7 +96,6 @@ class JDA(ComponentAligner):
     """
 
     class_wise = True
-    leaves_unseen_out = False
 
     def __init__(
         self,

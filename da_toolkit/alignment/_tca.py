@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sklearn.base import is_regressor
+
 from ._components import ComponentAligner, mean_difference
 
 
@@ -55,7 +57,7 @@ class TCA(ComponentAligner):
     Attributes
     ----------
     n_components_ : int
-        Without those that vary in the target alone, of which the source can teach a model nothing.
+        For a regressor without those that vary in the target alone, of which the source can teach it nothing.
     variance_ : ndarray of shape (n_components_,)
         The :math:`\lambda`, largest first; or those of the columns.
     told_apart_ : bool
@@ -82,4 +84,5 @@ class TCA(ComponentAligner):
 
     def _fit(self, X_source, X_target, y_source, y_target, source_mass, target_mass, estimator) -> None:
         phi_source, phi_target = self._features(X_source, X_target, source_mass, target_mass, self._generator())
-        self._solve(mean_difference(phi_source, phi_target, source_mass, target_mass)[:, None])
+        difference = mean_difference(phi_source, phi_target, source_mass, target_mass)[:, None]
+        self._solve(difference, seen_only=estimator is not None and is_regressor(estimator))
