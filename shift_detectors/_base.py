@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from sklearn.base import BaseEstimator
 
 from ._boundary import read_problem
-from ._dependence import compared_target
+from ._copies import compared_target
 from ._errors import InputError
 from ._results import ShiftTestResult
 from ._table import Problem

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ._columns import from_polars_series, is_polars, read_rows, read_table
-from ._dependence import compared_target, copies, serial_columns
+from ._copies import compared_target, copies
+from ._dependence import serial_columns
 from ._errors import InputError
 from ._labels import TASKS, read_labels
 from ._representation import fit_clone, read_represented, unfitted, warn_of_own_rows
@@ -23,6 +24,7 @@ from ._warnings import warn
 MIN_ROWS = 10  # fewer rows on a side cannot carry any of the tests
 FEW_GROUPS = 5  # on a side, below which the tests have hardly any power
 MANY_COPIES = 0.2  # a larger share of copied rows is worth a word
+POOLED = "fitted on the rows of both sides together"  # what becomes of a representation that is not fitted
 
 
 def read_problem(
@@ -89,9 +91,8 @@ def read_problem(
     -----
     ShiftWarning
         When a `representation` was evidently fitted on the rows of one side. When `groups` or `groups_target` is one
-        group, which counts as one observation. Without groups, when many rows
-        of a side are copies of each other, or when rows resemble the row before them: permutation p-values are then
-        wrong.
+        group, which counts as one observation. Without groups, when many rows of a side are copies of each other, or
+        when rows resemble the row before them: permutation p-values are then wrong.
 
     Examples
     --------
@@ -118,11 +119,10 @@ def read_problem(
             representation = fit_clone(representation, X_source=X_source, X_target=X_target)
         source = read_represented(representation, X_source, "X_source")
         target = read_represented(representation, X_target, "X_target")
-        together = ", fitted on the rows of both sides together"
-        notes.append(f"The tests see the rows through the given representation{together if ours else ''}.")
+        notes.append(f"The tests see the rows through the given representation{f', {POOLED}' if ours else ''}.")
         if not ours:
             for X, argument in ((X_source, "X_source"), (X_target, "X_target")):
-                warn_of_own_rows(representation, X, argument, f"it is then{together[1:]}")
+                warn_of_own_rows(representation, X, argument, f"it is then {POOLED}")
     for rows, argument in ((source, "X_source"), (target, "X_target")):
         n = rows.data.shape[0]
         if n < MIN_ROWS:

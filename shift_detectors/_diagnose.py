@@ -11,8 +11,8 @@ from scipy.special import logit
 
 from ._boundary import check_n_jobs, read_problem
 from ._columns import as_tuple, take_rows
+from ._copies import compared_target
 from ._data_digest import digest_of, names_digest
-from ._dependence import compared_target
 from ._domain_classifier import DomainClassifierTest, prequential_scores, rank_sum
 from ._errors import InputError
 from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_scores

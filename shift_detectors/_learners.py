@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from threadpoolctl import ThreadpoolController
 
-from ._dependence import twins
+from ._copies import twins
 from ._errors import InputError
 from ._table import Table
 from ._warnings import ignored

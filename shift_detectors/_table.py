@@ -127,6 +127,16 @@ class Table:
         return np.column_stack(blocks).astype(np.float32)
 
     @cached_property
+    def row_hashes(self) -> np.ndarray:
+        """One 64-bit hash per row, mixed column by column (NaN equals NaN, -0 equals 0)."""
+        hashes = np.zeros(self.n, np.uint64)
+        for column in (*self.numeric.T, *self.codes.T):
+            hashes ^= (column + 0.0).view(np.uint64)
+            hashes *= np.uint64(0x9E3779B97F4A7C15)
+            hashes ^= hashes >> np.uint64(29)
+        return hashes
+
+    @cached_property
     def tree_input(self) -> np.ndarray:
         """Float matrix for tree learners, shape (n, n_numeric + n_categorical), NaN where missing.
 

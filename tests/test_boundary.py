@@ -19,8 +19,7 @@ from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScale
 
 from da_toolkit import ImportanceWeighting
 from shift_detectors._boundary import read_problem
-from shift_detectors._copies import half_of_copies
-from shift_detectors._dependence import compared_target, twins
+from shift_detectors._copies import compared_target, half_of_copies, twins
 from shift_detectors._errors import InputError, ShiftWarning
 
 N, M = 60, 40
