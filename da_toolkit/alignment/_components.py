@@ -132,10 +132,6 @@ class ComponentAligner(BaseAligner):
         pooled = self._rows(pooled)
         self._map, phi = self._feature_map(pooled, mass, rng)
         self._covariance = _covariance(phi, mass)
-        in_source = phi[: len(X_source)] - source_mass @ phi[: len(X_source)]
-        self._source_covariance, self._source_rows = _covariance(in_source, source_mass), 1 / (source_mass**2).sum()
-        fixed = varies & (np.ptp(X_source, axis=0) == 0)
-        self._fixed = tuple(f"x{j}" for j in np.flatnonzero(fixed))
         if self.n_components == "auto":
             rows = 1 / max((source_mass**2).sum(), (target_mass**2).sum())
             self._most = self._most_components(pooled, mass, rows, rng)
@@ -173,10 +169,10 @@ class ComponentAligner(BaseAligner):
         if self.n_components != "auto":
             check_n_components(self.n_components)
 
-    def _solve(self, differences: np.ndarray, seen_only: bool = False) -> None:
+    def _solve(self, differences: np.ndarray, source: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None) -> None:
         """Components for given mean differences, one a column, each divided by the root of its noise.
 
-        `seen_only`: without the directions in which the source does not vary.
+        `source`: its rows, their features and masses; the directions in which it does not vary are left out.
         """
         if not self.told_apart_:
             return
@@ -193,27 +189,30 @@ class ComponentAligner(BaseAligner):
             k = min(check_n_components(self.n_components), int((values > RANK * values[0]).sum()))
         k = max(k, 1)
         directions = damp @ vectors[:, :k]
-        if seen_only:
-            values, directions = self._seen_in_source(values[:k], directions)
+        if source is not None:
+            values, directions = self._seen_in_source(values[:k], directions, *source)
         k = directions.shape[1]
         self.variance_, self.n_components_, self._directions = values[:k], k, directions
         if self.whiten:
             self._directions /= np.sqrt(np.where(self.variance_ > 0, self.variance_, 1.0))
 
-    def _seen_in_source(self, variance: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _seen_in_source(self, variance, directions, X_source, phi_source, source_mass) -> tuple[np.ndarray, np.ndarray]:
         """The components, without the directions among them that the source leaves unknown: see the module docstring.
 
         Those are found where source and pooled covariance are diagonal at once; the others are turned until their
         pooled covariance is diagonal again.
         """
         unit = directions / np.sqrt(np.where(variance > 0, variance, np.inf))
-        share, turn = np.linalg.eigh(unit.T @ self._source_covariance @ unit)
-        seen = share * self._source_rows >= 1
+        of_source = (phi_source - source_mass @ phi_source) @ unit
+        share, turn = np.linalg.eigh(_covariance(of_source, source_mass))
+        seen = share / (source_mass**2).sum() >= 1
         if seen.all() or not seen.any():
             return variance, directions
-        if self._fixed:
+        fixed = np.flatnonzero(np.isfinite(self._scale) & (np.ptp(X_source, axis=0) == 0))
+        if len(fixed):
+            names = some(f"x{j}" for j in fixed)
             warn(
-                f"{some(self._fixed)} with one value in the source and others in the target: the source cannot teach a "
+                f"{names} with one value in the source and others in the target: the source cannot teach a "
                 f"model what these mean. {(~seen).sum()} of {len(seen)} components, which hardly vary in the source, "
                 "are left out."
             )

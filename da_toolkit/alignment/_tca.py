@@ -85,4 +85,5 @@ class TCA(ComponentAligner):
     def _fit(self, X_source, X_target, y_source, y_target, source_mass, target_mass, estimator) -> None:
         phi_source, phi_target = self._features(X_source, X_target, source_mass, target_mass, self._generator())
         difference = mean_difference(phi_source, phi_target, source_mass, target_mass)[:, None]
-        self._solve(difference, seen_only=estimator is not None and is_regressor(estimator))
+        regressor = estimator is not None and is_regressor(estimator)
+        self._solve(difference, (X_source, phi_source, source_mass) if regressor else None)
