@@ -96,15 +96,16 @@ def by_labels(case: Case) -> Evidence:
     before = performance(base)
     found = _findings(case, gains, after, before)
     if assumption == SELECTED:
-        found = {name: _of_these_rows(finding) for name, finding in found.items()}
+        found = _at_most_plausible(found, " It is one on the labelled rows.")  # no random part of the target
     return Evidence(method, assumption, before, found)
 
 
-def _of_these_rows(finding: Finding) -> Finding:
-    """No more than plausible: the labelled rows are no random part of the target."""
-    if not finding.earned:
-        return finding
-    return replace(finding, earned="plausible", reason=f"{finding.reason} It is one on the labelled rows.")
+def _at_most_plausible(found: dict[str, Finding], doubt: str) -> dict[str, Finding]:
+    """The findings, of which those that earned something carry a doubt and are no longer called verified."""
+    return {
+        name: replace(finding, earned="plausible", reason=finding.reason + doubt) if finding.earned else finding
+        for name, finding in found.items()
+    }
 
 
 def by_weights(case: Case, **reading) -> Evidence:
@@ -157,16 +158,8 @@ def by_weights(case: Case, **reading) -> Evidence:
     uncovered = uncovered_share(case.report.verdict, case.report.overlap)
     if not uncovered:
         return Evidence(method, COVARIATE, before, found)
-    found = {name: _beyond_source(finding, uncovered) for name, finding in found.items()}
-    return Evidence(method, where_covered(COVARIATE), before, found)
-
-
-def _beyond_source(finding: Finding, uncovered: float) -> Finding:
-    """No more than plausible: of a gain where the source has no rows these say nothing."""
-    if not finding.earned:
-        return finding
     doubt = f" On {uncovered:.0%} of the target rows the source has (nearly) none, and cannot say what it is there."
-    return replace(finding, earned="plausible", reason=finding.reason + doubt)
+    return Evidence(method, where_covered(COVARIATE), before, _at_most_plausible(found, doubt))
 
 
 def _groups_of_both(case: Case) -> np.ndarray | None:
@@ -253,13 +246,8 @@ def by_outcome_weights(case: Case) -> Evidence:
             values - base, weights, np.zeros(len(y)), nothing, classes=False, groups=case.domains.groups
         )
         after[trial.name] = _weighted(case, values, weights)
-    found = _findings(case, gains, after, before)
-    unsure = {
-        name: replace(f, earned="plausible", reason=f.reason + " The error of the weights is not counted.")
-        if f.earned
-        else f
-        for name, f in found.items()
-    }
+    doubt = " The error of the weights is not counted."
+    unsure = _at_most_plausible(_findings(case, gains, after, before), doubt)
     return Evidence("weighting by the distribution of y", LABEL, before, unsure)
 
 
