@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from da_toolkit.datasets import load_digits_label, make_conditional_shift, make_covariate_shift, make_label_shift
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 
 from da_toolkit import CORAL, FeatureAlignment, ImportanceWeighting, PriorCorrection, TargetShiftWeighting, adapt
 from da_toolkit._base import read_domains
@@ -30,6 +31,22 @@ ADAPTERS = {
     "alignment": FeatureAlignment(make_pipeline(StandardScaler(), LogisticRegression()), CORAL(), random_state=0),
     "regression": TargetShiftWeighting(Ridge(), random_state=0),
 }
+
+
+class KNeighborsNoScores(ClassifierMixin, BaseEstimator):
+    """Nearest neighbours without probabilities."""
+
+    def fit(self, X, y):
+        self.model_ = KNeighborsClassifier().fit(X, y)
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X)
+
+
+def thresholded(model):
+    return FixedThresholdClassifier(model, threshold=0.8, response_method="decision_function")
 
 
 def moved(seed=0, n=500):
@@ -54,6 +71,26 @@ def test_the_average_is_that_of_its_formula(name):
     if task == "classification":
         assert (model.predict(pair.X_target) == model.classes_[model.predict_proba(pair.X_target).argmax(1)]).all()
         assert not hasattr(model, "decision_function")
+
+
+def test_decision_values_are_averaged_on_one_scale():
+    rng = np.random.default_rng(0)
+    y, y_target = rng.integers(0, 3, (2, 300))
+    X, X_target = (rng.normal(size=(300, 3)) + 2 * np.eye(3)[labels] for labels in (y, y_target))
+    for seen, model in (((X, y > 0, X_target + 1), SVC()), ((X, y, X_target + 1), LinearSVC())):
+        adapter = FeatureAlignment(make_pipeline(StandardScaler(), model), CORAL(), class_prior=None)
+        mixed = Averaged(adapter, 0.3).fit(*seen)
+        wanted = 0.0
+        for weight, alone in ((0.7, clone(adapter)), (0.3, SourceOnly(clone(adapter.estimator)))):
+            alone.fit(*seen)
+            f, f_source = (g(x) for g, x in ((alone.decision_function, seen[2]), (alone.decision_function_source, X)))
+            if f.ndim == 2:
+                f, f_source = (g - g.mean(axis=1, keepdims=True) for g in (f, f_source))
+            wanted = wanted + weight * f / np.sqrt(np.mean(f_source**2))
+        np.testing.assert_allclose(mixed.decision_function(seen[2]), wanted)
+        best = wanted.argmax(axis=1) if wanted.ndim == 2 else (wanted > 0).astype(int)
+        np.testing.assert_array_equal(mixed.predict(seen[2]), mixed.classes_[best])
+        assert not hasattr(mixed, "predict_proba")
 
 
 @pytest.mark.parametrize("share, same", [(0, "adapter_"), (1, "source_only_")])
@@ -84,7 +121,8 @@ def test_it_clones_pickles_takes_frames_and_shows_its_adapter():
         (LogisticRegression(), 0.5, "an adapter around a scikit-learn model"),
         (FeatureAlignment(LogisticRegression()), 1.5, "a number from 0 to 1"),
         (FeatureAlignment(LogisticRegression()), True, "a number from 0 to 1"),
-        (FeatureAlignment(SVC()), 0.5, "SVC has no predict_proba"),
+        (FeatureAlignment(KNeighborsNoScores()), 0.5, "KNeighborsNoScores predicts labels only"),
+        (FeatureAlignment(thresholded(SVC())), 0.5, "other classes than the sign of its decision values"),
     ],
 )
 def test_what_it_does_not_take(adapter, share, match):
@@ -140,6 +178,15 @@ def test_adapt_does_not_average_where_the_source_has_no_rows_or_a_threshold_is_s
     threshold = FixedThresholdClassifier(LogisticRegression(), threshold=0.3)
     result = adapt(threshold, *pair.seen, random_state=0)
     assert result.settings["source_share"] == 0
+
+
+def test_adapt_averages_decision_values_where_there_are_no_probabilities():
+    X, y, X_target, y_target = moved(n=400)
+    result = adapt(SVC(), X, y, X_target + [0.8, -0.8, 0.6, 0], candidates=["CORAL"], random_state=0)
+    assert result.status == "plausible" and isinstance(result.estimator, Averaged)
+    assert 0 < result.settings["source_share"] <= 0.5
+    assert result.estimator.score(X_target + [0.8, -0.8, 0.6, 0], y_target) > 0.9
+    assert result.before.value < result.after.value
 
 
 def test_adapt_keeps_a_third_of_the_model_where_one_score_alone_speaks_for_the_adapter(monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -166,8 +166,8 @@ def adapt(
     What is plausible only is averaged with the model as it is (`Averaged`), which counts half (of an alignment:
     half of the share of target rows that lie where the source has rows), and a third at least where one heuristic
     score alone speaks for the adapter; ``settings["source_share"]`` says it. A classifier without `predict_proba`
-    is judged by its decision values, calibrated on the source, and cannot be averaged; `PriorCorrection` is put
-    around a `CalibratedClassifierCV` of it.
+    is judged by its decision values, calibrated on the source; `PriorCorrection` is put around a
+    `CalibratedClassifierCV` of it.
 
     Examples
     --------
@@ -260,8 +260,8 @@ def adapt(
     goes_back = loss is None and not is_frozen(estimator) and "target" not in report.unmeasured
     circular = bool(tried) and "heuristics" in ways and goes_back
     deadline = None if time_budget is None else time.time() + time_budget - (time.perf_counter() - started)
-    racing = {SOURCE_ONLY: baseline, **tried}
-    trials = _run(racing, domains, source_fold, target_fold, circular, deadline, wanted is not None, n_jobs, progress)
+    race = partial(_run, domains, source_fold, target_fold, deadline, n_jobs, progress)
+    trials = race({SOURCE_ONLY: baseline, **tried}, circular=circular, named=wanted is not None)
     if isinstance(loss, ProbabilityLoss):
         trials = [_with_probabilities(trial) for trial in trials]
     if isinstance(loss, Deviance):
@@ -287,7 +287,8 @@ def adapt(
     share = 0.0
     if status == "plausible":
         assert evidence is not None
-        evidence, share = _held_back(case, evidence, ways, name, report.verdict is not diagnosis.verdict, reading)
+        apart = report.verdict is not diagnosis.verdict
+        evidence, share = _held_back(case, evidence, ways, name, apart, reading, race)
     if name == SOURCE_ONLY:
         before = performance_before(case, evidence, nothing_to_do)
         denied = contradiction(case, before)
@@ -445,17 +446,17 @@ def _as_the_model_meets_it(
 
 
 def _run(
-    adapters: dict[str, Any],
     domains: Domains,
     source_fold: np.ndarray,
     target_fold: np.ndarray,
-    circular: bool,
     deadline: float | None,
-    named: bool,
     n_jobs: int | None,
     progress: bool,
+    adapters: dict[str, Any],
+    circular: bool = False,
+    named: bool = False,
 ) -> list[Trial]:
-    """Cross-fitted answers of every adapter; the first one is the model as it is, whose errors are the caller's."""
+    """Cross-fitted answers of every adapter, by name; errors of the model as it is are the caller's."""
     n_folds = int(source_fold.max()) + 1
     jobs = [
         delayed(run_fold if name == SOURCE_ONLY else partial(attempt, deadline, named))(
@@ -608,7 +609,13 @@ def _choose(case: Case, evidence: Evidence | None, guard: bool) -> tuple[str, st
 
 
 def _held_back(
-    case: Case, evidence: Evidence, ways: tuple[str, ...], name: str, apart: bool, reading: dict[str, Any]
+    case: Case,
+    evidence: Evidence,
+    ways: tuple[str, ...],
+    name: str,
+    apart: bool,
+    reading: dict[str, Any],
+    race: Callable[..., list[Trial]],
 ) -> tuple[Evidence, float]:
     """What is known of a plausible adapter averaged with the model as it is, and the share of the latter.
 
@@ -630,7 +637,9 @@ def _held_back(
         return evidence, 0.0
     trial = next(t for t in case.trials if t.name == name)
     mixed = averaged(trial, case.baseline, share, case.classes) if isinstance(trial.adapter, BaseAdapter) else None
-    if mixed is None:
+    if mixed is None and case.baseline.answers.of_scores:  # type: ignore[union-attr]
+        (mixed,) = race({name: Averaged(trial.adapter, share)})
+    if mixed is None or mixed.answers is None:
         return evidence, 0.0
     alone, new = replace(case, trials=(mixed,)), old
     if by_weights:
