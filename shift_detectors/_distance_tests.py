@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._permutation import product, settled, squared_length
+
 BLOCK = 256  # rows of a kernel matrix at a time; smaller blocks waste less on the diagonal
 ROW_LIMIT = 6000  # pooled rows used by kernels in a portfolio; more are subsampled without looking at the domain
 
@@ -95,15 +97,14 @@ def _quadratic_forms(Z, U, kernels, normalise=False):
     for start in range(0, len(Z), BLOCK):
         rows, values, norms = slice(start, start + BLOCK), [], []
         for kernel in kernels(_squared_distances(Z[rows], Z[start:])):
-            if normalise:
-                norms.append(2 * _sum_of_squares(kernel) - _sum_of_squares(kernel[:, : len(kernel)]))
+            norms.append(2 * _sum_of_squares(kernel) - _sum_of_squares(kernel[:, : len(kernel)]))
             kernel[:, len(kernel) :] *= 2  # what is beyond the diagonal block, and its mirror image
             values.append(np.einsum("ib,ib->b", U[rows], kernel @ U[start:], dtype=np.float64))
         total = total + np.array(values)
         squares = squares + np.array(norms)
-    if normalise:
-        total /= np.sqrt(squares / len(Z) ** 2)[:, None]
-    return total
+    scale = np.sqrt(squares / len(Z) ** 2)[:, None]
+    rows = settled(total / scale, squared_length(U))
+    return rows if normalise else rows * scale
 
 
 def _sum_of_squares(A):
@@ -127,7 +128,7 @@ def mean_rows(Z: np.ndarray, U: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(centred.T @ centred / len(Z))
     ridged = np.maximum(values, 0) + values.sum() / len(Z)
     whitened = (centred @ (vectors / np.sqrt(np.maximum(ridged, 1e-12)))).astype(np.float32)
-    return ((whitened.T @ U) ** 2).sum(axis=0, keepdims=True, dtype=np.float64)
+    return settled((product(whitened, U) ** 2).sum(axis=0, keepdims=True), whitened.shape[1] * squared_length(U))
 
 
 ALL_PAIRS = 20  # up to this many columns every pairwise product enters the second moments
@@ -165,6 +166,7 @@ def moment_rows(Q: np.ndarray, U: np.ndarray, squares: np.ndarray) -> np.ndarray
 
     The d squares have a maximum of their own: among d (d - 1) / 2 products a change of one scale would drown.
     """
-    gaps = Q.T @ U
+    gaps, size = product(Q, U), squared_length(U)
     largest = [np.abs(gaps[kind]).max(axis=0, initial=0) for kind in (squares, ~squares)]
-    return np.vstack([*largest, (gaps**2).sum(axis=0)])
+    sizes = np.array([[np.sqrt(size)], [np.sqrt(size)], [len(gaps) * size]])
+    return settled(np.vstack([*largest, (gaps**2).sum(axis=0)]), sizes)

@@ -17,7 +17,7 @@ from ._learners import (
     domain_folds,
     fit_probabilities,
 )
-from ._permutation import permuted_domains, pvalue, signed
+from ._permutation import permuted_domains, pvalue, settled, signed, squared_length
 from ._random import generator
 from ._results import Effect, ShiftTestResult
 from ._table import Problem
@@ -114,7 +114,9 @@ def rank_sum(scores, domain, fold, groups, weight, rng) -> tuple[float, float]:
             total += a * (ranks[domain[rows] == 1].sum() - m * (n + 1) / 2) / np.sqrt(variance)
         else:  # dependent or weighted rows: their own permutations give the scale
             members = permuted_domains(domain[rows], PERMUTATIONS, rng, None if groups is None else groups[rows])
-            gap = ranks @ signed(members, None if weight is None else weight[rows])
+            U = signed(members, None if weight is None else weight[rows])
+            size = ranks.std() * np.sqrt(squared_length(U))
+            (gap,) = settled(((ranks - ranks.mean()) @ U)[None, :], size)
             null += a * (gap - gap.mean()) / max(gap.std(), 1e-12)
     if norm_squared == 0:
         return 0.0, 1.0

@@ -10,13 +10,25 @@ from scipy import sparse
 
 from ._base import BaseDetector
 from ._influence import rows_worth, weighted_mean
-from ._permutation import permuted_domains, pvalue, same_length, signed, smallest, step_down, tail_logp
+from ._permutation import (
+    BLOCK,
+    permuted_domains,
+    pvalue,
+    same_length,
+    settled,
+    signed,
+    smallest,
+    squared_length,
+    step_down,
+    tail_logp,
+)
 from ._random import generator
 from ._results import Effect, FeatureShift, ShiftTestResult
 from ._table import Problem, Table
 
 BINS = 128  # cells between pooled quantiles, at most, in which the rows of a numeric feature are counted
 FIRST = 3.0  # how much more the first statistic of a feature counts than another: most changes move the mean
+CHUNK = 16 * BLOCK  # rows that are counted at a time
 DEGREE = 6  # of the polynomials in the ranks: location, scale, asymmetry, number of humps, and what is between them
 
 
@@ -128,9 +140,15 @@ def _numeric_rows(column: np.ndarray, U: np.ndarray, two_samples: bool) -> np.nd
         rows = np.zeros((1, U.shape[1]))
     else:
         rows = distribution_rows(*_ordered_cells(column, missing, U, renormalise=any_missing and two_samples))
+    rows = settled(rows, squared_length(U))
     if any_missing and not missing.all():
-        rows = np.vstack([rows, np.abs(U[missing].sum(axis=0))])
+        rows = np.vstack([rows, missing_rates(U[missing].sum(axis=0, dtype=np.float64), missing.mean(), U)])
     return rows
+
+
+def missing_rates(gap: np.ndarray, share: float, U: np.ndarray) -> np.ndarray:
+    """Statistic (1, B + 1) of a difference of missing rates (B + 1,); `share` of all rows are missing."""
+    return settled(np.abs(gap)[None, :], np.sqrt(share * (1 - share) * squared_length(U)))
 
 
 def _ordered_cells(column, missing, U, renormalise):
@@ -172,7 +190,7 @@ def distribution_rows(cells: np.ndarray, counts: np.ndarray) -> np.ndarray:
     weights = share[:-1] / (level[:-1] * (1 - level[:-1]))
     gap = np.cumsum(cells, axis=0)[:-1]
     smooth = _rank_polynomials(tuple(counts.tolist())).T @ cells
-    return np.vstack([weights.astype(cells.dtype) @ gap**2, (smooth**2).sum(axis=0)])
+    return np.vstack([weights @ gap**2, (smooth**2).sum(axis=0)])
 
 
 @lru_cache(maxsize=8)  # columns without ties have the same cells
@@ -182,17 +200,24 @@ def _rank_polynomials(counts: tuple[int, ...]) -> np.ndarray:
     middle = np.cumsum(share) - share / 2
     powers = np.polynomial.legendre.legvander(2 * middle - 1, min(DEGREE, len(share) - 1))
     orthonormal, _ = np.linalg.qr(np.sqrt(share)[:, None] * powers)
-    return (orthonormal[:, 1:] / np.sqrt(share)[:, None]).astype(np.float32)
+    return orthonormal[:, 1:] / np.sqrt(share)[:, None]
 
 
 def _cell_sums(cell: np.ndarray, n_cells: int, U: np.ndarray) -> np.ndarray:
     """Sum of the rows of U in every cell, shape (n_cells, B + 1); rows in cell -1 count nowhere.
 
-    As a product with a sparse matrix of one entry a row: U is read once, from top to bottom, and never copied.
+    As products with sparse matrices of one entry a row: U is read once, from top to bottom, and never copied. Every
+    `BLOCK` rows have cells of their own, which are added up in double precision.
     """
-    counted = cell >= 0
-    entries = np.ones(int(counted.sum()), U.dtype), cell[counted], np.r_[0, np.cumsum(counted)]
-    return sparse.csc_array(entries, shape=(n_cells, len(cell))) @ U
+    total = np.zeros((n_cells, U.shape[1]))
+    for start in range(0, len(cell), CHUNK):
+        part = cell[start : start + CHUNK]
+        counted = part >= 0
+        block = np.arange(len(part)) // BLOCK
+        entries = np.ones(int(counted.sum()), U.dtype), (part + n_cells * block)[counted], np.r_[0, np.cumsum(counted)]
+        sums = sparse.csc_array(entries, shape=(n_cells * (block[-1] + 1), len(part))) @ U[start : start + CHUNK]
+        total += sums.reshape(-1, *total.shape).sum(axis=0, dtype=np.float64)
+    return total
 
 
 def _categorical_rows(codes: np.ndarray, U: np.ndarray) -> np.ndarray:
@@ -200,10 +225,15 @@ def _categorical_rows(codes: np.ndarray, U: np.ndarray) -> np.ndarray:
     if len(values) < 2:
         return np.zeros((1, U.shape[1]))
     gap = _cell_sums(inverse, len(values), U)
-    chi2 = ((1 / counts).astype(np.float32) @ gap**2)[None, :]
+    chi2 = chi_squared(gap, counts, U)
     if values[0] == -1:  # missing
-        return np.vstack([chi2, np.abs(gap[:1])])
+        return np.vstack([chi2, missing_rates(gap[0], counts[0] / len(codes), U)])
     return chi2
+
+
+def chi_squared(gap: np.ndarray, counts: np.ndarray, U: np.ndarray) -> np.ndarray:
+    """Statistic (1, B + 1) of differences of frequencies (k, B + 1), of which there are `counts` (k,) rows in all."""
+    return settled(((1 / counts) @ gap**2)[None, :], squared_length(U) / counts.sum())
 
 
 def feature_shifts(

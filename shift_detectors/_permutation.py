@@ -21,6 +21,9 @@ from scipy.special import gammaincc
 
 from ._errors import InputError
 
+BLOCK = 256  # rows over which sums are taken in single precision
+ROUNDING = 1e-3  # of what an exchange of all rows gives: what such sums may be off by, with a margin
+
 
 def check_permutations(n_permutations: Any, least: int = 1) -> None:
     """Raise unless it is a number of permutations that can tell something."""
@@ -153,6 +156,31 @@ def against_all(members: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def same_length(squares: np.ndarray) -> np.ndarray:
     """Factors (B + 1,) that give columns of these squared lengths the length of the first."""
     return np.sqrt(squares[0] / np.maximum(squares, 1e-30))
+
+
+def squared_length(U: np.ndarray) -> float:
+    """Squared length of the observed assignment: what exchanging all rows gives (the mean of standardised values)^2."""
+    return max(float(np.einsum("i,i->", U[:, 0], U[:, 0], dtype=np.float64)), 1e-300)
+
+
+def product(F: np.ndarray, U: np.ndarray) -> np.ndarray:
+    """F' U (k, B + 1) in double precision, of single-precision sums over blocks of rows."""
+    total = np.zeros((F.shape[1], U.shape[1]))
+    for start in range(0, len(U), BLOCK):
+        total += F[start : start + BLOCK].T @ U[start : start + BLOCK]
+    return total
+
+
+def settled(statistics: np.ndarray, size: Any) -> np.ndarray:
+    """Statistics (k, B + 1) of which those that rounding may have moved away from the observed one equal it.
+
+    Where an exchange leaves a statistic as it is (few groups; the altitude of stations with rows on both sides), its
+    values differ by rounding alone, and the observed assignment, whose rows are sorted, is rounded unlike the others.
+    `size` (a number, or (k, 1)) is what an exchange of all rows gives on average, in the unit of the statistic.
+    """
+    observed = statistics[:, :1]
+    margin = ROUNDING * np.sqrt(size * (size + np.abs(observed)))
+    return np.where(np.abs(statistics - observed) <= margin, observed, statistics)
 
 
 def random_signs(n: int, n_signs: int, rng: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray:

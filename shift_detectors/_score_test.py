@@ -165,7 +165,7 @@ def combined_row(
     most = np.argsort(-((moves[:, :1] * residual) ** 2).sum(axis=0), kind="stable")[:DIRECTIONS_UP_TO]
     for j, r in enumerate(residual.T):
         U = (moves * r[:, None].astype(np.float32)) / np.float32(len(residual))
-        rows.append(tail_logp(np.abs(U.sum(axis=0))[None, :]))
+        rows.append(tail_logp(np.abs(U.sum(axis=0, dtype=np.float64))[None, :]))
         counts.append(weights[j])
         if j in most:
             kernels = residual.shape[1] <= KERNELS_UP_TO

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ._copies import half_of_copies
-from ._permutation import pvalue, signed, tail_logp
+from ._permutation import pvalue, settled, signed, squared_length, tail_logp
 from ._results import ColumnShift
 from ._text import clean
 
@@ -126,7 +126,8 @@ def column_shifts(
     observed = np.empty(len(enough))
     for start in range(0, len(enough), BLOCK):
         part = _occurs(rows[:, enough[start : start + BLOCK]])
-        logp = tail_logp(np.abs(part.T @ U))
+        share = count[enough[start : start + BLOCK], None] / n
+        logp = tail_logp(settled(np.abs(part.T @ U), np.sqrt(share * (1 - share) * squared_length(U))))
         observed[start : start + BLOCK] = logp[:, 0]
         least = np.minimum(least, logp.min(axis=0))
     top = np.argsort(observed, kind="stable")[:MOST]

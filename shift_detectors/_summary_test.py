@@ -26,9 +26,16 @@ import pandas as pd
 from ._distance_tests import moment_rows
 from ._domain_summary import BINS, KERNELS, UNIT, WAVES, Column, DomainSummary
 from ._errors import InputError
-from ._feature_test import _categorical_effect, _numeric_effect, distribution_rows, smallest_logp
+from ._feature_test import (
+    _categorical_effect,
+    _numeric_effect,
+    chi_squared,
+    distribution_rows,
+    missing_rates,
+    smallest_logp,
+)
 from ._label_tests import moved_most, over_strata, where_clearer
-from ._permutation import pvalue, smallest, step_down, tail_logp
+from ._permutation import pvalue, settled, smallest, squared_length, step_down, tail_logp
 from ._portfolio import _family, combined, largest_effect
 from ._results import Effect, FeatureShift, ShiftTestResult
 
@@ -226,12 +233,14 @@ class Strata:
         kept = kept[(kept.reshape(len(kept), 2, -1).sum(axis=2) > 0).all(axis=1)]  # strata with values on both sides
         kept = kept[..., kept.any(axis=(0, 1))]
         if column.kind == "categorical" and len(kept):
-            gap = self._gaps(kept, kept.sum(axis=2))
-            rows.append((gap**2 / kept.sum(axis=(0, 1))[:, None]).sum(axis=0, keepdims=True))
+            gap, weights = self._gaps(kept, kept.sum(axis=2))
+            rows.append(chi_squared(gap, kept.sum(axis=(0, 1)), weights))
         elif kept.shape[2] > 1:
-            rows.append(distribution_rows(self._gaps(kept, kept.sum(axis=2)), kept.sum(axis=(0, 1))))
+            gap, weights = self._gaps(kept, kept.sum(axis=2))
+            rows.append(settled(distribution_rows(gap, kept.sum(axis=(0, 1))), squared_length(weights)))
         if missing and 0 < cells[..., 1:].sum() < cells.sum():
-            rows.append(np.abs(self._gaps(cells[..., :1], cells.sum(axis=2))))
+            gap, weights = self._gaps(cells[..., :1], cells.sum(axis=2))
+            rows.append(missing_rates(gap[0], cells[..., 0].sum() / cells.sum(), weights))
         return smallest_logp([np.vstack(rows)]) if rows else np.zeros((1, self.exchange.n_assignments))
 
     def shifts(self, chosen: list[int], adjusted: np.ndarray, missing: bool = True) -> tuple[FeatureShift, ...]:
@@ -260,9 +269,13 @@ class Strata:
         sides = [self._chosen(summary.sums[name]) for summary in (self.source, self.target)]
         return np.concatenate(sides, axis=1).astype(float)
 
-    def _gaps(self, sums: np.ndarray, mass: np.ndarray) -> np.ndarray:
-        """Difference of means per unit of `mass`, target minus source, under every exchange: (n_features, B + 1)."""
-        return self._residuals(sums, mass).T @ self._weights(mass)
+    def _gaps(self, sums: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Difference of means per unit of `mass`, target minus source, under every exchange, and the bins' weights.
+
+        The former has the shape (n_features, B + 1), the latter that of `_weights`.
+        """
+        weights = self._weights(mass)
+        return self._residuals(sums, mass).T @ weights, weights
 
     def _residuals(self, sums: np.ndarray, mass: np.ndarray) -> np.ndarray:
         """The r_b of all strata below each other."""
@@ -294,9 +307,10 @@ class Strata:
         ridged = np.maximum(values, 0) + len(d) / n * values.mean()
         whitened = vectors / np.sqrt(np.maximum(ridged, 1e-12 * UNIT**2))
         means = (self._residuals(design, mass) @ whitened).T @ weights
-        families = {"means": tail_logp((means**2).sum(axis=0, keepdims=True))}
+        distance = settled((means**2).sum(axis=0, keepdims=True), len(d) * squared_length(weights))
+        families = {"means": tail_logp(distance)}
         if len(plan.joint):
-            gaps = self._gaps(self._both("bin_waves"), mass)
+            gaps, _ = self._gaps(self._both("bin_waves"), mass)
             families["distances"] = _family((gaps**2).reshape(KERNELS, WAVES, -1).sum(axis=1))
 
         within = np.isin(plan.pairs, d).all(axis=0)

@@ -345,7 +345,7 @@ def test_the_observed_mixture_is_that_of_the_classes():
     source, target = (of_classes(3000, seed, shares) for seed, shares in enumerate(LABEL_SHIFT))
     found = evidence(source, target)
     strata = Strata(found.source, found.target, found.exchange, found.shared)
-    gap = strata._gaps(strata._both("bin_design"), strata._both("bin_rows"))[:, 0]
+    gap = strata._gaps(strata._both("bin_design"), strata._both("bin_rows"))[0][:, 0]
     share = pd.concat([source, target])["y"].value_counts(normalize=True)
 
     def by_hand(side, name):
