@@ -1,8 +1,8 @@
 """Level of every test and accuracy of the verdict, on data whose shift is known.
 
 ``python benchmarks/bench_verdict.py [--quick] [--repeats 200] [--minutes 110]`` prints the tables and writes
-them into RESULTS.md; ``--level ConditionalScoreTest`` prints the level of that test alone. Cells are cached in
-benchmarks/_cache; delete it to start afresh.
+them into RESULTS.md; ``--level ConditionalScoreTest`` or ``--level sites`` prints the levels whose name has it.
+Cells are cached in benchmarks/_cache; delete it to start afresh.
 """
 
 from __future__ import annotations
@@ -56,6 +56,51 @@ def rare_class(seed):
     return datasets.DomainPair(X, y, X_target, y_target, "none", "classification", "rare_class", "")
 
 
+def labelled(rng, X, X_target):
+    """The two samples, with classes that depend on their last column."""
+    y, y_target = ((rows[:, -1] + rng.normal(size=len(rows)) > 0).astype(int) for rows in (X, X_target))
+    return datasets.DomainPair(X, y, X_target, y_target, "none", "classification", "no_shift", "")
+
+
+def heavy_tails(seed):
+    """Columns from a t distribution with 1.5 degrees of freedom: no variance."""
+    rng = np.random.default_rng(seed)
+    return labelled(rng, *rng.standard_t(1.5, (2, N, 10)))
+
+
+def many_columns(seed):
+    rng = np.random.default_rng(seed)
+    return labelled(rng, *rng.normal(size=(2, 200, 400)))
+
+
+def ten_to_one(seed):
+    rng = np.random.default_rng(seed)
+    return labelled(rng, rng.normal(size=(N, 10)), rng.normal(size=(N // 10, 10)))
+
+
+def sites(seed):
+    """30 sites on either side, each with a mean of its own."""
+    rng = np.random.default_rng(seed)
+    sides, groups = [], {}
+    for k, name in enumerate(("groups", "groups_target")):
+        site = np.repeat(np.arange(30), rng.integers(10, 40, 30))
+        sides.append(rng.normal(size=(30, 5))[site] + rng.normal(size=(len(site), 5)))
+        groups[name] = 100 * k + site
+    return labelled(rng, *sides), groups
+
+
+def stations(seed):
+    """30 stations, each with rows on both sides and three columns that are constant in it."""
+    rng = np.random.default_rng(seed)
+    place = np.column_stack([rng.gamma(2, 1, 30), rng.normal(size=30), rng.integers(0, 3, 30)])
+    sides, groups = [], {}
+    for mean, name in ((24, "groups"), (18, "groups_target")):
+        station = np.repeat(np.arange(30), rng.poisson(mean, 30) + 1)
+        sides.append(np.column_stack([place[station], place[station, :2] + rng.normal(size=(len(station), 2))]))
+        groups[name] = station
+    return labelled(rng, *sides), groups
+
+
 # detector, null that it must hold, data, bound of the level (asymptotic conditional tests: .065)
 X_TESTS = {t.__name__: t for t in (FeatureTest, EnergyTest, MMDTest, MomentTest, JointTest, DomainClassifierTest)}
 LEVEL = {}
@@ -63,6 +108,17 @@ for name, test in X_TESTS.items():
     LEVEL[f"{name}, no shift"] = (test, no_shift, {}, False, 0.05)
     LEVEL[f"{name}, no shift, ties"] = (test, no_shift, {}, True, 0.05)
     LEVEL[f"{name}, no shift, mixed frame"] = (test, no_shift, {"as_frame": True}, False, 0.05)
+    for null, data in (
+        ("heavy tails", heavy_tails),
+        ("400 columns", many_columns),
+        ("10 to 1", ten_to_one),
+        ("sites", sites),
+        ("stations on both sides", stations),
+    ):
+        LEVEL[f"{name}, {null}"] = (test, data, {}, False, 0.05)
+for name, test in (("LabelTest", LabelTest), ("StratifiedTest", StratifiedTest)):
+    for null, data in (("sites", sites), ("stations on both sides", stations)):
+        LEVEL[f"{name}, {null}"] = (test, data, {}, False, 0.065)
 for task in ("classification", "regression"):
     kw = {"task": task}
     LEVEL[f"LabelTest, no shift, {task}"] = (LabelTest, no_shift, kw, False, 0.05)
@@ -93,13 +149,15 @@ LEVEL["ConditionalScoreTest, no shift, rare class"] = (ConditionalScoreTest, rar
 
 def level_once(seed, detector, data, kw, ties):
     """p-value of one repeat."""
-    pair = data(seed, **kw)
+    drawn = data(seed, **kw)
+    pair, groups = drawn if isinstance(drawn, tuple) else (drawn, {})
     # rounding both sides alike keeps "p(x) equal"; y was drawn before, so p(y|x) stays equal without a shift
     change = round_features if ties else (lambda X: X)
     labels = {"y_source": pair.y_source, "y_target": pair.y_target} if detector.requires else {}
     if detector.requires == {"y_source"}:
         labels.pop("y_target")
-    return detector(random_state=seed).test(change(pair.X_source), change(pair.X_target), **labels).pvalue
+    X, X_target = change(pair.X_source), change(pair.X_target)
+    return detector(random_state=seed).test(X, X_target, **labels, **groups).pvalue
 
 
 KINDS = {
@@ -128,7 +186,7 @@ def verdict_once(seed, kind, task, labelled):
 def level_table(repeats, n_jobs, deadline, only=""):
     rows = ["| test, null | rate at .05 [95 % interval] | repeats | held to | met |", "|---|---|---|---|---|"]
     for name, (detector, data, kw, ties, bound) in LEVEL.items():
-        if not name.startswith(only):
+        if only not in name:
             continue
         p = run_cell(
             f"level {name}".replace(" ", "_").replace(",", ""),
@@ -167,7 +225,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--quick", action="store_true", help="40 repeats, 20 minutes at most")
-    parser.add_argument("--level", metavar="TEST", help="the level of the tests of this name alone; print only")
+    parser.add_argument("--level", metavar="NAME", help="the levels whose name has this alone; print only")
     parser.add_argument("--minutes", type=float, default=110)
     parser.add_argument("--n-jobs", type=int, default=2)
     parser.add_argument("--no-write", action="store_true", help="print only")
