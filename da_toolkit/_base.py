@@ -212,11 +212,7 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
         """What rows to predict have to be like."""
         self.n_features_in_ = X.shape[1]
         self._form = without_rows(X)
-        names = column_names(X)
-        if names is not None and all(isinstance(name, str) for name in names):
-            self.feature_names_in_ = np.asarray(names, object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_  # a refit on an array after a fit on a frame
+        remember_names(self, column_names(X))
 
     def _fit(self, domains: Domains) -> None:
         """Set ``front_`` and ``head_`` and whatever the method learns."""
@@ -715,6 +711,13 @@ def read_both(X: Any, X_target: Any, name: str) -> tuple[Any, Any]:
     return X, in_form_of(X, X_target, "X_target", name)
 
 
+def read_new(form: Any, X: Any) -> Any:
+    """New rows, checked to have the columns of `form`, the source's rows of fit, and in that form."""
+    X = as_rows(X, "X")
+    check_columns(X, "X", form.shape[1], column_names(form))
+    return in_form_of(form, X, "X", "X_source of fit")
+
+
 def in_form_of(form: Any, X: Any, name: str, other: str) -> Any:
     """Rows as the kind of table that `form` is: an array, a sparse matrix or a frame, whose names they take.
 
@@ -799,6 +802,14 @@ def column_names(X: Any) -> list | None:
     """Column names of a pandas or polars frame, None for anything else."""
     columns = getattr(X, "columns", None)
     return None if columns is None else list(columns)
+
+
+def remember_names(estimator: Any, names: list | None) -> None:
+    """The names of the columns as scikit-learn keeps them: where all are text."""
+    if names is not None and all(isinstance(name, str) for name in names):
+        estimator.feature_names_in_ = np.asarray(names, object)
+    elif hasattr(estimator, "feature_names_in_"):
+        del estimator.feature_names_in_  # a refit on an array after a fit on a frame
 
 
 def ordered_like(X: Any, X_target: Any) -> Any:

@@ -18,7 +18,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from da_toolkit._base import Target
-from da_toolkit.alignment import CORAL, FeatureAlignment, LinearOT
+from da_toolkit.alignment import (
+    CORAL,
+    GFK,
+    JDA,
+    TCA,
+    FeatureAlignment,
+    LinearOT,
+    LocationScale,
+    OptimalTransport,
+    SubspaceAlignment,
+)
 from shift_detectors._errors import InputError
 
 ALIGNERS = [CORAL(), LinearOT()]
@@ -209,7 +219,7 @@ def test_aligner_is_an_object_like_others(aligner):
         (np.ones((3, 2)), np.array([[1.0, np.inf]] * 3), {}, "infinite"),
         (sparse.csr_matrix(np.ones((3, 2))), np.ones((3, 2)), {}, "TruncatedSVD"),
         (np.array([["a", "b"]] * 3), np.ones((3, 2)), {}, "Encode"),
-        (np.ones(3), np.ones((3, 2)), {}, "2-D"),
+        (np.ones(3), np.ones((3, 2)), {}, "reshape"),
         (np.ones((1, 2)), np.ones((3, 2)), {}, "2 rows"),
         (np.ones((3, 2)), np.ones((3, 2)), {"source_weight": [1, 1]}, "source_weight"),
         (np.ones((3, 2)), np.ones((3, 2)), {"source_weight": [1, -1, 1]}, "source_weight"),
@@ -218,6 +228,38 @@ def test_aligner_is_an_object_like_others(aligner):
 def test_bad_input_is_explained(X, X_target, arguments, message):
     with pytest.raises(InputError, match=message):
         LinearOT().fit(X, X_target, **arguments)
+
+
+@pytest.mark.parametrize(
+    "aligner",
+    [
+        CORAL(),
+        LinearOT(),
+        OptimalTransport("exact"),
+        SubspaceAlignment(1),
+        GFK(1),
+        TCA(1),
+        JDA(1),
+        LocationScale(random_state=0),
+    ],
+    ids=lambda aligner: type(aligner).__name__,
+)
+def test_columns_of_frames_go_by_name(aligner):
+    rng = np.random.default_rng(0)
+    X, X_target = (pd.DataFrame(rng.normal(size=(40, 2)), columns=["age", "dose"]) for _ in range(2))
+    y, turned = np.arange(40) % 2, X_target[["dose", "age"]]
+    with pytest.raises(InputError, match=r"another order.*X_target\[list\(X_source.columns\)\]"):
+        aligner.fit(X, turned, y_source=y)
+    with pytest.raises(InputError, match="lacks the columns"):
+        aligner.fit(X, X_target.rename(columns={"age": "years"}), y_source=y)
+    fitted = clone(aligner).fit(X, Target(X_target), y_source=y)
+    plain = clone(aligner).fit(X.to_numpy(), X_target.to_numpy(), y_source=y)
+    for transform in ("transform_source", "transform_target"):
+        with pytest.raises(InputError, match=r"another order.*X\[\['age', 'dose'\]\]"):
+            getattr(fitted, transform)(turned)
+        np.testing.assert_array_equal(
+            getattr(fitted, transform)(X_target), getattr(plain, transform)(X_target.to_numpy())
+        )
 
 
 def test_bad_options_are_explained():

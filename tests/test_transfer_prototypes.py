@@ -286,6 +286,22 @@ def test_an_estimator_like_others():
     np.testing.assert_allclose(kept.transform(X), frozen.transform(X))
 
 
+def test_columns_of_frames_go_by_name():
+    (X, y, _), (X_target, y_target, few) = clouds(0), clouds(1, m=20)
+    names = list("abcdef")
+    frame, frame_target = pd.DataFrame(X, columns=names), pd.DataFrame(X_target, columns=names)
+    model = Prototypes().fit(frame, y, frame_target, few)
+    assert list(model.feature_names_in_) == names
+    assert model.score(frame_target, y_target) == Prototypes().fit(X, y, X_target, few).score(X_target, y_target)
+    turned = frame_target[names[::-1]]
+    for call in (model.predict, model.predict_source, lambda T: Prototypes().fit(frame, y, T, few)):
+        with pytest.raises(InputError, match="another order"):
+            call(turned)
+    with pytest.raises(InputError, match="lacks the columns"):
+        Prototypes().fit(frame, y, frame_target.set_axis(list("uvwxyz"), axis=1), few)
+    assert not hasattr(model.fit(X.tolist(), y, X_target.tolist(), few), "feature_names_in_")
+
+
 def test_words_of_a_table():
     words = {"good": [1.0, 0.2], "fine": [0.9, 0.1], "bad": [-1.0, 0.1], "poor": [-0.8, 0.3]}
     X = np.array([["good"], ["bad"], ["good"], ["bad"]])
@@ -302,14 +318,14 @@ def test_bad_calls_are_explained():
         ({"embedding": {"a": [1.0]}}, (X, y, X_target), "Embedding"),
         ({}, (X, np.zeros(300), X_target), "single class"),
         ({}, (X, y[:9], X_target), "9 labels for 300 rows"),
-        ({}, (X, y, X_target[:, :3]), "same columns"),
+        ({}, (X, y, X_target[:, :3]), "the 6 columns of X"),
         ({}, (X, y, X_target, [0.0]), "y_target has shape"),
         ({}, (np.where(X > 2, np.nan, X), y, X_target), "missing values"),
     )
     for options, data, message in cases:
         with pytest.raises(InputError, match=message):
             Prototypes(**options).fit(*data)
-    with pytest.raises(InputError, match="the 6 of fit"):
+    with pytest.raises(InputError, match="the 6 columns of fit"):
         Prototypes().fit(X, y, X_target).predict(X[:, :2])
     with pytest.raises(InputError, match="single class"):
         Prototypes().fit(X, y, X_target).new_task(X[:3], [1, 1, 1])
@@ -376,6 +392,17 @@ def test_a_prototypical_network_serves_classes_it_has_not_seen(torch):
     rest = np.isnan(few)
     scores = [Prototypes(e).fit(X, y, X_new, few).score(X_new[rest], y_new[rest] + 100) for e in (None, net)]
     assert scores[1] > scores[0] + 0.2
+
+
+def test_a_prototypical_network_takes_the_columns_of_fit(torch):
+    from da_toolkit.transfer._prototypical_network import PrototypicalNetwork
+
+    X, y, _ = clouds(0)
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    net = PrototypicalNetwork(n_way=2, n_query=2, n_episodes=2, random_state=0).fit(frame, y)
+    np.testing.assert_array_equal(net.transform(frame), net.transform(X))
+    with pytest.raises(InputError, match="another order"):
+        net.transform(frame[list("fedcba")])
 
 
 def test_a_default_network_images_and_bad_calls(torch):

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from shift_detectors._errors import InputError
 
-from .._base import is_number
+from .._base import is_number, read_both, read_new, unpack_target, without_rows
 
 UNITS = 10.0  # standard deviations further apart than this mean different units
 
@@ -45,8 +45,8 @@ class BaseAligner(BaseEstimator):
 
         Parameters
         ----------
-        X_source, X_target : array-like of shape (n_rows, n_features)
-            Dense, numeric, finite.
+        X_source, X_target : array or DataFrame of shape (n_rows, n_features)
+            Dense, numeric, finite; two frames with the same names in the same order. The target also as a `Target`.
         y_source, y_target : array-like of shape (n_rows,), optional
             Used by the aligners that can; missing values in `y_target` mean "unlabelled".
         source_weight, target_weight : array-like of shape (n_rows,), optional
@@ -58,19 +58,16 @@ class BaseAligner(BaseEstimator):
         -------
         self
         """
+        X_target, y_target = unpack_target(X_target, y_target)
+        X_source, X_target = read_both(X_source, X_target, "X_source")
+        form = without_rows(X_source)
         X_source, X_target = as_matrix(X_source, "X_source"), as_matrix(X_target, "X_target")
-        if X_source.shape[1] != X_target.shape[1]:
-            raise InputError(
-                f"X_target has {X_target.shape[1]} columns",
-                f"the {X_source.shape[1]} columns of X_source",
-                "Pass both through the same preprocessing.",
-            )
         for name, X in (("X_source", X_source), ("X_target", X_target)):
             if len(X) < 2:
                 raise InputError(f"{name} has {len(X)} row(s)", "at least 2 rows", "A spread needs two rows.")
         if self.class_wise:
             self._check_classes(y_source)
-        self.n_features_in_ = X_source.shape[1]
+        self.n_features_in_, self._form = X_source.shape[1], form
         self._fit(
             X_source,
             X_target,
@@ -93,14 +90,7 @@ class BaseAligner(BaseEstimator):
     def _checked(self, X: Any) -> np.ndarray:
         if not hasattr(self, "n_features_in_"):
             raise NotFittedError(f"This {type(self).__name__} is not fitted. Call fit first.")
-        X = as_matrix(X, "X")
-        if X.shape[1] != self.n_features_in_:
-            raise InputError(
-                f"X has {X.shape[1]} columns",
-                f"the {self.n_features_in_} columns seen in fit",
-                "Pass the rows through the same preprocessing.",
-            )
-        return X
+        return as_matrix(read_new(self._form, X), "X")
 
     def _check_classes(self, y_source: Any) -> None:
         kind = None if y_source is None else type_of_target(y_source)
@@ -126,7 +116,7 @@ class BaseAligner(BaseEstimator):
 
 
 def as_matrix(X: Any, name: str) -> np.ndarray:
-    """`X` as a finite float64 matrix, or an `InputError` that says what to do."""
+    """A table as a finite float64 matrix, or an `InputError` that says what to do."""
     if sparse.issparse(X):
         raise InputError(
             f"{name} is a sparse matrix",
@@ -141,8 +131,6 @@ def as_matrix(X: Any, name: str) -> np.ndarray:
             "dense numeric rows",
             "Encode categories and dates first, or wrap a Pipeline that does.",
         ) from None
-    if matrix.ndim != 2:
-        raise InputError(f"{name} has shape {matrix.shape}", "rows and columns", "Reshape it to 2-D.")
     if not np.isfinite(matrix).all():
         raise InputError(
             f"{name} has missing or infinite values",

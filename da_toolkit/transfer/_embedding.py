@@ -15,7 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from shift_detectors._errors import InputError
 from shift_detectors._representation import represent
 
-from .._base import clone_keeping
+from .._base import check_columns, clone_keeping, column_names
 
 KINDS = "a trained torch module, a fitted DeepAdapter, a frozen_module, a fitted transformer, a table or None"
 
@@ -131,6 +131,29 @@ class Embedding(TransformerMixin, BaseEstimator):
 
     def __getstate__(self):
         return {name: value for name, value in super().__getstate__().items() if name != "_memory"}  # type: ignore[union-attr]
+
+
+def form_of(X: Any) -> tuple[tuple[int, ...] | None, list | None]:
+    """Shape of a row, None where that takes reading it, and the column names."""
+    shape = getattr(X, "shape", None)
+    if shape is None and isinstance(X, list | tuple):
+        shape = np.shape(X)
+    return None if shape is None else tuple(shape[1:]), column_names(X)
+
+
+def check_form(X: Any, name: str, form: tuple[tuple[int, ...] | None, list | None], other: str) -> None:
+    """Rows of the shape, and columns under the names, of those whose `form_of` is `form`."""
+    (shape, names), own = form, form_of(X)[0]
+    if shape is None or own is None:
+        return  # a data set says when it is read
+    if len(shape) == 1 and len(own) == 1:
+        check_columns(X if hasattr(X, "shape") else np.asarray(X), name, shape[0], names, other)
+    elif own != shape:
+        raise InputError(
+            f"{name} has rows of shape {own}",
+            f"shape {shape}, as in {other}",
+            "Pass both domains through the same preprocessing.",
+        )
 
 
 def share(estimator: Any, name: str) -> Any:

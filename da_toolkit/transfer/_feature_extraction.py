@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
 
-from .._base import BaseAdapter, Domains, check_columns, column_names, fit_weighted, unpack_target
-from ._embedding import Embedding, memory_of, share
+from .._base import BaseAdapter, Domains, fit_weighted, remember_names, unpack_target
+from ._embedding import Embedding, check_form, form_of, memory_of, share
 from ._transfer_stack import TransferStack
 
 
@@ -136,19 +136,16 @@ class FeatureExtraction(BaseAdapter):
         module = self.module if table else copy.deepcopy(self.module)  # a table may be as large as memory allows
         self.embedding_ = Embedding(module, self.layer, self.batch_size, self.cache_mb)
         self.embedding_._memory = memory_of(self)
-        self._input = _form(X)
+        self._input = form_of(X)
         Z_target = X_target
         if X_target is not None:
-            self._check_form(X_target, "X_target", "X")
+            check_form(X_target, "X_target", self._input, "X")
             Z_target = self.embedding_._transform(X_target, "target", "X_target")
         Z = self.embedding_._transform(X, "source", "X")
         super().fit(Z, y, Z_target, y_target, sample_weight=sample_weight, groups=groups, source_domain=source_domain)
         shape, names = self._input
         self.n_features_in_ = shape[0] if shape else Z.shape[1]
-        if names is not None and all(isinstance(name, str) for name in names):
-            self.feature_names_in_ = np.asarray(names, object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
+        remember_names(self, names)
         return self
 
     def _fit(self, domains: Domains) -> None:
@@ -175,30 +172,7 @@ class FeatureExtraction(BaseAdapter):
 
     def _respond(self, method: str, X: Any, domain: str) -> np.ndarray:
         check_is_fitted(self)
-        self._check_form(X, "X", "fit")
+        check_form(X, "X", self._input, "fit")
         Z = self.embedding_._transform(X, domain, "X")
         suffix = "_source" if domain == "source" and isinstance(self.head_, BaseAdapter) else ""
         return getattr(self.head_, method + suffix)(Z)
-
-    def _check_form(self, X: Any, name: str, other: str) -> None:
-        """Rows of the shape, and columns under the names, of those in ``fit``."""
-        shape, names = self._input
-        own = _form(X)[0]
-        if shape is None or own is None:
-            return  # a data set says when it is read
-        if len(shape) == 1 and len(own) == 1:
-            check_columns(X, name, shape[0], names, other)
-        elif own != shape:
-            raise InputError(
-                f"{name} has rows of shape {own}",
-                f"shape {shape}, as in {other}",
-                "Pass both domains through the same preprocessing.",
-            )
-
-
-def _form(X: Any) -> tuple[tuple[int, ...] | None, list | None]:
-    """Shape of a row, None where that takes reading it, and the column names."""
-    shape = getattr(X, "shape", None)
-    if shape is None and isinstance(X, list | tuple):
-        shape = np.shape(X)
-    return None if shape is None else tuple(shape[1:]), column_names(X)

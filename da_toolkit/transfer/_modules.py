@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import column_names
+from .._base import column_names, remember_names
 from ..deep._network import MLP
 from ..deep._probe import copy_module
 from ..deep._rows import DatasetRows, float_type, read_rows, to_device
@@ -44,11 +44,7 @@ def remember_columns(estimator: Any, X: Any, rows: Tensor) -> None:
     """Shape and names of the columns, as attributes of the estimator."""
     estimator.input_shape_ = tuple(rows.shape[1:])
     estimator.n_features_in_ = rows.shape[1]
-    names = column_names(X)
-    if names is not None and all(isinstance(name, str) for name in names):
-        estimator.feature_names_in_ = np.asarray(names, object)
-    elif hasattr(estimator, "feature_names_in_"):
-        del estimator.feature_names_in_  # a refit on an array after a fit on a frame
+    remember_names(estimator, column_names(X))
 
 
 def column_units(X: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from shift_detectors._errors import InputError
 
-from .._base import BaseAdapter, cast_labels, check_aligner, unpack_target
+from .._base import BaseAdapter, cast_labels, check_aligner, remember_names, unpack_target
+from ._embedding import check_form, form_of
 from ._episodes import make_episodes
 
 METRICS = ("euclidean", "cosine", "mahalanobis")
@@ -77,6 +78,9 @@ class Prototypes(ClassifierMixin, BaseEstimator):
         s and t.
     temperature_ : float
         T, by the log loss of held-out rows.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names, when ``X`` is a frame whose names are strings.
 
     References
     ----------
@@ -151,6 +155,8 @@ class Prototypes(ClassifierMixin, BaseEstimator):
         if pd.isna(y).any() or len(np.unique(y)) < 2:
             got = "y with missing values or a single class"
             raise InputError(got, "two or more classes, none missing", "Drop those rows.")
+        self._input = form_of(X)
+        check_form(X_target, "X_target", self._input, "X")
         self.embedding_ = None
         if self.embedding is not None:
             by_domain = source_domain is not None and has_fit_parameter(self.embedding, "domain")
@@ -174,7 +180,9 @@ class Prototypes(ClassifierMixin, BaseEstimator):
         Z, Z_target = self._scaled(Z), self._scaled(Z_target)
         self.source_prototypes_ = _means(Z, code, len(self.source_classes_), weight)
         self._source, self._temperatures = (Z, code), {}
-        self.n_features_in_ = np.shape(X)[1] if len(np.shape(X)) > 1 else 1
+        shape, names = self._input
+        self.n_features_in_ = shape[0] if shape else 1
+        remember_names(self, names)
 
         if y_target is None:
             few, known = y[:0], np.zeros(len(Z_target), bool)
@@ -315,6 +323,7 @@ class Prototypes(ClassifierMixin, BaseEstimator):
         return Z / np.where(length > 0, length, 1.0)
 
     def _map(self, X: Any, domain: str) -> np.ndarray:
+        check_form(X, "X", self._input, "fit")
         Z = self._embed(X, domain, "X")
         if self.aligner_ is not None:
             Z = self.aligner_.transform_source(Z) if domain == "source" else self.aligner_.transform_target(Z)

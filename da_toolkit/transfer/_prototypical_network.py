@@ -59,7 +59,11 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
     module_ : nn.Module
     history_ : list of dict
         ``train_loss`` and ``seconds`` of every 100 episodes.
+    input_shape_ : tuple
+        Shape of a row.
     n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names, when ``X`` is a frame whose names are strings.
 
     References
     ----------
@@ -119,6 +123,7 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
         from ..deep._options import find_device  # says what to install where torch is not
         from ..deep._rows import float_type, plain, read_rows, to_device
         from ._episode_training import torch, train_on_episodes
+        from ._modules import remember_columns
 
         if not (isinstance(self.lr, (int, float)) and self.lr > 0):
             raise InputError(f"lr={self.lr!r}", "a number above 0", "Change it.")
@@ -137,7 +142,7 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
             episodes = make_episodes(labels, *shots, domain=domain, across=self.across, random_state=rng)
             self.history_ = train_on_episodes(module, inputs, episodes, shots, self.lr)
         self.module_ = module.eval()
-        self.n_features_in_, self._shape = rows.shape[1], tuple(rows.shape[1:])
+        remember_columns(self, X, rows)
         return self
 
     def _new_module(self, rows: Any) -> nn.Module:
@@ -165,5 +170,6 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
         from ..deep._rows import read_rows, same_rows
 
         check_is_fitted(self)
-        same_rows(read_rows(X, "X"), X, "X", self._shape, None, "fit")
+        names = getattr(self, "feature_names_in_", None)
+        same_rows(read_rows(X, "X"), X, "X", self.input_shape_, names, "fit")
         return Embedding(self.module_, "", cache_mb=0).transform(X)

@@ -16,7 +16,7 @@ from shift_detectors._influence import effective_rows
 from shift_detectors._text import some
 from shift_detectors._warnings import warn
 
-from .._base import as_rows, check_columns, column_names, in_form_of, is_number, read_both, without_rows
+from .._base import column_names, is_number, read_both, read_new, without_rows
 from ._diagnosis import WeightDiagnosis, covered_share, diagnose_weights
 from ._encoder import as_frame
 
@@ -163,9 +163,7 @@ class BaseRatio(BaseEstimator):
 
     def _read(self, X: Any) -> Any:
         """New rows as those of `fit`: the columns that the ratio is of."""
-        X = as_rows(X, "X")
-        check_columns(X, "X", self.n_features_in_, column_names(self._form))
-        return self._seen(in_form_of(self._form, X, "X", "X_source of fit"))
+        return self._seen(read_new(self._form, X))
 
     def _seen(self, X: Any) -> Any:
         """The columns that the ratio is of."""
