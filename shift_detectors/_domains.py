@@ -9,14 +9,16 @@ first rows then serve for the plan.
 from __future__ import annotations
 
 import glob
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -32,6 +34,8 @@ from ._row_sample import RowSample, frame_of
 BATCH = 2**16  # rows that are worked on at a time
 MANY = 100_000  # rows of both sides from which rows in memory are counted too: permutations take n x 500 numbers
 HEAD = 2_000  # leading rows that are looked at for serial dependence
+MISSING = "__HIVE_DEFAULT_PARTITION__"  # what Hive, Spark and Arrow call a folder whose key is missing
+WHOLE = re.compile(r"-?[0-9]{1,18}")  # of int64
 INDEX = re.compile(r"__index_level_\d+__")  # what pandas calls a frame's nameless index in a file: no column of it
 ACCEPTED = (
     "rows in memory, a Parquet or CSV file, folder or glob, a pyarrow dataset, a Dask DataFrame, or an iterator or "
@@ -201,21 +205,22 @@ class Frames(Domain):
 
 
 class Parquet(Domain):
-    """Parquet files."""
+    """Parquet files, and the columns that the names of their folders hold."""
 
-    def __init__(self, files: list[Path], argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()):
+    def __init__(self, files: list[Path], root: Path, argument: str, names: dict[str, str], dropped: tuple[str, ...]):
         super().__init__(argument, names, dropped)
         try:
             import pyarrow  # noqa: F401
         except ImportError:
             raise MissingDependencyError("pyarrow", "parquet") from None
-        self.parts = [(path, _keys_of(path, files)) for path in files]
+        self.parts = _with_folders(files, root)
         self.n_rows, expected = 0, None
         for path, keys in self.parts:
             with _opened(path) as file:
                 self.n_rows += file.metadata.num_rows
                 schema = file.schema_arrow
-            types = {name: _family(schema.field(name).type) for name in columns_in(schema)} | {k: "key" for k in keys}
+            types = {name: _family(schema.field(name).type) for name in columns_in(schema)}
+            types |= dict.fromkeys(_lacking(keys, types), "key")
             if expected is None:
                 expected = types
             _same_columns(list(types), str(path), list(expected), str(files[0]))
@@ -231,11 +236,12 @@ class Parquet(Domain):
 
     def raw(self, columns: list[str] | None) -> Iterator[Any]:
         for path, keys in self.parts:
-            stored = None if columns is None else [name for name in columns if name not in keys]
             with _opened(path) as file:
+                keys = _lacking(keys, file.schema_arrow.names, columns)
+                stored = None if columns is None else [name for name in columns if name not in keys]
                 try:
                     for batch in file.iter_batches(BATCH, columns=stored):
-                        yield _with_keys(batch, keys, columns)
+                        yield _with_keys(batch, keys)
                 except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
                     raise _unreadable(path, error) from error
 
@@ -262,14 +268,24 @@ class Csv(Domain):
     """CSV files, parsed anew in each pass; a column that holds text anywhere is text everywhere, as in memory."""
 
     def __init__(
-        self, files: list[Path], marks: Files, argument: str, names: dict[str, str], dropped: tuple[str, ...] = ()
+        self,
+        files: list[Path],
+        root: Path,
+        marks: Files,
+        argument: str,
+        names: dict[str, str],
+        dropped: tuple[str, ...],
     ):
         super().__init__(argument, names, dropped)
-        self.marks, self.files = marks, files
+        self.marks = marks
         headers = [header_of(path, marks.separator, "The separator seems to be {}.") for path in files]
-        self.columns = headers[0]
-        for path, header in zip(files, headers, strict=True):
-            _same_columns(header, str(path), self.columns, str(files[0]))
+        self.parts = [
+            (path, header, _lacking(keys, header))
+            for (path, keys), header in zip(_with_folders(files, root), headers, strict=True)
+        ]
+        self.columns = [*headers[0], *self.parts[0][2]]
+        for path, header, keys in self.parts:
+            _same_columns([*header, *keys], str(path), self.columns, str(files[0]))
         self._kinds: dict[str, set[str]] = {}  # of every column: what its batches hold
         self._text: dict[str, type] = {}  # columns that are read as text, though some batch looks like numbers
 
@@ -280,13 +296,15 @@ class Csv(Domain):
         return super().draw(size, seed, label, step) if self._text else sample
 
     def raw(self, columns: list[str] | None) -> Iterator[Any]:
-        for path in self.files:
+        for path, header, keys in self.parts:
+            wanted = _lacking(keys, (), columns)
+            stored = None if columns is None else [name for name in columns if name not in keys] or header[:1]
             try:
                 with pd.read_csv(
                     path,
                     sep=self.marks.separator,
                     decimal=self.marks.decimal,
-                    usecols=columns,
+                    usecols=stored,
                     dtype=self._text,
                     chunksize=BATCH,
                     low_memory=False,
@@ -296,7 +314,7 @@ class Csv(Domain):
                         for name, values in batch.items():
                             self._kinds.setdefault(name, set()).add(_kind(values))
                         gaps |= columns is None and bool(batch.iloc[:, -1].isna().any())
-                        yield batch
+                        yield _with_keys(batch, wanted)
                 if gaps:
                     check_lengths(path, self.marks.separator)
             except BROKEN as error:
@@ -345,9 +363,10 @@ def open_domain(X: Any, argument: str, names: dict[str, str], dropped: tuple[str
         X = Files(X)
     if isinstance(X, Files):
         files = files_of(X.path, argument)
+        root = _root_of(X.path, files)
         if _is_csv(files[0]):
-            return Csv(files, X, argument, names, dropped)
-        return Parquet(files, argument, names, dropped)
+            return Csv(files, root, X, argument, names, dropped)
+        return Parquet(files, root, argument, names, dropped)
     package = type(X).__module__.split(".")[0]
     if package in ("dask", "dask_expr"):
         from ._dask import Partitions
@@ -466,21 +485,52 @@ def _is_csv(path: Path) -> bool:
     return str(path).lower().endswith(CSV)
 
 
-def _keys_of(path: Path, files: list[Path]) -> dict[str, str]:
-    """Columns that are written in the names of folders, as in year=2024/rows.parquet."""
-    return dict(part.split("=", 1) for part in path.parent.parts if "=" in part) if len(files) > 1 else {}
+def _root_of(X: Any, files: list[Path]) -> Path:
+    """What the caller passed as a folder: of a pattern the part without wildcards, of a list what its files share."""
+    if isinstance(X, (list, tuple)):
+        return Path(os.path.commonpath([path.absolute().parent for path in files]))
+    if Path(X).is_dir():
+        return Path(X)
+    if Path(X).exists():
+        return Path(X).parent
+    return Path(*takewhile(lambda part: not glob.has_magic(part), Path(X).parts))
 
 
-def _with_keys(batch: Any, keys: dict[str, str], columns: list[str] | None) -> Any:
-    if not keys:
-        return batch
+def _with_folders(files: list[Path], root: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Files, and the columns that are written in the names of their folders below `root`: year=2024/rows.parquet."""
+    found = []
+    for path in files:
+        folders = path.absolute().relative_to(root.absolute()).parent.parts
+        pairs = (folder.partition("=") for folder in folders if "=" in folder)
+        found.append({unquote(name): unquote(written) for name, _, written in pairs})
+    values = {name: _values_of({keys[name] for keys in found if name in keys}) for name in set().union(*found)}
+    return [
+        (path, {name: values[name][written] for name, written in keys.items()})
+        for path, keys in zip(files, found, strict=True)
+    ]
+
+
+def _values_of(written: set[str]) -> dict[str, Any]:
+    """What the values of a key stand for: whole numbers where all are, else text; or a missing value."""
+    known = written - {MISSING}
+    if not known or not all(map(WHOLE.fullmatch, known)):
+        return {value: value for value in known} | {MISSING: None}
+    return {value: (float if MISSING in written else int)(value) for value in known} | {MISSING: np.nan}
+
+
+def _lacking(keys: dict[str, Any], stored: Collection[str], columns: list[str] | None = None) -> dict[str, Any]:
+    """The keys that a file does not store itself; of all columns, or of these."""
+    return {k: v for k, v in keys.items() if k not in stored and (columns is None or k in columns)}
+
+
+def _with_keys(batch: Any, keys: dict[str, Any]) -> Any:
+    if isinstance(batch, pd.DataFrame):
+        return batch.assign(**keys)
     import pyarrow as pa
 
     for name, value in keys.items():
-        if columns is None or name in columns:
-            number = value.lstrip("-").isdigit()
-            array = pa.array(np.full(len(batch), int(value))) if number else pa.array([value] * len(batch))
-            batch = batch.append_column(name, array)
+        kind = {int: pa.int64(), float: pa.float64()}.get(type(value), pa.string())
+        batch = batch.append_column(name, pa.array([value] * len(batch), kind, from_pandas=True))
     return batch
 
 

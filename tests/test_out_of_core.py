@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from shift_detectors import InputError, ShiftWarning, _domains, _out_of_core, diagnose
 from shift_detectors._diagnose import _seed
 from shift_detectors._domain_summary import DomainSummary, SummaryPlan
-from shift_detectors._domains import Files, files_of
+from shift_detectors._domains import Files, files_of, open_domain
 from shift_detectors._row_sample import mixed
 
 pytest.importorskip("pyarrow")
@@ -291,6 +291,53 @@ def test_folders_named_by_keys_and_natural_order(tmp_path):
     assert [path.name for path in files_of(tmp_path / "part.*.parquet", "X")] == [
         f"part.{k}.parquet" for k in (1, 2, 10)
     ]
+
+
+KINDS = pytest.mark.parametrize("kind", ["parquet", "csv"])
+
+
+def write(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_parquet(path) if path.suffix == ".parquet" else rows.to_csv(path, index=False)
+
+
+def read(X, columns=None):
+    """The rows of files, in one frame."""
+    parts = open_domain(X, "X", {}).raw(columns)
+    return pd.concat(part if isinstance(part, pd.DataFrame) else part.to_pandas() for part in parts)
+
+
+@KINDS
+def test_keys_are_those_below_what_is_passed(tmp_path, kind):
+    lake, one = tmp_path / "run=7" / "lake", tmp_path / "run=8" / "lake"
+    for year in (2022, 2023):
+        write(lake / f"year={year}" / f"rows.{kind}", table(5))
+    write(one / "year=2024" / f"rows.{kind}", table(5))
+    for several in (lake, lake / "*" / f"*.{kind}", sorted(lake.rglob(f"*.{kind}"))):
+        assert read(several)["year"].tolist() == [2022] * 5 + [2023] * 5
+    assert list(read(one).columns) == [*table(5).columns, "year"]  # a single file is no other thing
+    for without in (one / "year=2024", one / "year=2024" / f"rows.{kind}", one / "year=2024" / f"*.{kind}"):
+        assert list(read(without).columns) == list(table(5).columns)
+
+
+@KINDS
+def test_keys_are_decoded(tmp_path, kind):
+    missing = "__HIVE_DEFAULT_PARTITION__"
+    for place, month in (("New%20York", "01"), ("New%20York", missing), (missing, "12")):
+        write(tmp_path / f"place={place}" / f"month={month}" / f"rows.{kind}", table(1))
+    whole = read(tmp_path)
+    found = [[None if pd.isna(value) else value for value in row] for row in whole[["place", "month"]].to_numpy(object)]
+    assert found == [["New York", 1], ["New York", None], [None, 12]]
+    assert whole["month"].dtype.kind == "f"
+    pd.testing.assert_series_equal(read(tmp_path, ["month"])["month"], whole["month"])  # nothing but keys
+
+
+@KINDS
+def test_a_column_of_the_file_is_no_key(tmp_path, kind):
+    for year in (2023, 2024):
+        write(tmp_path / f"year={year}" / f"rows.{kind}", table(2).assign(year=1))
+    for columns in (None, ["year"]):
+        assert read(tmp_path, columns)["year"].to_numpy().tolist() == [1] * 4
 
 
 # ------------------------------------------------------------------ many rows in memory
