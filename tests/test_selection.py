@@ -364,6 +364,7 @@ def test_without_shift_nothing_is_tried():
     np.testing.assert_array_equal(result.predict(pair.X_target), expected.predict(pair.X_target))
     assert type(result.estimator) is LogisticRegression
     assert result.before == result.after and result.before.ci[0] < 0.7 < result.before.ci[1] + 0.1
+    assert result.settings["source_share"] == 1
 
 
 def test_named_candidates_are_not_tried_without_shift():

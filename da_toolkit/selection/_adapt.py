@@ -284,7 +284,7 @@ def adapt(
     )
     evidence = None if nothing_to_do else _judge(case, ways, reading)
     name, status = _choose(case, evidence, guard)
-    share = 0.0
+    share = float(name == SOURCE_ONLY)
     if status == "plausible":
         assert evidence is not None
         apart = report.verdict is not diagnosis.verdict
