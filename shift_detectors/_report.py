@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
+from scipy.special import stdtrit
+
 from ._errors import InputError
 from ._results import (
     MIN_LABELS,
@@ -184,8 +186,7 @@ class ShiftReport:
         _check_between("power", power, self.alpha / 2, 1)
         if not (isinstance(labels, Real) and MIN_LABELS <= float(labels) < math.inf):
             raise InputError(f"labels={labels!r}", f"a number of at least {MIN_LABELS}: fewer are not tested")
-        z = NormalDist().inv_cdf(1 - self.alpha / LEVEL_SHARE)
-        t = z * (1 + (z**2 + 1) / (4 * (labels - 1)))  # Cornish and Fisher
+        t = float(stdtrit(labels - 1, 1 - self.alpha / LEVEL_SHARE))
         k = (t + NormalDist().inv_cdf(power)) ** 2 * (1 / labels + 1 / self.n_source)
         change = (k * (0.25 if self.label_variance is None else self.label_variance)) ** 0.5
         return max(change, k / (1 + k)) if self.task == "classification" else change

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from scipy import sparse
+from scipy import sparse, stats
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -219,6 +219,14 @@ def test_weights_of_a_report_have_its_effective_size(report):
         check_inside(WeightsDisplay(extreme).plot())
     with pytest.raises(InputError, match="weights_"):
         WeightsDisplay.from_estimator(object())
+
+
+def test_detectable_change_follows_its_formula(report):
+    given = replace(report, task="regression", label_variance=0.4)
+    for labels in (10, 20, 500):
+        quantile = stats.t(labels - 1).ppf(1 - given.alpha / 16) + stats.norm.ppf(0.8)
+        expected = quantile * np.sqrt(given.label_variance * (1 / labels + 1 / given.n_source))
+        assert given.detectable_change(labels) == pytest.approx(expected)
 
 
 def test_budget_and_detectable_change_are_inverse(report):
