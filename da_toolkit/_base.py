@@ -54,8 +54,8 @@ class Target:
     """The target domain as one object that scikit-learn passes on whole.
 
     ``GridSearchCV(adapter, grid).fit(X, y, X_target=Xt)`` would slice ``Xt`` together with ``X`` when both
-    have the same number of rows. ``X_target=Target(Xt)`` is never sliced: it has no length. Accepted
-    wherever ``X_target`` is.
+    have the same number of rows. ``X_target=Target(Xt)`` is never sliced: it has no length. Adapters, ratios,
+    aligners, scorers, `adapt` and `cross_validate` accept it for ``X_target``; tests and `diagnose` take the rows.
 
     Parameters
     ----------

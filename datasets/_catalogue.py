@@ -107,7 +107,7 @@ CATALOGUE: dict[str, Entry] = {
             example='"books", "kitchen"',
             notes="Domains books 2000, dvd 1999, elec 1998, kitchen 1999; frequencies of 400 words, each row of sum "
             "1; balanced classes. Which label is the positive one is not stated, but it is the same everywhere. "
-            "150 rows are exact duplicates.",
+            "151 rows are exact copies of others.",
             citation="Blitzer, Dredze, Pereira (2007), Biographies, Bollywood, boom-boxes and blenders, ACL; "
             "400 words of Gong, Grauman, Sha (2013), Connecting the dots with landmarks, ICML.",
             licence="not stated (research benchmark)",
@@ -381,7 +381,7 @@ CATALOGUE: dict[str, Entry] = {
             layout="table",
             example='"*_GP", "*_MS"',
             notes='Domains math_GP 349, math_MS 46, portuguese_GP 423, portuguese_MS 226 ("math_*", "*_GP"); 29 '
-            "features; label 1 = high. About 380 students occur in both subjects: `groups` are the students, "
+            "features; label 1 = high. 366 students occur in both subjects: `groups` are the students, "
             "matched by the 13 columns of the authors' own merge. `extra`: school, subject and the marks G1, G2.",
             citation="Cortez, Silva (2008), Using data mining to predict secondary school student performance, "
             "FUBUTEC.",

@@ -91,7 +91,7 @@ def diagnose(
         Without it only p(x) is compared.
     y_target : array-like of shape (n_target,), optional
         Missing values (None, NaN) mark unlabelled rows; labels are assumed to be missing at random. Fewer
-        than 10 labels are not used for tests.
+        than 10 labels are not used for tests; they enter the estimates of class frequencies and impact.
     estimator : fitted estimator, optional
         Adds its estimated target performance to the report.
     task : {"auto", "classification", "regression"}
@@ -336,7 +336,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
 
     use_labels, selected = task is not None and problem.n_labelled >= MIN_LABELS, False
     if 0 < problem.n_labelled < MIN_LABELS:
-        notes.append(f"{problem.n_labelled} target labels are too few for tests and were not used")
+        notes.append(f"{problem.n_labelled} target labels are too few for tests")
     if use_labels:
         step("testing p(y), p(y|x) and p(x|y)")
         if problem.n_labelled < table.n_target:

@@ -428,7 +428,7 @@ class DomainSummary:
     `StratifiedTest`.
 
     Assumption: keys identify rows (with `groups`: groups) that are independent of each other. Fails to resolve
-    what happens inside a cell: a numeric column is known at up to 4096 of its quantiles, every frequent value by
+    what happens inside a cell: a numeric column is known at up to 4095 of its quantiles, every frequent value by
     itself; categories beyond the 4094 most frequent ones of the pilot are counted together.
 
     Parameters

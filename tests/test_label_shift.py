@@ -649,6 +649,18 @@ def test_target_shift_contract():
         TargetShiftWeighting(Ridge()).fit(X, y, X_target, groups=np.zeros(len(X)))
 
 
+def test_frequencies_of_a_wholly_labelled_target_are_taken_or_shrunken():
+    for seed in range(3):
+        (X, y), (X_target, y_target) = two_classes(seed, 300, 0.5), two_classes(100 + seed, 300, 0.6)
+        plain, default = (
+            PriorCorrection(LogisticRegression(), prior=prior, random_state=0).fit(X, y, X_target, y_target)
+            for prior in (MLLS(), None)
+        )
+        assert plain.prior_[1] == pytest.approx(y_target.mean())
+        low, high = sorted([default.source_prior_[1], plain.prior_[1]])
+        assert low - 1e-9 <= default.prior_[1] <= high + 1e-9
+
+
 def test_a_rare_class_is_cross_fitted_in_fewer_folds():
     X, _ = two_classes(0, 60, 0.5)
     y = np.r_[np.ones(6, int), np.zeros(54, int)]

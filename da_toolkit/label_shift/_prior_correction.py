@@ -102,7 +102,8 @@ class PriorCorrection(BaseAdapter):
     -----
     Known target labels (y_target) enter the likelihood of `MLLS` exactly, which narrows the interval; they
     are assumed to be missing at random. When all target rows are labelled, q is their class frequency (of rare classes:
-    the source's).
+    the source's) with ``prior=MLLS()``; the default draws that, too, towards the source's frequency as far as the
+    difference may be chance.
 
     References
     ----------

@@ -80,7 +80,7 @@ class AdaptationResult:
     metric : str
         ``"accuracy"``, or by `scoring` ``"log loss"`` or ``"Brier score"``; of a regressor the mean of its loss:
         ``"mean squared error"``, of quantile models ``"mean pinball loss at 0.9"``, of those that minimise absolute
-        errors ``"mean absolute error"``.
+        errors ``"mean absolute error"``, or by `scoring` ``"mean Poisson deviance"`` or ``"mean gamma deviance"``.
     before, after : PerformanceEstimate or None
         Estimated target performance of the source-only model and of the returned one; of the labelled rows alone, as
         their `assumption` says, where these differ from the others in x.

@@ -17,8 +17,9 @@ class ImportanceWeightedScore(PerformanceScore):
 
         sum_i w(x_i) v_i / sum_i w(x_i)
 
-    estimates the target's mean of v: 1 where the prediction is right (classification), minus the squared error
-    (regression). An adapter is asked through ``predict_source``, since source rows follow the source's path.
+    estimates the target's mean of v: 1 where the prediction is right (classification), minus the loss that the model
+    minimises (regression: the squared error, of quantile models the pinball loss). An adapter is asked through
+    ``predict_source``, since source rows follow the source's path.
 
     Assumes covariate shift: p(y|x) is the same in both domains and the source covers the target. Fails without
     overlap, and says nothing about whether an alignment was right: use `CircularScore` there.
