@@ -266,6 +266,30 @@ def test_sorted_batches_are_no_evidence():
     assert not step.alarm
 
 
+@pytest.mark.filterwarnings("ignore:Neighbouring rows:shift_detectors.ShiftWarning")
+@pytest.mark.parametrize(
+    ("batch", "taken_off", "alarms"),
+    [(10, None, 10), (365, None, 0), (10, "waves", 0), (10, "earlier means", 0), (10, "own means", 10)],
+)
+def test_a_season_is_no_change_in_whole_cycles_or_taken_off(batch, taken_off, alarms):
+    day = np.arange(365)
+    curve = 10 * np.sin(2 * np.pi * day / 365)
+    waves = np.column_stack([np.ones(365), np.sin(2 * np.pi * day / 365), np.cos(2 * np.pi * day / 365)])
+    found = []
+    for seed in range(10):
+        earlier, reference, stream = curve + 3 * np.random.default_rng(seed).normal(size=(3, 4, 365))
+        season = {
+            None: np.zeros(365),
+            "waves": waves @ np.linalg.lstsq(waves, reference.mean(axis=0), rcond=None)[0],
+            "earlier means": earlier.mean(axis=0),
+            "own means": reference.mean(axis=0),
+        }[taken_off]
+        monitor = ShiftMonitor((reference - season).reshape(-1, 1))
+        rows = (stream - season).reshape(-1, 1)
+        found.append(first_alarm(monitor, (rows[k : k + batch] for k in range(0, len(rows), batch)))[0] is not None)
+    assert abs(sum(found) - alarms) <= binom.ppf(0.999, 10, 0.05)
+
+
 def test_ranks_are_uniform_after_hundreds_of_batches_against_sixty_rows():
     rng = np.random.default_rng(3)
     monitor = ShiftMonitor(rng.normal(size=(60, 1)))
