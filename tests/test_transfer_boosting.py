@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from da_toolkit.transfer import TransferStack
 from da_toolkit.transfer._offset_boosting import OffsetBoosting
 from da_toolkit.transfer._prior_centered import PriorCentered
 from shift_detectors._errors import InputError
@@ -66,7 +67,8 @@ def test_two_classes_follow_the_newton_recursion():
     assert model.n_iter_ > 0
     start = PriorCentered(LogisticRegression(), float("inf"), random_state=0).fit(X, y, X_target, few)
     F, new = start.decision_function(X_target[:80]), start.decision_function(X_new)
-    known, fresh = np.column_stack([X_target[:80], F]), np.column_stack([X_new, new])
+    seen = np.column_stack([X_target[:80], F]), np.column_stack([X_new, new])
+    known, fresh = (model.scaler_.transform(rows).astype(np.float32) for rows in seen)
     for tree in model.trees_:
         p, leaf, step = expit(F), tree.apply(known), {}
         for node in set(leaf):
@@ -176,3 +178,13 @@ def test_bad_calls_are_explained():
     for bad in options:
         with pytest.raises(InputError, match=next(iter(bad))):
             OffsetBoosting(LogisticRegression(), **bad).fit(X, y, X_target, few)
+
+
+@pytest.mark.parametrize("way", [OffsetBoosting, TransferStack])
+@pytest.mark.parametrize(("unit", "unit_of_x", "zero"), [(1e-9, 1, 0), (1e9, 1, 0), (1, 1e-9, 0), (1, 1, 1e6)])
+def test_answers_do_not_depend_on_units(way, unit, unit_of_x, zero):
+    X, y, X_target, few, X_new, _ = problem("regression", 1, 0.9, 60)
+    expected = way(Ridge(1e-9), random_state=0).fit(X, y, X_target, few).predict(X_new)
+    adapter = way(Ridge(1e-9 * unit_of_x**2), random_state=0)
+    adapter.fit(X * unit_of_x, y * unit + zero, X_target * unit_of_x, few * unit + zero)
+    np.testing.assert_allclose((adapter.predict(X_new * unit_of_x) - zero) / unit, expected, rtol=1e-4, atol=1e-4)

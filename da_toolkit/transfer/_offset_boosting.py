@@ -9,12 +9,14 @@ from scipy import sparse
 from scipy.special import log_softmax, softmax
 from sklearn import config_context
 from sklearn.base import is_classifier
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
 from shift_detectors._learners import make_folds
 from shift_detectors._random import check_random_state
+from shift_detectors._warnings import ignored
 
 from .._base import BaseAdapter, Domains, NumericColumns, take_rows
 from .._classes import positions
@@ -75,6 +77,9 @@ class OffsetBoosting(BaseAdapter):
     n_iter_ : int
         T.
     trees_ : list of DecisionTreeRegressor
+        Of the features and what the source model says, as `scaler_` gives them.
+    scaler_ : StandardScaler
+        To standard deviations of the labelled target rows.
     cv_loss_ : ndarray
         Mean squared error or log loss of held-out labelled rows after 0, 1, ... trees, as far as it was followed.
 
@@ -145,6 +150,9 @@ class OffsetBoosting(BaseAdapter):
         Z = self._front(take_rows(domains.X_target, known))
         self._columns = None if sparse.issparse(Z) else NumericColumns(Z)
         offset = self._offset(Z)
+        seen = self._columns_seen(Z, offset)
+        with ignored(RuntimeWarning):  # a column of which the labelled rows have no value stays without one
+            self.scaler_ = StandardScaler(with_mean=not sparse.issparse(seen)).fit(seen)
         rows, y = self._features(Z, offset), domains.y_target[known]
         if is_classifier(self.head_):
             code = positions(y, self.classes_)
@@ -177,13 +185,16 @@ class OffsetBoosting(BaseAdapter):
         return logits[:, 1:] - logits[:, :1] if logits.shape[1] == 2 else log_softmax(logits, axis=1)
 
     def _features(self, Z: Any, offset: np.ndarray) -> Any:
-        """What the trees see, float32."""
+        """What the trees see, float32; in standard deviations, since values within 1e-7 are equal to them."""
+        return self.scaler_.transform(self._columns_seen(Z, offset)).astype(np.float32)
+
+    def _columns_seen(self, Z: Any, offset: np.ndarray) -> Any:
         if self._columns is None:
-            return sparse.csr_matrix(sparse.hstack([Z, offset]), dtype=np.float32)
+            return sparse.csr_matrix(sparse.hstack([Z, offset]), dtype=float)
         values = self._columns.extract(Z)
         if np.isinf(values).any():
             raise InputError("infinite values", "finite or missing numbers", "Clip or drop them.")
-        return np.column_stack([values, offset]).astype(np.float32)  # as trees want them
+        return np.column_stack([values, offset])
 
     def _losses(self, rows: Any, truth: np.ndarray, offset: np.ndarray, fold: np.ndarray, seed: int) -> np.ndarray:
         """Held-out loss of every row after 0, 1, ... trees, until it has not fallen for `PATIENCE` trees."""
@@ -211,7 +222,7 @@ class OffsetBoosting(BaseAdapter):
         # of so few rows a tree takes less time than sklearn's checks, which it needs to look for missing values
         unsure = sparse.issparse(rows) or np.isnan(rows).any()
         with config_context(skip_parameter_validation=True):
-            tree.fit(rows, residual, check_input=unsure)
+            tree.fit(rows, _whole(residual), check_input=unsure)
         value = tree.tree_.value  # the tree's own memory, shape (n_nodes, n_outputs, 1)
         leaf, node = np.unique(tree.tree_.apply(rows), return_inverse=True)
         member = node == np.arange(len(leaf))[:, None]
@@ -255,6 +266,16 @@ class OffsetBoosting(BaseAdapter):
 def _values(tree: DecisionTreeRegressor, rows: Any) -> np.ndarray:
     """Answer of a tree, shape (n_rows, n_outputs)."""
     return tree.tree_.value[tree.tree_.apply(rows), :, 0]
+
+
+def _whole(residual: np.ndarray) -> np.ndarray:
+    """Residuals to 24 bits of the largest, as whole numbers.
+
+    Their sums are exact, so that splits that are equally good are so to a tree, whatever the unit of y; and none has a
+    variance below 1e-16, which a tree takes for none.
+    """
+    largest = np.abs(residual).max()
+    return np.rint(residual / largest * 2**24) if largest > 0 else residual
 
 
 def _softmax(F: np.ndarray) -> np.ndarray:
