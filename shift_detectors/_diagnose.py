@@ -15,6 +15,7 @@ from ._copies import compared_target
 from ._data_digest import digest_of, names_digest
 from ._domain_classifier import DomainClassifierTest, prequential_scores, rank_sum
 from ._errors import InputError
+from ._label_noise import SharedNoise, shared_noise
 from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_scores
 from ._label_tests import LabelTest, StratifiedTest
 from ._learners import Inputs, crossfit_probabilities, domain_folds
@@ -241,14 +242,14 @@ def diagnose(
             version=__version__,
             random_state=seed if random_state is None or not np.isscalar(random_state) else random_state,
             label_variance=found["label_variance"],
+            shared_noise=found["shared_noise"],
             labels_selected=found["labels_selected"],
             column_shifts=columns,
             data_digest=() if large is data else (names_digest(data[0]), digest_of(*data[:2]), digest_of(*data[2:4])),
         )
-        budget = None if problem.task is None else report.label_budget().labels
         steps = next_steps(
             report.verdict,
-            budget,
+            report.label_budget().labels,
             problem.task,
             report.n_target,
             alone,
@@ -256,6 +257,7 @@ def diagnose(
             _new_classes(problem),
             report.unmeasured,
             uncovered_share(report.verdict, overlap),
+            None if report.shared_noise is None else report.shared_noise.n_groups,
         )
         report = replace(report, next_steps=steps)
         if estimator is not None and problem.task is not None:
@@ -332,7 +334,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
     prior = None
     if proba is not None and len(problem.classes) > 1:
         prior = _prior(problem, proba, notes)
-    label_variance = _label_variance(problem, scores, proba)
+    label_variance, shared = _label_noise(problem, scores, proba)
 
     use_labels, selected = task is not None and problem.n_labelled >= MIN_LABELS, False
     if 0 < problem.n_labelled < MIN_LABELS:
@@ -412,6 +414,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         "features": _ranked(joint.per_feature, importance),
         "notes": tuple(notes),
         "label_variance": label_variance,
+        "shared_noise": shared,
         "label_shift_rejected": fit is not None and fit.pvalue <= alpha,
         "propensity": propensity,
         "labels_selected": selected,
@@ -494,16 +497,22 @@ def _new_classes(problem: Problem) -> dict[Any, float]:
     return {c: float((problem.y_target[problem.labelled] == c).mean()) for c in problem.new_classes}
 
 
-def _label_variance(problem: Problem, scores, proba) -> float | None:
-    """Residual variance of y given x on the source: of a class indicator, or relative to var(y)."""
+def _label_noise(problem: Problem, scores, proba) -> tuple[float | None, SharedNoise | None]:
+    """Residual variance of y given x on the source, of a class indicator or relative to var(y), and what groups share.
+
+    Of the class indicator that varies most.
+    """
     if problem.task is None:
-        return None
+        return None, None
     n_source = problem.table.n_source
     if problem.task == "classification":
-        indicator = problem.y_source[:, None] == problem.classes[None, :]
-        return float(((indicator - proba[:n_source]) ** 2).mean(axis=0).max())
-    y = problem.y_source.astype(float)
-    return float(((y - scores[:n_source, 0]) ** 2).mean() / y.var()) if y.var() > 0 else 1.0
+        residual = (problem.y_source[:, None] == problem.classes) - proba[:n_source]
+        residual = residual[:, (residual**2).mean(axis=0).argmax()]
+    else:
+        y = problem.y_source.astype(float)
+        residual = (y - scores[:n_source, 0]) / y.std() if y.std() > 0 else np.ones(n_source)
+    shared = None if problem.groups is None else shared_noise(residual, problem.groups)
+    return float((residual**2).mean()), shared
 
 
 def _label_selection(problem: Problem, rng) -> tuple[bool, str]:

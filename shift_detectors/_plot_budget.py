@@ -101,7 +101,7 @@ class LabelBudgetDisplay(Display):
             )  # fmt: skip
         if not any(np.isfinite(labels).any() for labels in self.labels.values()):
             ax.text(
-                0.5, 0.5, "no number of labels shows these:\nthe source has too few rows", ha="center", va="center",
+                0.5, 0.5, "no number of labels shows these:\ntoo few source rows, or groups", ha="center", va="center",
                 fontsize=8, transform=ax.transAxes,
             )  # fmt: skip
         ax.set_ylim(0, self.effects[-1] * 1.05)

@@ -13,6 +13,7 @@ from typing import Any
 from scipy.special import stdtrit
 
 from ._errors import InputError
+from ._label_noise import SharedNoise, noise_of_difference
 from ._results import (
     MIN_LABELS,
     ColumnShift,
@@ -78,6 +79,8 @@ class ShiftReport:
         not differ.
     label_variance : float or None
         Residual variance of y given x on the source, which `label_budget` uses.
+    shared_noise : SharedNoise or None
+        What of it the rows of a group have in common, where groups were given.
     data_digest : tuple of str
         Of the column names, the source and the target: what stands for the data, of which 10 000 rows a side are looked
         at. Empty for what is no table in memory.
@@ -116,6 +119,7 @@ class ShiftReport:
     version: str = ""
     random_state: Any = None
     label_variance: float | None = field(default=None, repr=False)
+    shared_noise: SharedNoise | None = field(default=None, repr=False)
     regions: tuple[Region, ...] = ()
     data_digest: tuple[str, ...] = ()
     labels_selected: bool = False
@@ -139,7 +143,7 @@ class ShiftReport:
         """How many labelled target rows would reveal a change of p(y|x) of a given size.
 
         The smallest m of at least 10, below which nothing is tested, with a `detectable_change` of `effect` at most;
-        None where the source has too few rows for any.
+        None where no number reveals it: the source has no labels or too few rows, or there are too few groups.
 
         Parameters
         ----------
@@ -164,9 +168,18 @@ class ShiftReport:
         """The smallest change of p(y|x) that so many labelled target rows would reveal: `label_budget` turned round.
 
         effect^2 = (t_{1-alpha/16} + z_power)^2 s^2 (1/m + 1/n_source), with s^2 the cross-fitted residual variance of
-        y given x on the source and the quantile of t with m - 1 degrees of freedom. For classes s^2 is the largest
-        variance of a class indicator, and at least effect (1 - effect): what it is after a change of that size where
-        y was certain before.
+        y given x on the source and the quantile of t with min(m, n_source) - 1 degrees of freedom. For classes s^2 is
+        the largest variance of a class indicator, and at least effect (1 - effect): what it is after a change of that
+        size where y was certain before.
+
+        With groups, a part r of s^2 is common to the rows of a group, and however many of them have a label, this
+        part does not average out within it. In place of the bracket stands
+
+        (1/m + 1/n_source) + r ((1 - 1/m) c_target + (1 - 1/n_source) c_source - 2 c_across),
+
+        where c is how probable it is that two rows are of one group: two of the target, of the source, or one of
+        each. It holds for labels spread over the groups as the rows are; the labels of a few whole groups show less.
+        Of the degrees of freedom there are as many as effective groups less one.
 
         Where p(y|x) alone changed, the verdict asks for a p-value of alpha/4, one in four equalities; the test
         looks in more directions than that of a moved mean, which costs what half of that level would.
@@ -181,13 +194,17 @@ class ShiftReport:
         Returns
         -------
         float
-            Change of a class probability, or of the mean of y in standard deviations of y.
+            Change of a class probability, or of the mean of y in standard deviations of y; infinite where labels
+            reveal none: the source has no labels, or there are so few groups that the test cannot reject.
         """
         _check_between("power", power, self.alpha / 2, 1)
         if not (isinstance(labels, Real) and MIN_LABELS <= float(labels) < math.inf):
             raise InputError(f"labels={labels!r}", f"a number of at least {MIN_LABELS}: fewer are not tested")
-        t = float(stdtrit(labels - 1, 1 - self.alpha / LEVEL_SHARE))
-        k = (t + NormalDist().inv_cdf(power)) ** 2 * (1 / labels + 1 / self.n_source)
+        noise, degrees = noise_of_difference(labels, self.n_source, self.shared_noise)
+        few_groups = degrees == 0 or (self.shared_noise and self.shared_noise.least_pvalue > self.alpha / 4)
+        if self.task is None or few_groups:
+            return math.inf
+        k = (stdtrit(degrees, 1 - self.alpha / LEVEL_SHARE) + NormalDist().inv_cdf(power)) ** 2 * noise
         change = (k * (0.25 if self.label_variance is None else self.label_variance)) ** 0.5
         return max(change, k / (1 + k)) if self.task == "classification" else change
 

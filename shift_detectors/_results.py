@@ -339,7 +339,8 @@ class LabelBudget:
     Attributes
     ----------
     labels : int or None
-        Randomly chosen target rows to label; None where no number suffices, the source having too few rows.
+        Randomly chosen target rows to label; None where no number suffices: the source has no labels or too few rows,
+        or there are too few groups.
     effect : float
         The change of p(y|x) (classification: of a class probability; regression: of the mean, in standard
         deviations of y) that they would detect.

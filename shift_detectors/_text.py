@@ -253,11 +253,14 @@ def budget_sentence(report: ShiftReport) -> str:
             f"{change_size(report, budget.effect)} {power}."
         )
     changes = report.detectable_change(report.n_target, budget.power), budget.effect
+    if changes[0] == math.inf:
+        return "No number of labels would tell: the rows of a group count as one, and there are too few groups."
     least, size = (change_size(report, value) for value in changes)
     if least == size:
         least, size = (change_size(report, value, 2) for value in changes)
     if budget.labels is None:
-        more = f"with {report.n_source:,} source rows no number of them reveals {size}"
+        groups = "" if report.shared_noise is None else f" and {report.shared_noise.n_groups:,} groups"
+        more = f"with {report.n_source:,} source rows{groups} no number of them reveals {size}"
     else:
         more = f"{size} would take about {budget.labels:,}"
     return f"Labels of all {report.n_target:,} target rows would reveal a change of p(y|x) by {least} {power}; {more}."

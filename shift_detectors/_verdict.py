@@ -281,12 +281,13 @@ def next_steps(
     new_classes: Mapping[Any, float] | None = None,
     unmeasured: Mapping[str, tuple[str, ...]] | None = None,
     uncovered: float = 0.0,
+    n_groups: int | None = None,
 ) -> tuple[str, ...]:
     """What to do, in plain sentences.
 
     `n_labels` would settle whether p(y|x) changed, if the target has as many; None: no number does. Labels of
     `new_classes`, as in `labelled_verdict`, are refused by adapters. `unmeasured` are those of the `separators` that
-    a domain has no values of. `uncovered` is from `uncovered_share`.
+    a domain has no values of. `uncovered` is from `uncovered_share`. The rows belong to `n_groups`, of both sides.
     """
     use = f"Use the {n_labelled} target labels, and more where they can be had:"
     collect = use if n_labelled else "Collect target labels and"
@@ -341,7 +342,9 @@ def next_steps(
     # where the source has no rows, labels do not tell either
     if "p(y|x)" in verdict.untestable and verdict.kind != "support" and task is not None:
         label = f"about {n_labels} target rows drawn at random."
-        if n_labels is None or (n_target is not None and n_labels > n_target):
+        if n_labels is None and n_groups is not None:
+            label = f"rows of further groups: these {n_groups} show a large one only, however many rows have a label."
+        elif n_labels is None or (n_target is not None and n_labels > n_target):
             label = f"all {n_target} target rows: only a small one would stay hidden."
         steps += (f"If a change of p(y|x) would matter, label {label}",)
     return steps

@@ -224,6 +224,8 @@ def _to_label(report: ShiftReport) -> str:
     budget, labelled = report.label_budget().labels, 0 if report.labels_selected else report.n_labelled
     if budget is not None and not labelled:
         return f"Label {budget} randomly chosen target rows to check it."
+    if budget is None and report.shared_noise is not None:
+        return "Labelled target rows of further groups would check it."
     if budget is None or budget <= labelled:
         return "More randomly chosen target rows with labels would check it."
     return f"Label {budget - labelled} more randomly chosen target rows, {budget} in all, to check it."
