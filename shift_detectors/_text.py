@@ -280,6 +280,8 @@ def outcome(report: ShiftReport, test: ShiftTestResult) -> str:
     """What a test says, in words that respect the correction and the smallest effect of interest."""
     if not math.isfinite(test.pvalue):
         return "not tested"
+    if test.quantity in set_aside(report):
+        return "set aside: labels chosen by x"
     rejected = test.rejects(report.alpha)
     if test.quantity == "label-shift fit":
         return "label shift alone does not fit" if rejected else "label shift alone would fit"
@@ -297,8 +299,12 @@ def _significant(report: ShiftReport) -> frozenset[str]:
     p = {quantity: test.pvalue for quantity in QUANTITIES if (test := report.test(quantity)) is not None}
     if "p(y|x)" not in p:  # without target labels p(x) alone is tested
         return frozenset(quantity for quantity in p if p[quantity] <= report.alpha)
-    unknown = dict.fromkeys(report.verdict.untestable, 1.0) if report.verdict.kind != "support" else {}
-    return rejected(p | unknown, report.alpha)
+    return rejected(p | dict.fromkeys(set_aside(report), 1.0), report.alpha)
+
+
+def set_aside(report: ShiftReport) -> tuple[str, ...]:
+    """Quantities whose tests say nothing of the target, since its labelled rows were chosen by x."""
+    return ("p(y)", "p(x|y)") if report.labels_selected else ()
 
 
 def decisive_tests(report: ShiftReport) -> tuple[ShiftTestResult, ...]:

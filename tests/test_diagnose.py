@@ -134,6 +134,10 @@ def test_labels_of_a_selected_part_are_reported():
     report = diagnose(pair.X_source, pair.y_source, pair.X_target, y_target, random_state=0, n_permutations=199)
     assert any("differ in x" in note for note in report.notes)
     assert report.labels_selected and json.loads(report.to_json())["labels_selected"]
+    for p in (0.002, 0.5):  # what they say of the labelled rows is not a matter of correction
+        tests = tuple(replace(test, pvalue=p) if test.quantity in ("p(y)", "p(x|y)") else test for test in report.tests)
+        text = str(replace(report, tests=tests))
+        assert text.count("set aside: labels chosen by x") == 2 and "not after correction" not in text
 
 
 def test_weights_undo_how_labelled_rows_were_chosen():
