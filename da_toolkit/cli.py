@@ -807,11 +807,15 @@ def _unseen(report: Any, words: list[str]) -> list[str]:
     unknown = {word for word, quantity in SHIFTS.items() if quantity in verdict.untestable}
     if "p(y|x)" in verdict.untestable:
         unknown |= {"mixed"} if labelled else set(NEED_LABELS)
+    if "p(x)" in verdict.untestable:
+        unknown |= {"support"} if labelled else set(words)
     blind = [word for word in words if word in unknown and SHIFTS[word] not in report.shifts]
     if blind:
         support = verdict.kind == "support"
-        why = "the target lies where the source has no rows" if support else "the labelled rows were chosen by x"
-        said.append(f"{_words(blind)} cannot be found {f'({why})' if labelled else 'without labels in TARGET'}")
+        chosen = "the labelled rows were chosen by x" if report.labels_selected else "there are too few groups"
+        why = "the target lies where the source has no rows" if support else chosen
+        known = labelled or "p(x)" in verdict.untestable
+        said.append(f"{_words(blind)} cannot be found {f'({why})' if known else 'without labels in TARGET'}")
     return said
 
 

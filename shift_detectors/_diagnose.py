@@ -15,6 +15,7 @@ from ._copies import compared_target
 from ._data_digest import digest_of, names_digest
 from ._domain_classifier import DomainClassifierTest, prequential_scores, rank_sum
 from ._errors import InputError
+from ._exchanges import out_of_reach
 from ._label_noise import SharedNoise, shared_noise
 from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_scores
 from ._label_tests import LabelTest, StratifiedTest
@@ -258,6 +259,7 @@ def diagnose(
             report.unmeasured,
             uncovered_share(report.verdict, overlap),
             None if report.shared_noise is None else report.shared_noise.n_groups,
+            bool(found["blind"]),
         )
         report = replace(report, next_steps=steps)
         if estimator is not None and problem.task is not None:
@@ -377,6 +379,8 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
             if max(map(abs, change.ci)) < effects[change.name]:
                 notes.append(f"p(y|x) differs significantly, but little: {change}; changes that cancel may be larger")
         explained = predicts_p_x(problem, _fit_scores(proba, scores), p_x, quantities["p(x|y)"].pvalue)
+        # where nothing differs the smallest p-value was above alpha / 4
+        blind = out_of_reach(problem, alpha if differs else alpha / 4, JOINT_SHARE, labels=True)
         verdict = labelled_verdict(
             quantities,
             shifts,
@@ -386,6 +390,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
             explained,
             selected,
             negligible=differs - shifts,
+            blind=blind,
         )
     else:
         change = 1.0
@@ -400,8 +405,18 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         shifted = p_x <= alpha and not negligible
         if p_x <= alpha and negligible:
             notes.append("p(x) differs significantly, but negligibly: every effect is below min_effect")
+        blind = out_of_reach(problem, alpha, JOINT_SHARE, labels=False)
         verdict = unlabelled_verdict(
-            shifted, fit, change, overlap, alpha, moved, task, negligible=p_x <= alpha, varies=table.design.shape[1] > 0
+            shifted,
+            fit,
+            change,
+            overlap,
+            alpha,
+            moved,
+            task,
+            negligible=p_x <= alpha,
+            varies=table.design.shape[1] > 0,
+            blind=bool(blind),
         )
         shifts = frozenset({"p(x)"} | ({"p(y)"} if verdict.kind == "label" else set())) if shifted else frozenset()
     importance = feature_importance(table, seed) if p_x <= alpha and table.names else {}
@@ -418,6 +433,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         "label_shift_rejected": fit is not None and fit.pvalue <= alpha,
         "propensity": propensity,
         "labels_selected": selected,
+        "blind": blind,
     }
 
 

@@ -32,7 +32,7 @@ class SharedNoise:
 
     @property
     def least_pvalue(self) -> float:
-        """That `ConditionalScoreTest` can give, whose groups change signs: the share of the signs that all agree."""
+        """That `ConditionalScoreTest` can give, see `least_by_signs`."""
         return 2.0 ** (1 - self.n_groups)
 
 

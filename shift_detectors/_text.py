@@ -185,13 +185,15 @@ def headline(report: ShiftReport) -> str:
     """The verdict in one line."""
     kind, new = report.verdict.kind, () if report.prior is None else report.prior.new_classes
     alone = some(report.separators) if report.separators else ""
+    told = report.verdict.strength != "assumed"
     classes = (
         f"{'a class' if len(new) == 1 else 'classes'} that the source has not, {some(map(repr, new))}" if new else ""
     )
     if kind == "none" and (classes or alone):
         aside = f", setting aside what tells source and target apart alone: {alone}" if alone else ""
-        return f"No shift found{f', but for {classes}' if classes else ''}{aside}"
-    line = HEADLINES[kind]
+        found = "No shift found" if told else "Whether there is a shift cannot be told"
+        return f"{found}{f', but for {classes}' if classes else ''}{aside}"
+    line = HEADLINES[kind] if told or kind != "none" else "Whether there is a shift cannot be told from these data"
     if kind == "mixed" and classes:
         line = f"Mixed shift: the target has {classes}"
     elif kind == "mixed" and report.shifts:
@@ -288,7 +290,8 @@ def outcome(report: ShiftReport, test: ShiftTestResult) -> str:
     if rejected and test.quantity in report.shifts:
         return "differs"
     if not rejected:
-        return "no difference found"
+        unseen = test.quantity in report.verdict.untestable and report.verdict.kind != "support"
+        return "cannot be told, too few groups" if unseen else "no difference found"
     return "differs, but negligibly" if test.quantity in _significant(report) else "not after correction"
 
 

@@ -13,7 +13,7 @@ Without target labels p(x) is tested, then whether changed class frequencies alo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ._results import Effect, Overlap, ShiftTestResult, Verdict
@@ -103,13 +103,15 @@ def labelled_verdict(
     p_x_as_label_shift_predicts: bool = True,
     selected: bool = False,
     negligible: frozenset[str] = frozenset(),
+    blind: tuple[str, ...] = (),
 ) -> Verdict:
     """Verdict when target labels are known.
 
     `new_classes` are those that the source does not have, with their shares of the target labels: where the labels
     differ they make it "mixed", since p(y) and, where they occur, p(y|x) differ for them alone.
     `p_x_as_label_shift_predicts` is from `predicts_p_x`. Where the labelled rows are `selected` by x, p(y) and p(x|y)
-    are not known of the target. What is `negligible` differs significantly, by less than counts.
+    are not known of the target. What is `negligible` differs significantly, by less than counts. Of what is `blind` no
+    test can reject, from `out_of_reach`.
     """
     p = {quantity: test.pvalue for quantity, test in tests.items()}
     kind = labelled_kind(shifts, p, overlap, p_x_as_label_shift_predicts)
@@ -185,8 +187,25 @@ def labelled_verdict(
     if new_classes and kind != "mixed":
         text += f" {new_classes_sentence(new_classes)}"
         text += " Too few of its rows are labelled for these tests to show it." if kind == "none" else ""
-    unknown = ("p(y)", "p(x|y)") if selected else ()
-    return Verdict(kind, strength, text, ("p(y|x)", *unknown) if kind == "support" else unknown)
+    taken_as_equal = set(blind) & {"none": {*tests}, "covariate": {"p(y|x)"}, "label": {"p(x|y)"}}.get(kind, set())
+    if taken_as_equal:
+        strength, text = "assumed", f"{'' if kind == 'none' else f'{text} '}{blind_sentence(sorted(taken_as_equal))}"
+    unknown = [*(["p(y|x)"] if kind == "support" else []), *(["p(y)", "p(x|y)"] if selected else []), *blind]
+    return Verdict(kind, strength, text, tuple(dict.fromkeys(unknown)))
+
+
+def blind_sentence(quantities: Sequence[str]) -> str:
+    """Why these data cannot tell whether some quantities changed.
+
+    Examples
+    --------
+    >>> blind_sentence(["p(x)"])[:91]
+    'The rows of a group count as one, and there are too few groups: whatever the data, no test '
+    """
+    return (
+        "The rows of a group count as one, and there are too few groups: whatever the data, no test of "
+        f"{and_join(quantities)} could have found a difference."
+    )
 
 
 def new_classes_sentence(new: Mapping[Any, float]) -> str:
@@ -222,11 +241,13 @@ def unlabelled_verdict(
     task: str | None = "classification",
     negligible: bool = False,
     varies: bool = True,
+    blind: bool = False,
 ) -> Verdict:
     """Verdict without target labels.
 
     `prior_moved`: the estimated class frequencies, too, show the change. `negligible`: p(x) that is not `shifted`
-    differs all the same, by less than counts. `varies`: a column does, over the rows of both sides.
+    differs all the same, by less than counts. `varies`: a column does, over the rows of both sides. `blind`: no
+    test of p(x) can reject.
     """
     untestable = ("p(y|x)", "p(x|y)", "p(y)") if fit is None else ("p(y|x)",)
     auc = overlap.domain_auc
@@ -236,6 +257,11 @@ def unlabelled_verdict(
             "can show. Whether y still depends on x as before cannot be said without target labels."
         )
         return Verdict("none", "assumed", text, untestable)
+    if blind and not (shifted or negligible):
+        text = (
+            f"{blind_sentence(['p(x)'])} Whether y still depends on x as before cannot be said without target labels."
+        )
+        return Verdict("none", "assumed", text, ("p(x)", *untestable))
     if not shifted:
         differ = "differ significantly, but negligibly" if negligible else "cannot be told apart"
         text = (
@@ -282,12 +308,14 @@ def next_steps(
     unmeasured: Mapping[str, tuple[str, ...]] | None = None,
     uncovered: float = 0.0,
     n_groups: int | None = None,
+    blind: bool = False,
 ) -> tuple[str, ...]:
     """What to do, in plain sentences.
 
     `n_labels` would settle whether p(y|x) changed, if the target has as many; None: no number does. Labels of
     `new_classes`, as in `labelled_verdict`, are refused by adapters. `unmeasured` are those of the `separators` that
-    a domain has no values of. `uncovered` is from `uncovered_share`. The rows belong to `n_groups`, of both sides.
+    a domain has no values of. `uncovered` is from `uncovered_share`. The rows belong to `n_groups`, of both sides;
+    `blind` where these are too few for some test.
     """
     use = f"Use the {n_labelled} target labels, and more where they can be had:"
     collect = use if n_labelled else "Collect target labels and"
@@ -310,7 +338,9 @@ def next_steps(
         "mixed": (f"{collect} transfer with PriorCentered; check alignment as a second candidate.",),
         "support": (do_not_weight,),
     }[verdict.kind]
-    if verdict.kind == "none" and verdict.strength == "assumed":
+    if verdict.kind == "none" and blind:
+        steps = ("Compare more groups; if the question is about exactly these, leave groups out.",)
+    elif verdict.kind == "none" and verdict.strength == "assumed":
         steps = ("Look at how the rows are described: what is compared tells none from another.",)
     if uncovered and verdict.kind != "support":
         where = f"the {share(uncovered)} of the target rows that lie where the source has (nearly) none"

@@ -43,6 +43,7 @@ class Answer:
     estimator: object = None
     prior: object = None
     tested: tuple = ("p(x)",)
+    labels_selected: bool = False
 
     def __str__(self):
         return "the answer in words"
@@ -622,7 +623,10 @@ def test_a_gate_that_cannot_close_says_so(files, capsys, diagnose):
     assert "concept, mixed cannot be found (the target lies where the source has no rows)" in blind
     diagnose.answer.shifts = frozenset({"p(x)", "p(y|x)"})
     assert run(capsys, f"{rest} concept --quiet") == (1, "", "")
-    diagnose.answer = Answer(Verdict(untestable=("p(y)", "p(x|y)")), tested=("p(x)", "p(y|x)"))
+    diagnose.answer = Answer(Verdict(untestable=("p(x)", "p(y|x)")), frozenset())
+    blind = run(capsys, f"{rest} covariate,any --quiet")[2]
+    assert "covariate, any cannot be found (there are too few groups)" in blind
+    diagnose.answer = Answer(Verdict(untestable=("p(y)", "p(x|y)")), tested=("p(x)", "p(y|x)"), labels_selected=True)
     blind = run(capsys, f"{rest} concept,label,conditional --quiet")[2]
     assert "label, conditional cannot be found (the labelled rows were chosen by x)" in blind
 

@@ -1,63 +1,67 @@
-"""Exchanges that leave a statistic as it is: rounding tells them apart, and must not count."""
+"""Where groups leave no test a chance, no verdict rests on its silence."""
+
+from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binom
 
-from shift_detectors import EnergyTest, FeatureTest, JointTest, MMDTest, MomentTest
-from shift_detectors._feature_test import _numeric_rows, distribution_rows
-from shift_detectors._permutation import permuted_domains, signed
+from shift_detectors import diagnose
+from shift_detectors._exchanges import least_by_exchange, least_by_signs
+from shift_detectors._permutation import permuted_domains, random_signs
+
+DESIGNS = {
+    "2 and 2": ([0, 0, 1, 2, 3, 3], [0, 0, 0, 1, 1, 1]),
+    "1 and 5": ([0, 0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 1, 1, 1]),
+    "one of both": ([0, 0, 0, 1, 2], [0, 1, 1, 0, 1]),
+    "both of both": ([0, 0, 0, 1, 1, 1], [0, 1, 1, 0, 1, 0]),
+}
 
 
-def stations(seed, rows, varying=True):
-    """Rows of 30 stations before and after, with the altitude and the region of each; nothing has changed."""
+def sides(n_source, n_target, rows=20, moved=0.0, seed=0):
+    """Independent rows in so many groups a side; y is x and noise."""
     rng = np.random.default_rng(seed)
-    place = np.column_stack([rng.gamma(2, 300, 30), rng.uniform(40, 50, 30), rng.integers(0, 3, 30)])
-    sides = []
-    for mean in (12, 9):
-        group = np.repeat(np.arange(30), rng.poisson(mean, 30) + 1 if rows == "uneven" else mean)
-        weather = 15 - 0.006 * place[group, :1] + 3 * rng.normal(size=(len(group), 1))
-        sides += [np.hstack([place[group], weather]) if varying else place[group], group]
-    return sides
+    X, X_target = (rng.normal(size=(n * rows, 2)) + shift for n, shift in ((n_source, 0), (n_target, moved)))
+    y, y_target = (rows[:, 0] + rng.normal(size=len(rows)) for rows in (X, X_target))
+    return X, y, X_target, y_target, np.repeat(np.arange(n_source), rows), np.repeat(np.arange(n_target), rows)
 
 
-@pytest.mark.parametrize("rows", ["uneven", "even"])
-@pytest.mark.parametrize("test", [FeatureTest, MomentTest, MMDTest, EnergyTest, JointTest])
-def test_what_no_exchange_changes_is_no_evidence(test, rows):
-    """Columns that are constant in a group were told apart by rounding in 9 of 10 draws."""
-    X, groups, Z, groups_target = stations(0, rows, varying=False)
-    assert test(99, random_state=0).test(X, Z, groups=groups, groups_target=groups_target).pvalue == 1
+@pytest.mark.parametrize("design", DESIGNS)
+def test_assignments_are_counted(design):
+    """As many as 2000 random permutations find; of signs those that differ by more than all signs at once."""
+    groups, domain = map(np.array, DESIGNS[design])
+    members = permuted_domains(domain, 2000, np.random.default_rng(0), groups)
+    assert 1 / least_by_exchange(domain, groups) == pytest.approx(len(np.unique(members, axis=1).T))
+    signs = random_signs(len(groups), 2000, np.random.default_rng(0), groups)
+    assert 1 / least_by_signs(groups) == len(np.unique(signs * signs[:1], axis=1).T)
 
 
-@pytest.mark.parametrize("rows", ["uneven", "even"])
-def test_the_level_is_kept_beside_columns_that_no_exchange_changes(rows):
-    rejected = 0
-    for seed in range(20):
-        X, groups, Z, groups_target = stations(seed, rows)
-        rejected += JointTest(99, seed).test(X, Z, groups=groups, groups_target=groups_target).pvalue <= 0.05
-    assert binom.sf(rejected - 1, 20, 0.05) > 1e-3
+@pytest.mark.parametrize("labels", ["none", "source", "all"])
+def test_where_no_test_can_reject_nothing_is_said_to_be_alike(labels):
+    X, y, X_target, y_target, groups, groups_target = sides(2, 2, moved=1)
+    y, y_target = (None if labels == "none" else y), (y_target if labels == "all" else None)
+    kw = {"groups": groups, "groups_target": groups_target + 2, "random_state": 0, "n_permutations": 99}
+    report = diagnose(X, y, X_target, y_target, **kw)
+    assert (report.verdict.kind, report.verdict.strength) == ("none", "assumed")
+    assert "p(x)" in report.verdict.untestable and (labels != "all" or len(report.verdict.untestable) == 4)
+    text = " ".join(str(report).split())
+    assert text.startswith("Whether there is a shift cannot be told from these data.")
+    assert "look alike" not in text and "cannot be told, too few groups" in text
+    assert report.next_steps[0].startswith("Compare more groups")
 
 
-@pytest.mark.parametrize("test", [FeatureTest, MomentTest, MMDTest, EnergyTest, JointTest])
-def test_of_few_groups_no_p_value_is_smaller_than_exchanges_allow(test):
-    """Three groups a side can be exchanged in twenty ways: p is at least 1/20, but for the draw of permutations."""
-    smallest = 1.0
-    for seed in range(12):
-        rng = np.random.default_rng(seed)
-        means, group = 20 * rng.normal(size=(6, 3)), np.repeat(np.arange(6), 50)
-        X = means[group] + rng.normal(size=(300, 3))
-        result = test(199, random_state=seed).test(X[:150], X[150:], groups=group[:150], groups_target=group[150:])
-        smallest = min(smallest, result.pvalue)
-    assert smallest > 0.02
+@pytest.mark.parametrize("labelled", [False, True])
+def test_enough_groups_do_not_change_the_verdict(labelled):
+    X, y, X_target, y_target, groups, groups_target = sides(8, 8)
+    kw = {"groups": groups, "groups_target": groups_target + 8, "random_state": 0, "n_permutations": 99}
+    report = diagnose(X, y, X_target, y_target if labelled else None, **kw)
+    assert (report.verdict.kind, report.verdict.strength) == ("none", "consistent")
+    assert report.verdict.untestable == (() if labelled else ("p(y|x)",))
 
 
-def test_sums_over_many_rows_are_those_of_double_precision():
-    """At a million rows single precision was off by a tenth of what exchanging all rows gives."""
-    rng = np.random.default_rng(0)
-    n = 300_000
-    x, domain = rng.integers(0, 40, n).astype(float), np.repeat([False, True], n // 2)
-    U = signed(permuted_domains(domain, 3, rng))
-    exact = np.where(domain, 1.0, -1.0) / (n // 2)
-    cells = np.bincount(x.astype(int), exact)
-    wanted = distribution_rows(cells[:, None], np.bincount(x.astype(int)))[:, 0]
-    assert _numeric_rows(x, U, True)[:, 0] == pytest.approx(wanted, abs=1e-3 * 4 / n)
+def test_what_is_taken_as_equal_has_to_be_tested():
+    """Rows of four groups change sides, so that p(x) is tested; of p(y|x) four signs tell nothing."""
+    X, y, X_target, y_target, groups, groups_target = sides(4, 4, rows=60, moved=1)
+    kw = {"groups": groups, "groups_target": groups_target, "random_state": 0, "n_permutations": 99}
+    verdict = diagnose(X, y, X_target, y_target, **kw).verdict
+    assert (verdict.kind, verdict.strength) == ("covariate", "assumed") and verdict.untestable == ("p(y|x)",)
+    assert "no test of p(y|x) could have found a difference" in verdict.explanation

@@ -143,7 +143,9 @@ def explain(
         )
     if kind == "none":
         beside = f" outside {some(case.report.separators)}" if case.report.separators else ""
-        return f"No shift was found{beside}, so the model was left alone and nothing was tried."
+        told = case.report.verdict.strength != "assumed"
+        found = "No shift was found" if told else "These data cannot tell whether there is a shift"
+        return f"{found}{beside}, so the model was left alone and nothing was tried."
     if not case.trials:
         if refused:
             return f"The model was left alone. {refused[0].name} could not be used: {refused[0].failure}"

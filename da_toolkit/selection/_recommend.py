@@ -52,7 +52,9 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
     """
     kind, labelled = report.verdict.kind, report.n_labelled >= MIN_LABELS
     if kind == "none":
-        return (Recommendation("SourceOnly", "No shift was found: there is nothing to adapt to.", "no shift"),)
+        told = report.verdict.strength != "assumed"
+        found = "No shift was found" if told else "These data cannot tell whether there is a shift"
+        return (Recommendation("SourceOnly", f"{found}: there is nothing to adapt to.", "no shift"),)
     advice: list[Recommendation] = []
     if labelled and kind != "covariate" and (kind != "label" or report.task == "regression"):
         advice += _transfers(report, estimator)
