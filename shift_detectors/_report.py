@@ -179,7 +179,9 @@ class ShiftReport:
 
         where c is how probable it is that two rows are of one group: two of the target, of the source, or one of
         each. It holds for labels spread over the groups as the rows are; the labels of a few whole groups show less.
-        Of the degrees of freedom there are as many as effective groups less one.
+        Of the degrees of freedom there are as many as effective groups less one. In simulations with ten to a hundred
+        groups a side the change named for power .8 was found in .5 to .75 of them at alpha / 4, and in .8 to .9 at
+        alpha.
 
         Where p(y|x) alone changed, the verdict asks for a p-value of alpha/4, one in four equalities; the test
         looks in more directions than that of a moved mean, which costs what half of that level would.
