@@ -23,6 +23,7 @@ from torch import nn  # noqa: E402
 from da_toolkit import PriorCorrection, adapt  # noqa: E402
 from da_toolkit._base import Target  # noqa: E402
 from da_toolkit.deep import DANN, MLP, DeepAdapter, DeepCORAL, DomainBatch  # noqa: E402
+from da_toolkit.validation import CircularScore  # noqa: E402
 from shift_detectors._errors import InputError, ShiftWarning  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -337,6 +338,34 @@ def test_sample_weight_zero_leaves_rows_out_and_weights_count():
     assert heavy.predict_proba(X_target)[:, 0].mean() > plain.predict_proba(X_target)[:, 0].mean() + 0.1
 
 
+def test_a_network_learns_from_rows_that_lack_some_of_its_classes():
+    """The outputs keep their meaning; the target may have labels of the class without source rows."""
+    X, y, X_target, truth = problem(n=300)
+    words = np.array(["ant", "bee", "cat"])
+    seen = y != 1
+    options = {"classes": words.tolist(), "max_epochs": 60, "loss": DeepCORAL()}
+    for prior in (None, "estimate", (0.3, 0.4, 0.3)):
+        adapter = quick(**options, target_prior=prior).fit(X[seen], words[y[seen]], X_target)
+        assert adapter.classes_.tolist() == words.tolist()
+        assert set(adapter.predict(X_target)) == {"ant", "cat"}
+        share = getattr(adapter, "target_prior_", np.array([0.5, 0.0, 0.5]))
+        assert share[1] == 0 and share.sum() == pytest.approx(1)
+    labelled = quick(**options).fit(X[seen], words[y[seen]], X_target, words[truth])
+    assert labelled.score(X_target, words[truth]) > 0.7
+    coded = quick(classes=[0, 1, 2]).fit(X[seen][:5], y[seen][:5], X_target)  # too few rows to guess the task by
+    assert is_classifier(coded) and is_classifier(quick(classes=[0, 1, 2])) and not is_classifier(quick())
+
+
+def test_circular_validation_of_a_network_that_answers_some_of_its_classes():
+    """The way back learns the classes that were answered; the others are wrong on the source."""
+    X, y, X_target, truth = problem(n=300, n_target=300)
+    X_target = X_target[truth != 1] + [0, -4, 0, 0]
+    model = quick(max_epochs=40, lr=1e-2).fit(X, y, X_target)
+    assert np.unique(model.predict(X_target)).tolist() == [0, 2]
+    score = CircularScore(X_target)(model, X, y)
+    assert (y != 1).mean() - 0.15 < score <= (y != 1).mean()
+
+
 @pytest.mark.parametrize("loss", [None, DANN()])
 def test_known_target_labels_join_the_training(loss):
     """Classes are swapped in the target: only its labels can tell."""
@@ -533,6 +562,9 @@ def with_nan(n):
         ({"module": small_net(4, 2)}, {}, r"outputs of shape \(64, 2\).*logits of 3 classes. Change its last"),
         ({"module": small_net(4, 60)}, {"y": np.arange(150) % 60}, 'values of a regression.*task="classification"'),
         ({"module": small_net(4, 4)}, {}, r"outputs of shape \(64, 4\).*Does y lack a class"),
+        ({"classes": [0, 1]}, {}, r"y has the classes \[2\], which are not among classes=\[0, 1\]"),
+        ({"classes": [0, 2, 1]}, {}, r"classes=\[0, 2, 1\].*sorted order, \[0, 1, 2\]"),
+        ({"classes": [0, 1, 2], "task": "regression"}, {}, "classes with task='regression'"),
         ({"module": nn.Sequential(small_net(), nn.Softmax(dim=1))}, {}, "probabilities.*softmax"),
         ({"module": nn.LSTM(4, 3)}, {}, "returns tuple"),
         ({"loss": "dann"}, {}, "loss='dann'"),

@@ -20,6 +20,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.data import Subset
 
 from da_toolkit._base import BaseAdapter, column_names, read_prior, refuse_new_classes, unpack_target
+from da_toolkit._classes import read_classes
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 from shift_detectors._random import check_random_state
@@ -61,7 +62,7 @@ COARSE = 0.01  # of a column's standard deviation: an error of rounding that is 
 
 
 def _classifies(self: DeepAdapter) -> bool:
-    return getattr(self, "task_", self.task) != "regression"
+    return getattr(self, "task_", self._known_task) != "regression"
 
 
 class DeepAdapter(BaseEstimator):
@@ -104,11 +105,14 @@ class DeepAdapter(BaseEstimator):
         source with these instead of its own, so that under label shift rows are not forced into wrong classes; the
         task loss keeps the source's.
         ``"estimate"``: from the predictions, by EM, before every epoch. No class falls below a tenth of its share in
-        the source, also where you say 0.
+        the source, also where you say 0; classes without a source row, which `classes` allows, are left out.
     task : {"auto", "classification", "regression"}
         ``"auto"``: text, booleans and up to 20 whole numbers with three rows or more on average are classes, all other
         numbers quantities. Name it for more classes or fewer rows, and for a cross-validation or a grid search: what
         is known after `fit` only cannot tell scikit-learn to stratify its folds.
+    classes : array-like, optional
+        All classes that the module's outputs stand for, sorted as the outputs are, where `y` may lack some. None: those
+        of `y`.
     max_epochs, batch_size : int
         Passes over the source; source rows in a batch, at least 2.
     lr : float
@@ -214,6 +218,7 @@ class DeepAdapter(BaseEstimator):
         weight: float | Callable[[float], float] | None = None,
         target_prior: Any = None,
         task: str = "auto",
+        classes: Any = None,
         max_epochs: int = 30,
         batch_size: int = 64,
         lr: float = 1e-3,
@@ -238,6 +243,7 @@ class DeepAdapter(BaseEstimator):
         self.weight = weight
         self.target_prior = target_prior
         self.task = task
+        self.classes = classes
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -333,12 +339,11 @@ class DeepAdapter(BaseEstimator):
         names = column_names(X)
         (source_x, y), target_x = read_source(X, y), read_rows(X_target, "X_target")
         same_rows(target_x, X_target, "X_target", source_x.shape[1:], names)
-        labels = read_labels(column(y), column(y_target), len(source_x), len(target_x), self.task, ("y", "X"))
-        if labels.classes is not None:
-            refuse_new_classes(labels.new_classes, labels.classes.tolist())
+        labels = read_labels(column(y), column(y_target), len(source_x), len(target_x), self._known_task, ("y", "X"))
+        classes = self._read_classes(labels)
         again = self.warm_start and hasattr(self, "module_")
         if again:
-            self._check_again(labels, source_x.shape[1:])
+            self._check_again(classes, source_x.shape[1:])
         self.task_ = labels.task
         self.input_shape_ = tuple(source_x.shape[1:])
         self.n_features_in_ = source_x.shape[1]
@@ -346,8 +351,8 @@ class DeepAdapter(BaseEstimator):
             self.feature_names_in_ = np.asarray(names, object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
-        if labels.classes is not None:
-            self.classes_ = labels.classes
+        if classes is not None:
+            self.classes_ = classes
         elif hasattr(self, "classes_"):
             del self.classes_  # a regression after a classification
         if not again:
@@ -438,7 +443,7 @@ class DeepAdapter(BaseEstimator):
         known, prior = self._known_prior(source.inputs.device), None
         if self.target_prior is not None and objective.alignment is not None:
             prior = ClassPrior(batches, self._n_outputs, known)
-            self._check_classes(prior.source_prior)
+            self._check_prior_classes(prior.source_prior)
             callbacks.append(("class_prior", prior))
         best = checkpoint = None
         if validation is not None:
@@ -545,9 +550,9 @@ class DeepAdapter(BaseEstimator):
         prior = read_prior(self.target_prior, self.classes_, "target_prior")
         return torch.as_tensor(prior, dtype=torch.float32, device=device)
 
-    def _check_classes(self, source_prior: Tensor) -> None:
+    def _check_prior_classes(self, source_prior: Tensor) -> None:
         absent = self.classes_[(source_prior == 0).cpu().numpy()]
-        if len(absent):
+        if len(absent) and self.classes is None:
             raise InputError(
                 f"target_prior, and no source row to train on of the classes {absent.tolist()}",
                 "source rows of every class, with a sample_weight above 0",
@@ -619,6 +624,11 @@ class DeepAdapter(BaseEstimator):
     # --- details -------------------------------------------------------------------------------------------
 
     @property
+    def _known_task(self) -> str:
+        """The task before any label was seen."""
+        return self.task if self.classes is None else "classification"
+
+    @property
     def _n_outputs(self) -> int:
         return len(self.classes_) if self.task_ == "classification" else 1
 
@@ -680,6 +690,8 @@ class DeepAdapter(BaseEstimator):
                 "Pass one of them.",
             )
         check_whole(self, batch_size=2, max_epochs=1)
+        if self.classes is not None and self.task == "regression":
+            raise InputError("classes with task='regression'", "a classification", "Leave one of them out.")
         if self.lr_schedule not in ("constant", "annealed"):
             raise InputError(f"lr_schedule={self.lr_schedule!r}", '"constant" or "annealed"', "Pass one of them.")
         if isinstance(self.target_prior, str) and self.target_prior != "estimate":
@@ -703,9 +715,31 @@ class DeepAdapter(BaseEstimator):
         if not (self.weight is None or callable(self.weight)):
             check_not_negative(self, "weight")
 
-    def _check_again(self, labels: Any, shape: tuple[int, ...]) -> None:
+    def _read_classes(self, labels: Any) -> np.ndarray | None:
+        """The sorted classes of the outputs; None for a regression."""
+        classes = labels.classes
+        if self.classes is not None:
+            classes = read_classes(self.classes)
+            if (np.sort(classes) != classes).any():
+                raise InputError(
+                    f"classes={classes.tolist()}",
+                    f"their sorted order, {np.sort(classes).tolist()}, which is that of the outputs",
+                    "Sort them; where the outputs have another order, name the classes anew.",
+                )
+            unknown = [known for known in labels.classes.tolist() if known not in classes.tolist()]
+            if unknown:
+                raise InputError(
+                    f"y has the classes {unknown}, which are not among classes={classes.tolist()}",
+                    "every class of y",
+                    "Name all of them.",
+                )
+        if classes is not None:
+            refuse_new_classes([new for new in labels.new_classes if new not in classes.tolist()], classes.tolist())
+        return classes
+
+    def _check_again(self, classes: np.ndarray | None, shape: tuple[int, ...]) -> None:
         before = getattr(self, "classes_", None)
-        same = np.array_equal(before, labels.classes) if before is not None else labels.classes is None
+        same = before is classes if before is None or classes is None else np.array_equal(before, classes)
         if not same or tuple(shape) != self.input_shape_:
             raise InputError(
                 "warm_start=True with other classes or columns than in the fit before",
@@ -715,7 +749,7 @@ class DeepAdapter(BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        task = getattr(self, "task_", self.task)
+        task = getattr(self, "task_", self._known_task)
         if task == "classification":
             from sklearn.utils import ClassifierTags
 

@@ -146,7 +146,7 @@ def read_outputs(raw: Tensor, n_outputs: int) -> Tensor:
             remedy = (
                 'Are the numbers in y codes of classes? Then pass task="classification"; else change its last layer.'
                 if n_outputs == 1
-                else "Does y lack a class? Of each that the module knows a source row is needed; else change its last "
+                else "Does y lack a class? Then name all that the outputs stand for in classes=; else change its last "
                 "layer."
             )
         raise InputError(
@@ -364,7 +364,7 @@ class ClassPrior(Callback):
     The estimate maximises the likelihood of the target rows under the network's own class probabilities (EM,
     Saerens et al. 2002), and moves half of the way from epoch to epoch. In the first half of the training it is
     mixed with the source's frequencies, because the network knows little yet. No class falls below a tenth of
-    its share in the source.
+    its share in the source; those without a source row are left out.
     """
 
     def __init__(self, batches: PairedBatches, n_classes: int, known: Tensor | None = None):
@@ -385,8 +385,13 @@ class ClassPrior(Callback):
             prior = (prior + new) / 2
         else:
             prior = self.known
-        prior = torch.maximum(prior, self.source_prior / 10)
-        net.module_.class_weight = (prior / prior.sum() / self.source_prior).to(prior)
+        net.module_.class_weight = self._weight(torch.maximum(prior, self.source_prior / 10))
+
+    def _weight(self, prior: Tensor) -> Tensor:
+        """How often a source row of each class counts, with these frequencies of the classes that have rows."""
+        present = self.source_prior > 0
+        prior = torch.where(present, prior, 0.0)
+        return torch.where(present, prior / prior.sum() / self.source_prior, 0.0).to(prior)
 
     def _estimate(self, objective: Objective) -> Tensor:
         target: Any = self.batches.target
@@ -395,8 +400,8 @@ class ClassPrior(Callback):
             proba[target.labelled] = F.one_hot(target.y[target.labelled], proba.shape[1]).to(proba)
         prior = self.source_prior
         for _ in range(50):
-            joint = proba * (prior / self.source_prior)
-            prior = (joint / joint.sum(dim=1, keepdim=True)).mean(dim=0)
+            joint = proba * self._weight(prior)
+            prior = (joint / joint.sum(dim=1, keepdim=True).clamp_min(1e-12)).mean(dim=0)
         return prior
 
 

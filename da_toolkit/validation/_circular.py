@@ -68,12 +68,15 @@ class CircularScore(TargetScore):
 def reverse_model(model: Any, X_target: Any, X_source: Any) -> Any:
     """A clone of a fitted model, trained on the target as the model labels it and adapted to the source rows.
 
-    None when a classifier gave every target row the same class.
+    It can answer the classes that the model gave to target rows; a network keeps the outputs of the others, which it
+    learns to leave alone. None when a classifier gave every target row the same class.
     """
     predicted = model.predict(X_target)
     if is_classifier(model) and len(np.unique(predicted)) < 2:
         return None
     reverse: Any = clone(model)
+    if is_classifier(model) and "classes" in reverse.get_params(deep=False):
+        reverse.set_params(classes=model.classes_)
     if "X_target" in inspect.signature(reverse.fit).parameters:
         return reverse.fit(X_target, predicted, X_source)
     return reverse.fit(X_target, predicted)
