@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ pytest.importorskip("skorch", reason="the [deep] extra is not installed")
 
 from sklearn.model_selection import cross_val_score  # noqa: E402
 from skorch.callbacks import Callback, EarlyStopping  # noqa: E402
+from skorch.history import History  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 from torch.utils.data import (  # noqa: E402
@@ -53,6 +55,8 @@ from da_toolkit.deep import (  # noqa: E402
 )
 from da_toolkit.deep._description import describe  # noqa: E402
 from da_toolkit.deep._early_stopping import (  # noqa: E402
+    BestEpoch,
+    Judgement,
     collapsed,
     effective_classes,
     judge_values,
@@ -177,6 +181,25 @@ def test_early_stopping_of_a_regression_keeps_the_epoch_with_the_best_score():
         assert adapter.score(X_target, truth) > 0.8
         again = quick(loss, max_epochs=30, patience=4, lr=5e-3).fit(X, y, X_target)
         np.testing.assert_array_equal(again.predict(X_target), adapter.predict(X_target))
+
+
+def test_early_stopping_judges_the_epochs_before_again_by_what_the_source_has_come_to():
+    """(score, accuracy on the source, collapsed) of five epochs; the first has the best score, and is untrained."""
+    epochs = [(-0.1, 0.3, False), (-0.4, 0.80, False), (-0.5, 0.84, False), (-0.2, 0.95, True), (-0.6, 0.88, False)]
+    judgements = iter([Judgement(*epoch, record={"source_accuracy": epoch[1]}) for epoch in epochs])
+    module, best = nn.Linear(1, 1), BestEpoch(lambda: next(judgements), patience=2)
+    net = SimpleNamespace(history=History(), module_=module)
+    kept = []
+    for number in range(5):
+        nn.init.constant_(module.weight, number)
+        net.history.new_epoch()
+        best.on_epoch_end(net)
+        kept.append(best.best)
+    assert kept == [0, 1, 1, 1, 2]  # collapsed epochs are no measure
+    assert best.exhausted()
+    assert [row["vetoed"] for row in net.history] == [True, True, False, True, False]
+    best.on_train_end(net)
+    assert module.weight.item() == 2
 
 
 def test_early_stopping_warns_when_every_epoch_is_vetoed():

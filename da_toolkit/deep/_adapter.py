@@ -129,8 +129,8 @@ class DeepAdapter(BaseEstimator):
         brought no better one. Of a classification the score is the certainty of the target's predictions less
         their distance from the expected class frequencies; of a regression the loss of held-out source rows,
         weighted to look like the target in the module's own features. Networks whose predictions collapsed
-        into few classes or nearly one value, or that forgot the source, are never kept. None: train for `max_epochs`,
-        keep the last.
+        into few classes or nearly one value, or that forgot the source or had yet to learn it, are never kept. None:
+        train for `max_epochs`, keep the last.
     validation_fraction : float
         Share of the source held out to judge by when there is `patience`, whole `groups` together.
     checkpoint : str or Path, optional

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,11 +93,22 @@ def _entr(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return p * np.log(np.maximum(q, 1e-12))
 
 
+@dataclass
+class Epoch:
+    """A judged epoch; `state` only as long as it may come to be the best."""
+
+    score: float
+    on_source: float
+    vetoed: bool
+    state: dict[str, Any] | None
+
+
 class BestEpoch(Callback):
     """Keep the state of the best epoch; give up after `patience` epochs without a better one.
 
     An epoch is vetoed, whatever its score, when its predictions collapsed, or when held-out source rows are
-    predicted markedly worse than in the best epoch: the score was bought by forgetting the task.
+    predicted markedly worse than in another epoch that did not collapse, also a later one: the score was bought by
+    forgetting the task, or before it was learnt.
 
     Parameters
     ----------
@@ -108,28 +120,41 @@ class BestEpoch(Callback):
     def __init__(self, judge: Callable[[], Judgement], patience: int):
         self.judge = judge
         self.patience = patience
-        self.best: dict[str, Any] = {"score": -np.inf, "epoch": 0, "source": -np.inf, "state": None}
+        self.epochs: list[Epoch] = []
 
     def on_epoch_end(self, net, **kwargs):
-        """Score the epoch and keep it if it is the best."""
-        judgement, best = self.judge(), self.best
-        best["source"] = max(best["source"], judgement.on_source)
-        vetoed = judgement.collapsed or judgement.on_source < best["source"] - SOURCE_DROP
-        for name, value in {"target_score": judgement.score, **judgement.record, "vetoed": vetoed}.items():
+        """Score the epoch, and judge those before it again by what the source has come to."""
+        score, on_source, collapsed, record = self.judge()
+        self.epochs.append(Epoch(score, on_source, collapsed, copy.deepcopy(net.module_.state_dict())))
+        for name, value in {"target_score": score, **record}.items():
             net.history.record(name, value)
-        if not vetoed and judgement.score > best["score"]:
-            best.update(score=judgement.score, epoch=len(net.history), state=copy.deepcopy(net.module_.state_dict()))
+        least = max((epoch.on_source for epoch in self.epochs if not epoch.vetoed), default=-np.inf) - SOURCE_DROP
+        for epoch, row in zip(self.epochs, net.history, strict=True):
+            epoch.vetoed |= epoch.on_source < least
+            row["vetoed"] = epoch.vetoed
+        hope = -np.inf  # the best score of the epochs that were at least as good on the source
+        for epoch in sorted(self.epochs, key=lambda epoch: (-epoch.on_source, -epoch.score)):
+            if epoch.vetoed or epoch.score <= hope:
+                epoch.state = None
+            else:
+                hope = epoch.score
 
-    def exhausted(self, n_epochs: int) -> bool:
+    @property
+    def best(self) -> int | None:
+        """Which epoch is the best so far, counted from 0; None where all were vetoed."""
+        sound = [number for number, epoch in enumerate(self.epochs) if not epoch.vetoed]
+        return max(sound, key=lambda n: (self.epochs[n].score, self.epochs[n].on_source), default=None)
+
+    def exhausted(self) -> bool:
         """Whether `patience` epochs went by since the best one."""
-        return self.best["state"] is not None and n_epochs - self.best["epoch"] >= self.patience
+        return self.best is not None and len(self.epochs) - 1 - self.best >= self.patience
 
     def on_train_end(self, net, **kwargs):
         """Go back to the best epoch."""
-        if self.best["state"] is None:
+        if self.best is None:
             warn(
                 "early stopping vetoed every epoch: the predictions on the target collapsed, or the source was "
                 "forgotten. The last epoch is kept; do not trust it."
             )
         else:
-            net.module_.load_state_dict(self.best["state"])
+            net.module_.load_state_dict(self.epochs[self.best].state)

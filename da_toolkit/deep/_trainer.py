@@ -332,7 +332,7 @@ class Trainer(NeuralNet):
         if checkpoint is not None:
             checkpoint.resume(self)
         try:
-            while len(self.history) < self.max_epochs and not (best and best.exhausted(len(self.history))):
+            while len(self.history) < self.max_epochs and not (best and best.exhausted()):
                 self.fit_loop(batches, epochs=1)
         except KeyboardInterrupt:
             epoch: Any = self.history[-1]
@@ -478,7 +478,7 @@ class Checkpoint(Callback):
             "history": net.history.to_list(),
             "batches": (self.batches.step, self.batches._waiting),
             "random": random,
-            "best": None if self.best is None else self.best.best,
+            "best": None if self.best is None else self.best.epochs,
         }
         partial = self.path.with_name(self.path.name + ".partial")
         torch.save(state, partial)
@@ -530,7 +530,7 @@ class Checkpoint(Callback):
         if on_cuda is not None:
             torch.cuda.set_rng_state(on_cuda.cpu())
         if self.best is not None:
-            self.best.best = state["best"]
+            self.best.epochs = state["best"]
 
 
 class EpochBar(Callback):
