@@ -264,14 +264,12 @@ def _layer_output(representation: Any, X: Any, argument: str) -> np.ndarray:
             ", ".join(repr(name) for name in layers if name),
             "Name one of these.",
         )
-    rows = X if isinstance(X, torch.Tensor) else np.asarray(X)
-    if isinstance(rows, np.ndarray) and rows.dtype.kind == "O":
-        raise InputError(f"{argument} holds objects", "an array or tensor of numbers", "Convert the rows to one array.")
+    rows = X if isinstance(X, torch.Tensor) else _array_of(X, argument)
     weight = next(module.parameters(), None)
     captured: list[Any] = []
     outputs = []
     training = {part: part.training for part in module.modules()}
-    handle = layers[layer].register_forward_hook(lambda _module, _inputs, output: captured.append(output))
+    handle = layers[layer].register_forward_hook(lambda _module, _inputs, output: keep(output, captured))
     try:
         module.eval()
         with torch.no_grad():
@@ -294,6 +292,31 @@ def _layer_output(representation: Any, X: Any, argument: str) -> np.ndarray:
         for part, flag in training.items():
             part.training = flag
     return np.concatenate(outputs) if outputs else np.zeros((0, 1))
+
+
+def keep(given: Any, seen: list[Any]) -> None:
+    """Append what a layer was given or gave; a tensor is copied, as ``nn.ReLU(inplace=True)`` may overwrite it."""
+    seen.append(given.clone() if hasattr(given, "clone") else given)
+
+
+def _array_of(X: Any, argument: str) -> np.ndarray:
+    """Rows as an array of numbers; of a data set or its loader nobody knows which part of an element is the row."""
+    from torch.utils.data import DataLoader, Dataset
+
+    accepted = "an array or tensor of numbers"
+    if isinstance(X, Dataset | DataLoader):
+        raise InputError(
+            f"{argument} is a {type(X).__name__}",
+            accepted,
+            "Put its rows together: torch.stack([row for row, label in dataset]).",
+        )
+    try:
+        rows = np.asarray(X)
+    except ValueError as error:
+        raise InputError(f"{argument} has rows of different shapes", accepted, "Bring them to one shape.") from error
+    if rows.dtype.kind == "O":
+        raise InputError(f"{argument} holds objects", accepted, "Convert the rows to one array.")
+    return rows
 
 
 def _run(module: Any, batch: Any, argument: str) -> None:

@@ -919,6 +919,28 @@ def test_layer_as_representation():
 
 
 @pytest.mark.torch
+def test_a_layer_is_read_before_the_next_one_overwrites_it():
+    torch = pytest.importorskip("torch")
+    layers = [torch.nn.Linear(8, 5), torch.nn.ReLU(inplace=True), torch.nn.Linear(5, 2)]
+    rows = normal(2 * N, 8)
+    got = problem(rows[:N], None, rows[N:], representation=(torch.nn.Sequential(*layers), "0")).table.numeric
+    np.testing.assert_allclose(got, layers[0](torch.as_tensor(rows).float()).detach().numpy(), atol=1e-6)
+
+
+@pytest.mark.torch
+def test_data_sets_and_ragged_rows_are_no_rows_of_a_layer():
+    torch = pytest.importorskip("torch")
+    view = {"representation": (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8, 2)), "1")}
+    rows = torch.as_tensor(normal(N, 8))
+    for parts in ((rows,), (rows, torch.arange(N))):
+        dataset = torch.utils.data.TensorDataset(*parts)
+        refuses("X_source is a TensorDataset", "torch.stack", X_source=dataset, X_target=rows, **view)
+        loader = torch.utils.data.DataLoader(dataset)
+        refuses("X_target is a DataLoader", "torch.stack", X_source=rows, X_target=loader, **view)
+    refuses("X_source has rows of different shapes", X_source=[np.ones(8), np.ones(9)], X_target=rows, **view)
+
+
+@pytest.mark.torch
 def test_images_of_bytes_and_tokens_as_representation():
     torch = pytest.importorskip("torch")
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.Flatten())

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from shift_detectors._errors import InputError
+from shift_detectors._representation import keep
 
 from ._batch import AlignmentLoss, DomainBatch, align
 from ._early_stopping import BestEpoch
@@ -110,18 +111,11 @@ def run_module(module: nn.Module, rows: Rows, n_outputs: int, layer: Layer | Non
 
 
 def watch(module: nn.Module, layer: Layer, seen: list[Any]) -> RemovableHandle:
-    """Append to `seen` what the layer gives in every pass, until the handle is removed (or its ``with`` ends).
-
-    Tensors are copied: a later layer may overwrite them, as ``nn.ReLU(inplace=True)`` does.
-    """
-
-    def keep(given: Any) -> None:
-        seen.append(given.clone() if isinstance(given, Tensor) else given)
-
+    """Append to `seen` what the layer gives in every pass, until the handle is removed (or its ``with`` ends)."""
     part = module.get_submodule(layer.name)
     if layer.output:
-        return part.register_forward_hook(lambda _module, _inputs, output: keep(output))
-    return part.register_forward_pre_hook(lambda _module, inputs: keep(inputs[0]))
+        return part.register_forward_hook(lambda _module, _inputs, output: keep(output, seen))
+    return part.register_forward_pre_hook(lambda _module, inputs: keep(inputs[0], seen))
 
 
 def read_outputs(raw: Tensor, n_outputs: int) -> Tensor:
