@@ -12,6 +12,7 @@ and, when the two domains take different paths between the two, ``_map(Z, domain
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -824,7 +825,11 @@ def ordered_like(X: Any, X_target: Any) -> Any:
 def clone_keeping(estimator: Any, *names: str) -> Any:
     """A clone that holds the very same objects as its parameters `names`: what is trained stays trained."""
     params = estimator.get_params(deep=False)
-    return type(estimator)(**{k: v if k in names else clone(v, safe=False) for k, v in params.items()})
+    new = type(estimator)(**{k: v if k in names else clone(v, safe=False) for k, v in params.items()})
+    for own in ("_metadata_request", "_sklearn_output_config"):  # as scikit-learn's clones have them
+        if hasattr(estimator, own):
+            setattr(new, own, copy.deepcopy(getattr(estimator, own)))
+    return new
 
 
 def check_columns(

@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [deep] extra is not installed")
 pytest.importorskip("skorch", reason="the [deep] extra is not installed")
 
+from sklearn import config_context  # noqa: E402
 from sklearn.base import clone, is_classifier, is_regressor  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 from sklearn.linear_model import LogisticRegression  # noqa: E402
@@ -22,7 +23,7 @@ from torch import nn  # noqa: E402
 
 from da_toolkit import PriorCorrection, adapt  # noqa: E402
 from da_toolkit._base import Target  # noqa: E402
-from da_toolkit.deep import DANN, MLP, DeepAdapter, DeepCORAL, DomainBatch  # noqa: E402
+from da_toolkit.deep import DANN, MLP, AdaBN, DeepAdapter, DeepCORAL, DomainBatch, SourceFree  # noqa: E402
 from da_toolkit.validation import CircularScore  # noqa: E402
 from shift_detectors._errors import InputError, ShiftWarning  # noqa: E402
 
@@ -236,6 +237,27 @@ def test_clone_pickle_and_nested_parameters():
     np.testing.assert_array_equal(
         clone(adapter).fit(X, y, X_target).predict_proba(X_target), adapter.predict_proba(X_target)
     )
+
+
+def test_clones_of_a_module_that_keeps_products_of_its_weights():
+    """As torch's weight_norm does, whose modules torch itself cannot copy once they were called."""
+    X, y, X_target, _ = problem()
+    with pytest.warns(FutureWarning):
+        module = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 8)), nn.ReLU(), nn.Linear(8, 3))
+    module(torch.as_tensor(X).float())
+    model = quick(module=module, loss=DeepCORAL(), task="classification")
+    fitted = clone(model).fit(X, y, X_target)
+    for again in (clone(fitted), copy.deepcopy(fitted)):
+        assert again.module is not module
+        np.testing.assert_array_equal(again.fit(X, y, X_target).predict(X_target), fitted.predict(X_target))
+    GridSearchCV(model, {"lr": [1e-3, 1e-2]}, cv=2).fit(X, y, X_target=Target(X_target))
+
+
+def test_clones_keep_what_the_user_routes():
+    with config_context(enable_metadata_routing=True):
+        for model in (quick(), SourceFree(small_net(), AdaBN())):
+            copied = clone(model.set_fit_request(y_target=True))
+            assert copied.get_metadata_routing().fit.requests["y_target"] is True
 
 
 def test_grid_search_with_a_target_holder_of_the_same_length():

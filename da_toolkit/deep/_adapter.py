@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import Subset
 
-from da_toolkit._base import BaseAdapter, column_names, read_prior, refuse_new_classes, unpack_target
+from da_toolkit._base import BaseAdapter, clone_keeping, column_names, read_prior, refuse_new_classes, unpack_target
 from da_toolkit._classes import read_classes
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
@@ -32,7 +32,7 @@ from ._description import describe
 from ._early_stopping import LEAST_JUDGES, BestEpoch, Judgement, judge_classes, judge_values
 from ._network import MLP
 from ._options import check_not_negative, check_positive, check_whole, find_device
-from ._probe import copy_module, explained, find_layer, first_rows, try_module
+from ._probe import copy_module, detach_products, explained, find_layer, first_rows, try_module
 from ._rows import DatasetRows, column, digest, float_type, plain, read_rows, read_source, same_rows, to_device
 from ._team import MeanStatistics, Team
 from ._trainer import (
@@ -420,6 +420,7 @@ class DeepAdapter(BaseEstimator):
         if team.rank > 0:
             torch.manual_seed(torch.initial_seed() + team.rank)  # dropout of its own
         self._train(objective, source, target, with_target, validation, team, identity)
+        detach_products(objective)
         self.module_ = objective.target_path
         self.source_module_ = objective.source_path
         self.loss_ = loss
@@ -746,6 +747,12 @@ class DeepAdapter(BaseEstimator):
                 "the same classes and columns",
                 "Set warm_start=False to train anew.",
             )
+
+    def __sklearn_clone__(self) -> DeepAdapter:
+        new = clone_keeping(self, "module")
+        if isinstance(self.module, nn.Module):
+            new.module = copy_module(self.module)
+        return new
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -138,8 +138,21 @@ def copy_module(module: nn.Module) -> nn.Module:
     """
     lazy: Any = [buffer for buffer in module.buffers() if is_lazy(buffer)]
     memo: dict[int, Any] = {id(b): type(b)(device=b.device, dtype=b.dtype) for b in lazy}
-    products = (v for part in module.modules() for v in vars(part).values() if isinstance(v, Tensor) and not v.is_leaf)
-    return copy.deepcopy(module, memo | {id(p): p.detach().clone() for p in products})
+    return copy.deepcopy(module, memo | {id(p): p.detach().clone() for _, _, p in _products(module)})
+
+
+def detach_products(module: nn.Module) -> None:
+    """Make a module of one's own, after its training, one that torch itself can copy."""
+    for part, name, product in list(_products(module)):
+        setattr(part, name, product.detach())
+
+
+def _products(module: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
+    """What is computed and kept beside the parameters: the layer, the name there, the tensor."""
+    for part in module.modules():
+        for name, value in vars(part).items():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                yield part, name, value
 
 
 @contextmanager
