@@ -104,8 +104,12 @@ class DeepAdapter(BaseEstimator):
         Class frequencies of the target, in the sorted order of the classes or by class. The alignment then sees the
         source with these instead of its own, so that under label shift rows are not forced into wrong classes; the
         task loss keeps the source's.
-        ``"estimate"``: from the predictions, by EM, before every epoch. No class falls below a tenth of its share in
-        the source, also where you say 0; classes without a source row, which `classes` allows, are left out.
+        ``"estimate"``: from the calibrated predictions, by maximum likelihood, before every epoch, and from the
+        source's frequencies only as far as other ones, with a common movement of the rows, explain how the domains
+        differ in the module's features before the training. It assumes that p(x|y) differs little beyond that; where
+        it differs much, the frequencies stay near the source's, also those that did change. No class falls below a
+        tenth of its share in the source, also where you say 0; classes without a source row, which `classes` allows,
+        are left out.
     task : {"auto", "classification", "regression"}
         ``"auto"``: text, booleans and up to 20 whole numbers with three rows or more on average are classes, all other
         numbers quantities. Name it for more classes or fewer rows, and for a cross-validation or a grid search: what
