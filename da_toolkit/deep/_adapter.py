@@ -19,7 +19,15 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import Subset
 
-from da_toolkit._base import BaseAdapter, clone_keeping, column_names, read_prior, refuse_new_classes, unpack_target
+from da_toolkit._base import (
+    BaseAdapter,
+    clone_keeping,
+    column_names,
+    read_prior,
+    refuse_new_classes,
+    remember_names,
+    unpack_target,
+)
 from da_toolkit._classes import read_classes
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
@@ -351,10 +359,7 @@ class DeepAdapter(BaseEstimator):
         self.task_ = labels.task
         self.input_shape_ = tuple(source_x.shape[1:])
         self.n_features_in_ = source_x.shape[1]
-        if names is not None and all(isinstance(name, str) for name in names):
-            self.feature_names_in_ = np.asarray(names, object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
+        remember_names(self, names)
         if classes is not None:
             self.classes_ = classes
         elif hasattr(self, "classes_"):
