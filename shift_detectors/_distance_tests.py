@@ -89,22 +89,31 @@ def _squared_distances(A, B):
 
 
 def _quadratic_forms(Z, U, kernels, normalise=False):
-    """Diagonal of U' K U for every kernel, from the blocks of K on and above its diagonal."""
+    """Diagonal of U' K U for every kernel, from the blocks of K on and above its diagonal.
+
+    The diagonal of K, which of narrow kernels is nearly all there is, counts by itself: no exchange changes what it
+    adds, but rounding would.
+    """
     Z = np.ascontiguousarray(Z, np.float32)
+    diagonal = np.array([float(kernel[0, 0]) for kernel in kernels(np.zeros((1, 1), np.float32))])
     if not np.ptp(Z, axis=0).any():  # equal rows: the forms are zero, and rounding would rank them
-        return np.zeros((sum(1 for _ in kernels(np.zeros((1, 1), np.float32))), U.shape[1]))
+        return np.zeros((len(diagonal), U.shape[1]))
     total, squares = np.zeros(()), np.zeros(())
     for start in range(0, len(Z), BLOCK):
         rows, values, norms = slice(start, start + BLOCK), [], []
         for kernel in kernels(_squared_distances(Z[rows], Z[start:])):
+            np.fill_diagonal(kernel, 0)
             norms.append(2 * _sum_of_squares(kernel) - _sum_of_squares(kernel[:, : len(kernel)]))
             kernel[:, len(kernel) :] *= 2  # what is beyond the diagonal block, and its mirror image
             values.append(np.einsum("ib,ib->b", U[rows], kernel @ U[start:], dtype=np.float64))
         total = total + np.array(values)
         squares = squares + np.array(norms)
-    scale = np.sqrt(squares / len(Z) ** 2)[:, None]
-    rows = settled(total / scale, squared_length(U))
-    return rows if normalise else rows * scale
+    size = squared_length(U)
+    lengths = settled(np.einsum("ib,ib->b", U, U, dtype=np.float64)[None, :], size)
+    forms = settled(total, size * np.sqrt(squares)[:, None] / len(Z)) + diagonal[:, None] * lengths
+    if normalise:
+        forms /= np.sqrt(squares / len(Z) ** 2 + diagonal**2 / len(Z))[:, None]
+    return forms
 
 
 def _sum_of_squares(A):
