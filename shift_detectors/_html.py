@@ -106,6 +106,8 @@ def report_context(report: ShiftReport) -> dict[str, Any]:
         "quantities": words.QUANTITIES,
         "changed": len(words.changed_features(report)),
         "cards": cards,
+        "moved_columns": words.moved_columns(report),
+        "columns_sentence": words.column_shifts_sentence(report),
         "other_features": sorted(
             (f for f in report.features if f.feature not in drawn), key=lambda f: f.pvalue > report.alpha
         ),

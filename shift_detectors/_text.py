@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._report import ShiftReport
-    from ._results import Effect, FeatureShift, Impact, PerformanceEstimate, PriorEstimate, Region, ShiftTestResult
+    from ._results import (
+        ColumnShift,
+        Effect,
+        FeatureShift,
+        Impact,
+        PerformanceEstimate,
+        PriorEstimate,
+        Region,
+        ShiftTestResult,
+    )
 
 WIDTH = 96
 TEXT_FEATURES = 3
@@ -401,13 +410,18 @@ def column_shifts_sentence(report: ShiftReport, most: int = 5) -> str:
     """Which sparse columns are behind the components: ``"'goal' 2% -> 14% (p = 0.002)"``; "" where none is listed."""
     if not report.column_shifts:
         return ""
-    changed = [c for c in report.column_shifts if c.pvalue <= report.alpha]
+    changed = moved_columns(report)
     if not changed:
         return "No single column is more or less frequent after correction for their number."
     shown = "; ".join(
         f"{clean(c.column, 20)!r} {share(c.source)} -> {share(c.target)} ({pvalue(c.pvalue)})" for c in changed[:most]
     )
     return f"Columns whose frequency changed most (share of rows in which they are not zero): {shown}."
+
+
+def moved_columns(report: ShiftReport) -> tuple[ColumnShift, ...]:
+    """Those of the sparse columns whose frequency differs after correction for their number."""
+    return tuple(c for c in report.column_shifts if c.pvalue <= report.alpha)
 
 
 def times(ratio: Effect) -> str:

@@ -78,6 +78,9 @@ def test_a_report_names_the_words_behind_a_shift(vectoriser):
     assert json.loads(report.to_json())["column_shifts"][0]["pvalue"] == report.column_shifts[0].pvalue
     assert "Columns whose frequency changed most" in str(report) and "Columns behind the components" in page
     assert any("one by one" in note for note in report.notes)
+    unchanged = tuple(replace(c, pvalue=0.4) for c in report.column_shifts)
+    page = replace(report, features=report.features[:1], column_shifts=unchanged).to_html()
+    assert "No single column is more or less frequent" in page and "Table of columns" not in page
 
 
 def test_without_a_shift_no_word_is_named(vectoriser):
