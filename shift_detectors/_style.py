@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 SOURCE = "#0072B2"  # blue and vermilion of Okabe and Ito (2008): told apart with every kind of colour vision
@@ -41,8 +43,14 @@ _SETTINGS: Any = {
 }
 
 
-def style() -> AbstractContextManager:
+_drawing = RLock()
+
+
+@contextmanager
+def style() -> Iterator[None]:
     """Context in which figures look like ours; matplotlib's settings are as before when it ends.
+
+    One thread draws at a time: the settings are the process's, and two that overlap would put back each other's.
 
     Examples
     --------
@@ -56,4 +64,5 @@ def style() -> AbstractContextManager:
     """
     import matplotlib
 
-    return matplotlib.rc_context(_SETTINGS)
+    with _drawing, matplotlib.rc_context(_SETTINGS):
+        yield

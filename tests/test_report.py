@@ -11,9 +11,11 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import matplotlib
@@ -31,7 +33,7 @@ from shift_detectors._results import (
     PriorEstimate,
     ShiftTestResult,
 )
-from shift_detectors._style import SOURCE, TARGET
+from shift_detectors._style import SOURCE, TARGET, style
 from shift_detectors._summaries import MAX_BINS, MAX_CATEGORIES, domain_map, summarise
 from shift_detectors._table import Table
 
@@ -290,6 +292,23 @@ def test_matplotlib_is_left_as_it_was():
     report.to_html()
     assert dict(matplotlib.rcParams) == before
     assert ("matplotlib.pyplot" in sys.modules) == pyplot_before
+
+
+def test_threads_that_draw_at_once_leave_matplotlib_as_it_was():
+    before, inside, left = dict(matplotlib.rcParams), Event(), Event()
+
+    def second():
+        with style():
+            inside.set()
+            left.wait(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        with style():
+            other = pool.submit(second)
+            assert not inside.wait(0.2)
+        left.set()
+        other.result()
+    assert inside.is_set() and dict(matplotlib.rcParams) == before
 
 
 def test_page_and_figure_do_not_change_between_calls_and_survive_pickling():
