@@ -12,6 +12,7 @@ import pandas as pd
 from shift_detectors._csv import BROKEN, broken, check_lengths, header_of
 from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._file_names import CSV, PARQUET
+from shift_detectors._whole_files import replacing
 
 MODEL = (".joblib", ".pkl", ".pickle")  # endings of models that joblib writes
 HARMLESS = ("numpy.dtype",)  # that skops does not trust by itself; encoders hold them
@@ -127,7 +128,8 @@ def write_model(model: Any, path: str | Path) -> None:
     """Save a model with joblib."""
     import joblib
 
-    joblib.dump(model, writable(path))
+    with replacing(writable(path)) as file:
+        joblib.dump(model, file)
 
 
 def writable(path: str | Path) -> Path:

@@ -105,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Arguments without the program's name; those of the process by default.
     """
+    _open_closed_streams()
     try:
         options = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse: 0 after --help, 2 after a usage error
@@ -862,6 +863,13 @@ def _in_shell_words(message: str, command: Any) -> str:
 def _say(message: str, quiet: bool = False) -> None:
     if not quiet:
         sys.stderr.write(message + "\n")
+
+
+def _open_closed_streams() -> None:
+    """Let what is written to a stream that the caller closed (``2>&-``) go nowhere: the exit code still tells."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))
 
 
 def _progress(options: argparse.Namespace) -> bool:

@@ -585,7 +585,7 @@ def _change_of_share(what: str, before: float, after: float) -> tuple[Effect, st
 
 def _digest(name: str) -> int:
     """Eight bytes that stand for a name."""
-    return int.from_bytes(hashlib.blake2b(str(name).encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(str(name).encode(errors="surrogatepass"), digest_size=8).digest(), "big")
 
 
 def _storable(classes: np.ndarray) -> np.ndarray:

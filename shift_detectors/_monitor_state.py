@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from ._errors import InputError
+from ._whole_files import replacing
 
 FORMAT = 6  # 5 kept the last bits of computed numbers and ranked 0/1 columns, 4 did not know the values of numbers
 
 
 def write(path: str | Path, meta: dict[str, Any], arrays: dict[str, Any]) -> None:
-    """Write atomically: a temporary file beside `path`, flushed to the disk, then renamed over it."""
+    """Write atomically."""
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder", "the name of a file to write")
@@ -27,38 +26,8 @@ def write(path: str | Path, meta: dict[str, Any], arrays: dict[str, Any]) -> Non
     buffer = io.BytesIO()
     text = json.dumps({"format": FORMAT, **meta})
     np.savez(buffer, meta=np.frombuffer(text.encode(), np.uint8), **arrays)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, _mode(path))  # mkstemp makes files that only their owner may read
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _mode(path: Path) -> int:
-    """Permissions of the file that is replaced, else those that a new file would have."""
-    if path.exists():
-        return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power failure, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with replacing(path) as file:
+        file.write(buffer.getbuffer())
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

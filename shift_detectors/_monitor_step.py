@@ -10,6 +10,7 @@ from typing import Any
 
 from . import _text
 from ._results import Effect, to_plain
+from ._whole_files import write_text
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,9 @@ class MonitorStep:
 def to_json(plain: dict[str, Any], path: str | Path | None = None) -> str:
     """A plain dict as JSON, also written to `path` when one is given."""
     text = json.dumps(plain, indent=2, ensure_ascii=False)
+    text = text.encode(errors="backslashreplace").decode()  # names of files may hold what UTF-8 cannot
     if path is not None:
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_text(path, f"{text}\n")
     return text
 
 

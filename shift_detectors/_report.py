@@ -29,6 +29,7 @@ from ._results import (
     Verdict,
     to_plain,
 )
+from ._whole_files import write_text
 
 LEVEL_SHARE = 16  # two sides of alpha / 4, and half of that for further directions: see `ShiftReport.detectable_change`
 MOST_LABELS = 10**9
@@ -218,7 +219,7 @@ class ShiftReport:
         """JSON text; also written to `path` when given."""
         text = json.dumps(self.to_dict(), indent=indent)
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            write_text(path, text)
         return text
 
     def to_html(self, path: str | Path | None = None) -> str:
@@ -227,7 +228,7 @@ class ShiftReport:
 
         html = report_to_html(self)
         if path is not None:
-            Path(path).write_text(html, encoding="utf-8")
+            write_text(path, html)
         return html
 
     def plot(self):

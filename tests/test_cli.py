@@ -680,6 +680,12 @@ def test_help_and_version(capsys):
     assert run(capsys, "--version")[1].startswith("da-toolkit ")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="closes streams as a shell does")
+@pytest.mark.parametrize("command, code", [("list 1>&-", 0), ("list --what 2>&-", 2), ("predict a b 1>&- 2>&-", 2)])
+def test_a_closed_stream_leaves_the_exit_code(command, code):
+    assert subprocess.run(f"{sys.executable} -m da_toolkit {command}", shell=True).returncode == code
+
+
 def test_files_that_cannot_be_used(files, capsys, diagnose):
     fails(capsys, "diagnose nowhere.csv target.csv", "nowhere.csv does not exist")
     fails(capsys, "predict model.joblib .", "not a file")

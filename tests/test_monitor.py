@@ -739,6 +739,18 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert (tmp_path / "m.npz").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
+def test_names_of_batches_that_are_not_in_utf_8(tmp_path):
+    rng = np.random.default_rng(0)
+    monitor = ShiftMonitor(rng.normal(size=(100, 2)))
+    name = "week-\udcff.csv"  # as Python has names that the system wrote in another encoding
+    step = monitor.update(rng.normal(size=(200, 2)) + 3, name=name)
+    monitor.save(tmp_path / "m.npz")
+    assert ShiftMonitor.load(tmp_path / "m.npz").has_seen(name)
+    assert json.loads(step.to_json(tmp_path / "m.json"))["alarm_name"] == name
+    assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))["alarm_name"] == name
+    str(step).encode()
+
+
 def test_files_that_are_no_monitor(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "m.npz"

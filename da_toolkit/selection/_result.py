@@ -9,6 +9,7 @@ from typing import Any
 
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate, to_plain
+from shift_detectors._whole_files import write_text
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class AdaptationResult:
         """JSON text; also written to `path` when given."""
         text = json.dumps(self.to_dict(), indent=indent)
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            write_text(path, text)
         return text
 
     def to_html(self, path: str | Path | None = None) -> str:
@@ -146,7 +147,7 @@ class AdaptationResult:
 
         html = result_to_html(self)
         if path is not None:
-            Path(path).write_text(html, encoding="utf-8")
+            write_text(path, html)
         return html
 
     def plot(self):
