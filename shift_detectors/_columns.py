@@ -659,7 +659,8 @@ def by_frequency(codes: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.
 def _counts_rows(source: np.ndarray, target: np.ndarray) -> bool:
     """Whether a column is a row number: exactly one more in every row of each side."""
     sides = [side for side in (source, target) if len(side)]
-    return all(len(side) > 1 and side[1] - side[0] == 1 and bool((np.diff(side) == 1).all()) for side in sides)
+    with np.errstate(invalid="ignore"):  # between infinite values, which are refused later
+        return all(len(side) > 1 and side[1] - side[0] == 1 and bool((np.diff(side) == 1).all()) for side in sides)
 
 
 # ------------------------------------------------------------------ checks of numbers

@@ -115,7 +115,8 @@ def _values(y: Any, n: int, argument: str, rows: str) -> tuple[np.ndarray, np.nd
     if isinstance(present.dtype, pd.CategoricalDtype):
         present = present.astype(present.cat.categories.dtype)
     values = present.to_numpy()
-    return (values if values.dtype != object else pd.Series(values).infer_objects().to_numpy()), missing
+    values = values if values.dtype != object else pd.Series(values).infer_objects().to_numpy()
+    return values.astype(values.dtype.newbyteorder("="), copy=False), missing  # pandas counts native numbers only
 
 
 def _one_dimensional(y: Any, argument: str) -> np.ndarray:

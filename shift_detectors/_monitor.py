@@ -488,6 +488,11 @@ class ShiftMonitor:
             Those of the saved monitor, which are not part of the file; the representation fitted, as its attribute is.
         """
         meta, arrays = _monitor_state.read(path)
+        with _monitor_state.understood(path):
+            return cls._restored(path, meta, arrays, estimator, representation)
+
+    @classmethod
+    def _restored(cls, path: Any, meta: dict, arrays: dict, estimator: Any, representation: Any) -> ShiftMonitor:
         given = {"estimator": estimator, "representation": representation}
         for (name, what), had in zip(given.items(), meta["has"], strict=False):
             if had != (what is not None):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +32,27 @@ def write(path: str | Path, meta: dict[str, Any], arrays: dict[str, Any]) -> Non
         file.write(buffer.getbuffer())
 
 
+@contextmanager
+def understood(path: str | Path) -> Iterator[None]:
+    """What to say of a file whose content is not that of a monitor."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, LookupError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} is damaged or no monitor ({type(error).__name__}: {error})",
+            "a file written by ShiftMonitor.save",
+            "Restore it from a copy, or delete it and start a new monitor from the reference.",
+        ) from error
+
+
 def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Meta data and arrays of a state file; no code of the file is run."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist", "a file written by ShiftMonitor.save", "Check the name.")
-    remedy = "Restore it from a copy, or delete it and start a new monitor from the reference."
-    accepted = "a file written by ShiftMonitor.save"
-    try:
+    with understood(path):
         content = io.BytesIO(path.read_bytes())  # as a whole: numpy leaves a damaged file open
         with zipfile.ZipFile(content) as members:
             damaged = members.testzip()  # numpy does not read as far as the checksums
@@ -47,11 +62,10 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         with np.load(content, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(arrays.pop("meta").tobytes())
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is damaged or no monitor ({error})", accepted, remedy) from error
-    if meta.get("format") != FORMAT:
+        version = meta.get("format")
+    if version != FORMAT:
         raise InputError(
-            f"{path} has format {meta.get('format')!r}",
+            f"{path} has format {version!r}",
             f"format {FORMAT}",
             "Load it with the version of this library that wrote it, or start a new monitor from the reference.",
         )

@@ -1155,3 +1155,9 @@ def test_row_numbers_of_a_numeric_frame_are_left_out_but_not_of_an_array():
     got = problem(X, None, X.iloc[20:])
     assert got.table.names == ("a",) and "'Unnamed: 0', because it numbers the rows" in got.notes[0]
     assert problem(X.to_numpy(), None, X.iloc[20:].to_numpy()).table.names == ("x0", "x1")
+
+
+def test_an_infinite_column_is_refused_without_warnings():
+    column = pd.DataFrame({"a": [np.inf] * 20, "b": list("xy") * 10})
+    with pytest.raises(InputError, match="infinite values in 'a'"):
+        read_problem(column, None, column)

@@ -112,3 +112,22 @@ def test_labels_of_a_regression_are_floats_and_those_of_classes_stay(dtype):
     assert read.y.dtype == read.y_target.dtype == (np.float32 if dtype is np.float32 else float)
     for kept in (classes, unknown):
         assert kept.y.dtype == kept.y_target.dtype == (np.int64 if dtype == "Int64" else dtype)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_order_of_the_bytes_does_not_matter(whole):
+    rng = np.random.default_rng(0)
+    X_source, X_target = rng.normal(size=(2, 100, 2))
+    y_source, y_target = X_source[:, 0], X_target[:, 0] + 1
+    if whole:
+        y_source, y_target = (y_source > 0).astype(int), (y_target > 0).astype(int)
+
+    def swapped(values):
+        return values.astype(values.dtype.newbyteorder())
+
+    def found(*data):
+        report = diagnose(*data, random_state=0, n_permutations=99)
+        return report.verdict, [(test.statistic, test.pvalue, test.effect) for test in report.tests]
+
+    data = X_source, y_source, X_target, y_target
+    assert found(*map(swapped, data)) == found(*data)

@@ -773,6 +773,27 @@ def test_files_that_are_no_monitor(tmp_path):
             ShiftMonitor.load(path)
 
 
+def test_a_state_with_other_content(tmp_path):
+    path = tmp_path / "m.npz"
+    ShiftMonitor(np.random.default_rng(0).normal(size=(100, 2))).save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    meta = json.loads(arrays.pop("meta").tobytes())
+
+    def refused(meta, arrays):
+        np.savez(path, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)
+        with pytest.raises(InputError, match=r"m.npz is damaged or no monitor.*delete it and start"):
+            ShiftMonitor.load(path)
+
+    refused([meta], arrays)
+    for name in ("has", "reader", "counters", "alarm"):
+        refused({key: value for key, value in meta.items() if key != name}, arrays)
+    for name in ("views", "counters", "alarm"):
+        refused(meta | {name: ["other"]}, arrays)
+    for name in ("names", "bank.counts", "geometry.frame"):
+        refused(meta, {key: value for key, value in arrays.items() if key != name})
+
+
 def test_a_model_is_given_again(tmp_path):
     rng = np.random.default_rng(0)
     model = LogisticRegression().fit(*classes(rng, 200))
