@@ -41,11 +41,14 @@ from shift_detectors._columns import from_polars, is_polars, refuse_lazy, take_r
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 from shift_detectors._table import UNLABELLED
+from shift_detectors._version import __version__
 from shift_detectors._warnings import said_once, warn
 
 from ._decision import other_decisions
 from ._loss import refuse_quantile
 from ._unfitted import spelt_out
+
+SAVED_BY = "_da_toolkit_version"  # name in a pickle
 
 # pass sample_weight on to all their models, which their signature does not say
 ENSEMBLES = (StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor)
@@ -294,6 +297,19 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
         tags.input_tags = inner.input_tags
         tags.target_tags.required = True
         return tags
+
+    def __getstate__(self):
+        """State with the version that a pickle was written by, as scikit-learn has it for estimators of its own."""
+        return {**super().__getstate__(), SAVED_BY: __version__}  # type: ignore[dict-item]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        saved_by = state.get(SAVED_BY, "of an unknown version")
+        super().__setstate__({name: value for name, value in state.items() if name != SAVED_BY})
+        if saved_by != __version__:
+            warn(
+                f"{type(self).__name__} was saved by da-toolkit {saved_by} and is loaded by {__version__}: it may "
+                "fail, or predict something else. Load it with the version that saved it, or fit it anew."
+            )
 
 
 # --- the wrapped model -------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from da_toolkit import adapt
+from da_toolkit import _base, adapt
 from da_toolkit._base import (
     BaseAdapter,
     NumericColumns,
@@ -117,6 +117,20 @@ def test_sklearn_contract():
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict(Xt), fitted.predict(Xt))
     assert not hasattr(fitted, "feature_names_in_")
+
+
+def test_a_pickle_of_another_version_is_told(monkeypatch):
+    X, y, Xt = data()
+    fitted = Shifted(LogisticRegression()).fit(X, y, Xt)
+    now = pickle.dumps(fitted)
+    monkeypatch.setattr(_base, "__version__", "99.0")
+    other = pickle.dumps(fitted)
+    with pytest.warns(
+        ShiftWarning, match=r"Shifted was saved by da-toolkit \d+\.\d+\.\d+ and is loaded by 99\.0"
+    ) as seen:
+        again = pickle.loads(now)
+    assert seen[0].filename == __file__
+    assert vars(again).keys() == vars(fitted).keys() == vars(pickle.loads(other)).keys()
 
 
 def test_methods_follow_the_wrapped_model():
