@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain, takewhile
 from pathlib import Path
@@ -130,7 +131,7 @@ class Domain:
             return summary
 
         # NumPy works outside of Python's lock: threads share batches, each with sums of its own
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_jobs) as pool:
+        with _one_blas_thread(), ThreadPoolExecutor(n_jobs) as pool:
             try:
                 parts = list(pool.map(work, range(n_jobs)))
             finally:
@@ -141,6 +142,24 @@ class Domain:
 
     def _has(self, name: str) -> bool:
         return name in self.head.columns
+
+
+_limit = Lock()
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Limit BLAS to one thread, unless another thread does: the limit is the process's.
+
+    Of two that overlap, the last to leave would put back the limit of the other, for good.
+    """
+    mine = _limit.acquire(blocking=False)
+    try:
+        with threadpool_limits(1, user_api="blas") if mine else nullcontext():
+            yield
+    finally:
+        if mine:
+            _limit.release()
 
 
 class Frames(Domain):

@@ -1,5 +1,9 @@
 """diagnose on what does not fit into memory: the same verdict as in memory, and errors that name the file."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -581,3 +585,32 @@ def test_what_needs_rows_in_memory():
         diagnose([table(30)], "y", np.zeros((30, 4)))
     with pytest.raises(InputError, match="no column 'label'"):
         diagnose([table(30)], "label", [table(30)])
+
+
+def test_threads_that_count_at_once_give_blas_its_threads_back(monkeypatch):
+    step, threads = Barrier(2, timeout=10), [2]
+
+    @contextmanager
+    def limits(number, user_api):
+        """As threadpoolctl: one limit for the process, and at the end the one that was found."""
+        before, threads[0] = threads[0], number
+        yield
+        threads[0] = before
+
+    def work(first):
+        if not first:
+            step.wait()
+        with _domains._one_blas_thread():
+            if first:
+                assert threads == [1]
+                step.wait()
+            step.wait()  # both are inside, and the first to enter is the first to leave
+            if not first:
+                step.wait()
+        if first:
+            step.wait()
+
+    monkeypatch.setattr(_domains, "threadpool_limits", limits)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, [True, False]))
+    assert threads == [2]
