@@ -23,15 +23,19 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     A pipe or a device (/dev/stdout), and a file whose folder may not be written, are written in place. An error names
     the file.
     """
-    path = Path(path).resolve()  # of a link the file behind it
-    in_place = (path.exists() and not path.is_file()) or not os.access(path.parent, os.W_OK)
+    path = Path(path)
     try:
-        with path.open("wb") if in_place else _beside(path) as file:
+        with path.open("wb") if _in_place(path) else _beside(path.resolve()) as file:  # of a link the file behind it
             yield file
     except OSError as error:
         if error.errno is not None and error.filename is None:  # of a full disk
             error.filename = str(path)
         raise
+
+
+def _in_place(path: Path) -> bool:
+    of_the_system = path.absolute().parts[1:2] in (("dev",), ("proc",))  # /dev/stdout may be a link to a file
+    return of_the_system or (path.exists() and not path.is_file()) or not os.access(path.resolve().parent, os.W_OK)
 
 
 @contextmanager

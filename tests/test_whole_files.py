@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -55,6 +57,15 @@ def test_a_device_is_written_in_place():
     with pytest.raises(OSError, match=r"/dev/full"):
         write_text("/dev/full", "new")
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="no /dev/stdout")
+def test_the_standard_output_is_written_in_place(tmp_path):
+    code = "from shift_detectors._whole_files import write_text; write_text('/dev/stdout', 'new')"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).stdout == b"new"
+    with open(tmp_path / "a.txt", "w+") as file:
+        subprocess.run([sys.executable, "-c", code], stdout=file)
+        assert file.read() == "new"
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path):
