@@ -118,6 +118,13 @@ class Domains:
         """The same rows, those of the target unlabelled: what the model as it is may see."""
         return replace(self, y_target=None, labelled=np.zeros_like(self.labelled))
 
+    @property
+    def pooled_weight(self) -> np.ndarray | None:
+        """`sample_weight` beside labelled target rows that weigh 1 each: mean 1 where above zero, whatever its unit."""
+        if self.sample_weight is None:
+            return None
+        return self.sample_weight / self.sample_weight[self.sample_weight > 0].mean()
+
 
 def _has(method: str):
     """Whether the wrapped model (the fitted one, when there is one) offers `method`."""

@@ -122,6 +122,15 @@ def test_weights_of_source_rows_are_kept():
     np.testing.assert_allclose(weighted.predict(X_new), half.predict(X_new))
 
 
+@pytest.mark.parametrize("unit", [1e-4, 1e4])
+def test_the_unit_of_weights_does_not_move_the_target_labels(unit):
+    X, y, X_target, few, X_new, _ = problem("regression", 3, 1.0, 30)
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    expected = FeatureAugmentation(Ridge()).fit(X, y, X_target, few, sample_weight=weight).predict(X_new)
+    got = FeatureAugmentation(Ridge()).fit(X, y, X_target, few, sample_weight=unit * weight).predict(X_new)
+    np.testing.assert_allclose(got, expected)
+
+
 def test_bad_calls_are_explained():
     X, y, X_target, few, *_ = problem("regression", 4, 1.0, 30)
     with pytest.raises(InputError, match="target labels"):

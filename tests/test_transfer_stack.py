@@ -20,7 +20,15 @@ from sklearn.svm import SVC, LinearSVC
 
 from da_toolkit._base import Target
 from da_toolkit.alignment import CORAL, FeatureAlignment
-from da_toolkit.transfer._transfer_stack import TEMPERATURE, TransferStack, _answer, _Remembered, _unpaid, aggregate
+from da_toolkit.transfer._transfer_stack import (
+    TEMPERATURE,
+    TransferStack,
+    _answer,
+    _Pooled,
+    _Remembered,
+    _unpaid,
+    aggregate,
+)
 from shift_detectors._errors import InputError, ShiftWarning
 
 MODELS = {"regression": Ridge(), "classification": LogisticRegression()}
@@ -357,3 +365,14 @@ def test_bad_calls_are_explained():
     for adapted in ([CORAL()], [FeatureAlignment(Ridge(), CORAL())]):
         with pytest.raises(InputError, match="among adapted"):
             TransferStack(LogisticRegression(), adapted=adapted).fit(X, y, X_target, few)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_pooled_model_does_not_depend_on_the_unit_of_the_weights(balanced):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(100, 3)), rng.normal(size=(40, 3))
+    y, y_target = X[:, 0] + rng.normal(size=100), X_target[:, 1] + rng.normal(size=40)
+    weight = rng.uniform(0.5, 2, 100)
+    expected = _Pooled(Ridge(), balanced).fit(X, y, X_target, y_target, sample_weight=weight).predict(X)
+    got = _Pooled(Ridge(), balanced).fit(X, y, X_target, y_target, sample_weight=1e4 * weight).predict(X)
+    np.testing.assert_allclose(got, expected)

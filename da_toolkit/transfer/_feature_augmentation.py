@@ -47,6 +47,8 @@ class FeatureAugmentation(BaseAdapter):
 
     Notes
     -----
+    With `sample_weight` a labelled target row weighs as much as source rows do on average.
+
     Of a frame the numeric columns are copied, as ``x | source`` and ``x | target``; categorical, boolean and text
     columns stay single, shared by both domains: encode them in front of the last step and they are copied, too. A
     missing value is missing in the copy of its own domain and 0 in the other's.
@@ -91,9 +93,9 @@ class FeatureAugmentation(BaseAdapter):
         known = np.flatnonzero(domains.labelled)
         rows = pool(self._map(Z, "source"), self._map(take_rows(Z_target, known), "target"))
         y = np.concatenate([domains.y, domains.y_target[known]])
-        weight = None
-        if domains.sample_weight is not None:
-            weight = np.concatenate([domains.sample_weight, np.ones(len(known))])
+        weight = domains.pooled_weight
+        if weight is not None:
+            weight = np.concatenate([weight, np.ones(len(known))])
         self.head_ = fit_weighted(head, rows, y, weight, self.random_state)
 
     def _map(self, Z: Any, domain: str) -> Any:

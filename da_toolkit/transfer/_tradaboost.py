@@ -108,8 +108,8 @@ class TrAdaBoost(BaseAdapter):
         y = np.concatenate([domains.y, domains.y_target[known]])
         classes, source = np.unique(domains.y), np.arange(len(y)) < n
         weight = np.ones(len(y))
-        if domains.sample_weight is not None:
-            weight[:n] = domains.sample_weight * (n / domains.sample_weight.sum())
+        if domains.pooled_weight is not None:
+            weight[:n] = domains.pooled_weight
         beta = 1 / (1 + np.sqrt(2 * np.log(n) / self.n_rounds))
 
         models, errors, votes = [], [], []

@@ -129,10 +129,10 @@ class TrAdaBoostR2(BaseAdapter):
         m = len(known)
         rows = pool(Z, take_rows(Z_target, known))
         y = np.concatenate([domains.y, domains.y_target[known]]).astype(float)
-        mass = (
-            np.ones(n) if domains.sample_weight is None else domains.sample_weight * (n / domains.sample_weight.sum())
-        )
-        weight = np.concatenate([mass, np.ones(m)]) / (n + m)
+        mass = np.ones(n) if domains.pooled_weight is None else domains.pooled_weight
+        weight = np.concatenate([mass, np.ones(m)])
+        weight /= weight.sum()
+        start = weight[n:].sum()
         fold = make_folds(np.zeros(m), min(self.n_folds, m), self._seed) if m > 1 else np.zeros(1, int)
 
         errors, boosted = [], []
@@ -147,7 +147,7 @@ class TrAdaBoostR2(BaseAdapter):
             boosted.append(self._boost(head, rows, y, weight, n))
             if step < self.n_steps - 1:
                 error = np.abs(y - fit_weighted(head, rows, y, weight, self._seed).predict(rows))
-                share = m / (n + m) + (step + 1) / (self.n_steps - 1) * (1 - m / (n + m))
+                share = start + (step + 1) / (self.n_steps - 1) * (1 - start)
                 weight = forget(weight, error / max(error.max(), np.finfo(float).tiny), n, share)
         self.cv_errors_ = np.array(errors)
         self.step_ = int(self.cv_errors_.argmin())

@@ -469,7 +469,7 @@ class _Pooled(BaseAdapter):
         known = np.flatnonzero(domains.labelled)
         Z = pool(domains.X, take_rows(domains.X_target, known))
         y = np.concatenate([domains.y, np.asarray(domains.y_target)[known]])
-        mass = np.ones(len(domains.y)) if domains.sample_weight is None else domains.sample_weight
+        mass = np.ones(len(domains.y)) if domains.pooled_weight is None else domains.pooled_weight
         each = mass.sum() / len(known) if self.balanced else 1.0
         weighted = self.balanced or domains.sample_weight is not None
         weight = np.concatenate([mass, np.full(len(known), each)]) if weighted else None
