@@ -36,7 +36,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from shift_detectors._boundary import refuse_swapped
+from shift_detectors._boundary import read_ids, refuse_swapped
 from shift_detectors._columns import from_polars, is_polars, refuse_lazy, take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
@@ -190,7 +190,8 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
         y_target : array-like of shape (n_target,), optional
             Target labels; a missing value (None, NaN, pd.NA) means "unlabelled".
         sample_weight, groups, source_domain : array-like of shape (n_source,), optional
-            Weights of the source rows; which of them belong together; which source each comes from.
+            Weights of the source rows, which a model is given as they are; which of them belong together; which source
+            each comes from. None is missing.
 
         Returns
         -------
@@ -684,16 +685,8 @@ def read_domains(
         labelled = np.zeros(X_target.shape[0], bool)
     else:
         y_target, labelled = _target_labels(y_target, y, X_target.shape[0], classification, adapter, classes)
-    if sample_weight is not None:
-        sample_weight = _per_row(sample_weight, "sample_weight", n, adapter).astype(float)
-        if not np.all(np.isfinite(sample_weight)) or np.any(sample_weight < 0) or sample_weight.sum() <= 0:
-            raise InputError(
-                "sample_weight with negative, missing or only zero values",
-                "finite weights >= 0",
-                "Check them.",
-            )
-    groups = None if groups is None else _plain(_per_row(groups, "groups", n, adapter))
-    source_domain = None if source_domain is None else _plain(_per_row(source_domain, "source_domain", n, adapter))
+    sample_weight = _weights(sample_weight, n, adapter)
+    groups, source_domain = _ids(groups, "groups", n, adapter), _ids(source_domain, "source_domain", n, adapter)
     return Domains(X, y, X_target, y_target, labelled, sample_weight, groups, source_domain)
 
 
@@ -907,6 +900,25 @@ def _per_row(values: Any, name: str, n: int, adapter: str) -> np.ndarray:
     if array.shape != (n,):
         raise InputError(f"{name} has shape {array.shape}", f"shape ({n},), one value per row", "Check the rows.")
     return array
+
+
+def _weights(values: Any, n: int, adapter: str) -> np.ndarray | None:
+    """Weights of the source rows, in the unit in which the user's own model would be given them."""
+    if values is None:
+        return None
+    given, accepted = _per_row(values, "sample_weight", n, adapter), "finite weights >= 0, not all of them zero"
+    try:
+        weight = given.astype(float)
+    except (TypeError, ValueError):
+        raise InputError("sample_weight with values that are no numbers", accepted, "Check them.") from None
+    if not np.all(np.isfinite(weight)) or np.any(weight < 0) or weight.sum() <= 0:
+        raise InputError("sample_weight with negative, missing or only zero values", accepted, "Check them.")
+    return weight
+
+
+def _ids(values: Any, name: str, n: int, adapter: str) -> np.ndarray | None:
+    """One identifier per source row, none missing."""
+    return None if values is None else _plain(read_ids(_per_row(values, name, n, adapter), n, name, "X"))
 
 
 def _plain(values: np.ndarray) -> np.ndarray:

@@ -635,3 +635,17 @@ def test_masked_values_are_missing():
     masked = np.ma.masked_array(Xt, mask=Xt > 2)
     model = SourceOnly(HistGradientBoostingClassifier(max_iter=3)).fit(X, y, masked)
     np.testing.assert_array_equal(model.predict_proba(masked), model.predict_proba(np.where(Xt > 2, np.nan, Xt)))
+
+
+@pytest.mark.parametrize("name", ["groups", "source_domain"])
+@pytest.mark.parametrize("ids", [[1.0, 1.0, np.nan], ["a", "a", None], ["a", "a", np.nan]])
+def test_missing_identifiers_are_refused(name, ids):
+    X, y = np.arange(12.0).reshape(6, 2), np.array([0, 1, 0, 1, 0, 1])
+    with pytest.raises(InputError, match=f"{name} has 2 missing values.*an identifier of its own"):
+        SourceOnly(LogisticRegression()).fit(X, y, X, **{name: ids * 2})
+
+
+def test_weights_that_are_no_numbers_are_refused():
+    X, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
+    with pytest.raises(InputError, match="sample_weight with values that are no numbers"):
+        SourceOnly(LogisticRegression()).fit(X, y, X, sample_weight=["1 ha", "2", "3", "4"])

@@ -668,3 +668,9 @@ def test_a_rare_class_is_cross_fitted_in_fewer_folds():
     np.testing.assert_array_equal(few.predict_proba(X), three.predict_proba(X))
     with pytest.raises(InputError, match=r"1 \(6 rows\); accepted: two classes with 4 rows each, of two groups"):
         PriorCorrection(LogisticRegression(), random_state=0).fit(X, y, X, groups=np.r_[np.zeros(6), np.arange(1, 55)])
+
+
+def test_a_class_of_weight_zero_is_refused():
+    pair = make_label_shift(n_source=200, n_target=100, random_state=0)
+    with pytest.raises(InputError, match="sample_weight is zero in every row of the class 1.*drop these rows"):
+        PriorCorrection(LogisticRegression()).fit(*pair.seen, sample_weight=(pair.y_source == 0).astype(float))

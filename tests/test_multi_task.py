@@ -406,3 +406,10 @@ def test_bad_questions_are_explained():
         model.predict(X[:, :2])
     with pytest.raises(InputError, match="without source_domain"):
         model.predict_source(X)
+
+
+@pytest.mark.parametrize("domain", [[0.0, 1.0, np.nan], ["a", "b", None], ["a", "b", np.nan]])
+def test_missing_source_domains_are_refused(domain):
+    X, y = np.arange(24.0).reshape(12, 2), np.arange(12) % 2
+    with pytest.raises(InputError, match="source_domain has 4 missing values"):
+        MultiTask(max_epochs=1).fit(X, y, source_domain=domain * 4)

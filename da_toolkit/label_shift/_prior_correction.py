@@ -160,7 +160,7 @@ class PriorCorrection(BaseAdapter):
             proba, proba_target = self.head_.predict_proba(X), self.head_.predict_proba(domains.X_target)
             self._warn_if_trained_on(domains, rng)
         else:
-            self.rare_classes_ = self._rare(y, domains.groups)
+            self.rare_classes_ = self._rare(y, weight, domains.groups)
             proba, proba_target = self._out_of_fold(self.estimator, X, y, weight, domains.groups, rng, domains.X_target)
             self.head_ = fit_weighted(self.estimator, X, y, weight, rng)
 
@@ -248,9 +248,15 @@ class PriorCorrection(BaseAdapter):
                 "Wrap it: CalibratedClassifierCV(estimator).",
             )
 
-    def _rare(self, y: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    def _rare(self, y: np.ndarray, weight: np.ndarray | None, groups: np.ndarray | None) -> np.ndarray:
         """Classes that cannot be cross-fitted, which the user is told; an error when less than two are left."""
-        classes, counts, rare = _too_rare(y, groups)
+        classes, counts, rare = _too_rare(y, groups, weight)
+        if not counts.all():
+            raise InputError(
+                f"sample_weight is zero in every row of the class {classes[counts == 0].tolist()[0]!r}",
+                "a weight above zero in some rows of every class",
+                "A row of weight zero says nothing: drop these rows, with their labels.",
+            )
         if not rare.any():
             return classes[:0]
         few = counted(classes[rare].tolist(), counts[rare].tolist())
@@ -327,12 +333,16 @@ class PriorCorrection(BaseAdapter):
             )
 
 
-def _too_rare(y: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Classes, their rows, and which have too few of them, or groups, for two folds."""
-    classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+def _too_rare(
+    y: np.ndarray, groups: np.ndarray | None, weight: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Classes, their rows of positive weight, and which have too few of these, or groups of them, for two folds."""
+    classes, codes = np.unique(y, return_inverse=True)
+    counted_in = np.ones(len(y), bool) if weight is None else weight > 0
+    counts = np.bincount(codes[counted_in], minlength=len(classes))
     rare = counts < MIN_CLASS_ROWS
     if groups is not None:
-        rare |= np.array([len(np.unique(groups[codes == k])) < 2 for k in range(len(classes))])
+        rare |= np.array([len(np.unique(groups[counted_in & (codes == k)])) < 2 for k in range(len(classes))])
     return classes, counts, rare
 
 
