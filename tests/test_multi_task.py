@@ -413,3 +413,9 @@ def test_missing_source_domains_are_refused(domain):
     X, y = np.arange(24.0).reshape(12, 2), np.arange(12) % 2
     with pytest.raises(InputError, match="source_domain has 4 missing values"):
         MultiTask(max_epochs=1).fit(X, y, source_domain=domain * 4)
+
+
+def test_a_domain_of_one_class_is_told_in_the_words_of_the_call():
+    X, y = np.arange(24.0).reshape(12, 2), np.array([0, 1] * 4 + [1] * 4)
+    with pytest.raises(InputError, match=r"task 'b': y has one class only \(1\).*Pass rows of another, too"):
+        MultiTask(max_epochs=1).fit(X, y, source_domain=["a"] * 8 + ["b"] * 4)

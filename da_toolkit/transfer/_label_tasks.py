@@ -96,7 +96,7 @@ def _task(name: Hashable, y: np.ndarray, rows: np.ndarray, kinds: Any) -> Task:
     if not len(rows):
         raise InputError(f"task {name!r} has no label", "one label at least", "Leave the task out.")
     try:
-        labels = read_labels(y[rows].tolist(), None, len(rows), 0, _kind(name, kinds))
+        labels = read_labels(y[rows].tolist(), None, len(rows), 0, _kind(name, kinds), ("y", "X"))
     except InputError as error:
         raise InputError(f"task {name!r}: {error}") from error
     values = labels.y_source
