@@ -372,7 +372,7 @@ def test_rows_of_weight_zero_are_left_out_of_the_loss():
         ({"X_target": None, "source_domain": None}, {}, "single task"),
         ({"source_domain": np.zeros(9)}, {}, "source_domain of shape"),
         ({"source_domain": np.array(["a", "b", "target"] * 60)}, {}, "called 'target'"),
-        ({"source_domain": np.arange(180)}, {}, "task 0: y_source has one"),
+        ({"source_domain": np.arange(180)}, {}, "task 0: y has one"),
         ({"y": np.full(180, np.nan)}, {}, "180 of the 180"),
         ({"y": np.ones(7)}, {}, "7 labels"),
         ({"y": {"a": np.ones(180)}}, {}, "labels in a dict.*DataFrame"),
@@ -419,3 +419,12 @@ def test_a_domain_of_one_class_is_told_in_the_words_of_the_call():
     X, y = np.arange(24.0).reshape(12, 2), np.array([0, 1] * 4 + [1] * 4)
     with pytest.raises(InputError, match=r"task 'b': y has one class only \(1\).*Pass rows of another, too"):
         MultiTask(max_epochs=1).fit(X, y, source_domain=["a"] * 8 + ["b"] * 4)
+
+
+def test_a_small_domain_has_the_kind_of_one_that_knows_its_labels():
+    rng = np.random.default_rng(0)
+    y = np.r_[np.arange(6).repeat(20), np.arange(6).repeat(2)]
+    X, domain = rng.normal(size=(132, 3)), np.repeat(["large", "tiny"], [120, 12])
+    model = MultiTask(max_epochs=1, random_state=0).fit(X, y, source_domain=domain)
+    assert set(model.task_classes_) == {"large", "tiny"}
+    assert set(model.predict_source(X, domain)) <= set(range(6))

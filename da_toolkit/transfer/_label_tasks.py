@@ -77,6 +77,10 @@ def domain_tasks(y: Any, y_target: Any, n: int, m: int, domain: Any, kinds: Any)
         )
     parts = [np.arange(n)] if domain is None else [np.flatnonzero(domain == i) for i in ids]
     tasks: dict[Hashable, Task] = {i: _task(i, y, part, kinds) for i, part in zip(ids, parts, strict=True)}
+    classes = [set(task.classes.tolist()) for task in tasks.values() if task.classes is not None]
+    for name, task in tasks.items():  # few rows do not show that their numbers are classes; another domain does
+        if task.classes is None and _kind(name, kinds) == "auto" and any(set(y[task.rows]) <= c for c in classes):
+            tasks[name] = _task(name, y, task.rows, "classification")
     if m:
         known = np.empty(0, int) if y_target is None else np.flatnonzero(~pd.isna(label_column(y_target)))
         if not len(known):
