@@ -104,6 +104,7 @@ def report_context(report: ShiftReport) -> dict[str, Any]:
         "answers": [_row(report, test) for test in words.decisive_tests(report)],
         "tests": [_row(report, test) for test in report.tests],
         "quantities": words.QUANTITIES,
+        "unseen": words.unseen(report),
         "changed": len(words.changed_features(report)),
         "cards": cards,
         "moved_columns": words.moved_columns(report),

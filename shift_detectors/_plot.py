@@ -81,7 +81,7 @@ class EffectsDisplay(Display):
 
     @property
     def size(self) -> tuple[float, float]:
-        return 4.4, 0.75 + 0.45 * (len(self.tests) + len(self.report.verdict.untestable))
+        return 4.4, 0.75 + 0.45 * (len(self.tests) + len(words.unseen(self.report)))
 
     @property
     def alt(self) -> str:
@@ -109,7 +109,7 @@ class EffectsDisplay(Display):
                 )
             )
         unknown = "cannot be seen in these data, cannot be excluded"
-        rows += [Row(quantity, None, remark=unknown) for quantity in report.verdict.untestable]
+        rows += [Row(quantity, None, remark=unknown) for quantity in words.unseen(report)]
         draw_rows(ax, rows, "effect size (filled: differs, grey: too small to matter)", (0, 1))
 
 

@@ -299,8 +299,8 @@ def outcome(report: ShiftReport, test: ShiftTestResult) -> str:
     if rejected and test.quantity in report.shifts:
         return "differs"
     if not rejected:
-        unseen = test.quantity in report.verdict.untestable and report.verdict.kind != "support"
-        return "cannot be told, too few groups" if unseen else "no difference found"
+        blind = test.quantity in report.verdict.untestable and report.verdict.kind != "support"
+        return "cannot be told, too few groups" if blind else "no difference found"
     return "differs, but negligibly" if test.quantity in _significant(report) else "not after correction"
 
 
@@ -326,6 +326,12 @@ def decisive_tests(report: ShiftReport) -> tuple[ShiftTestResult, ...]:
         if test.quantity not in chosen or (chosen[test.quantity].effect is None and test.effect is not None):
             chosen[test.quantity] = test
     return tuple(chosen.values())
+
+
+def unseen(report: ShiftReport) -> tuple[str, ...]:
+    """Quantities that these data cannot show, but for those of which the line of a test says so."""
+    told = () if report.verdict.kind == "support" else {test.quantity for test in report.tests}
+    return tuple(quantity for quantity in report.verdict.untestable if quantity not in told)
 
 
 def compared(report: ShiftReport) -> int:

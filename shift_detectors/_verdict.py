@@ -373,7 +373,7 @@ def next_steps(
     if "p(y|x)" in verdict.untestable and verdict.kind != "support" and task is not None:
         label = f"about {n_labels} target rows drawn at random."
         if n_labels is None and n_groups is not None:
-            label = f"rows of further groups: these {n_groups} show a large one only, however many rows have a label."
+            label = f"rows of further groups: more rows of these {n_groups} add little."
         elif n_labels is None or (n_target is not None and n_labels > n_target):
             label = f"all {n_target} target rows: only a small one would stay hidden."
         steps += (f"If a change of p(y|x) would matter, label {label}",)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import unescape
+
 import numpy as np
 import pytest
 
@@ -37,7 +39,7 @@ def test_assignments_are_counted(design):
 
 @pytest.mark.parametrize("labels", ["none", "source", "all"])
 def test_where_no_test_can_reject_nothing_is_said_to_be_alike(labels):
-    X, y, X_target, y_target, groups, groups_target = sides(2, 2, moved=1)
+    X, y, X_target, y_target, groups, groups_target = sides(2, 2, moved=3)
     y, y_target = (None if labels == "none" else y), (y_target if labels == "all" else None)
     kw = {"groups": groups, "groups_target": groups_target + 2, "random_state": 0, "n_permutations": 99}
     report = diagnose(X, y, X_target, y_target, **kw)
@@ -47,6 +49,8 @@ def test_where_no_test_can_reject_nothing_is_said_to_be_alike(labels):
     assert text.startswith("Whether there is a shift cannot be told from these data.")
     assert "look alike" not in text and "cannot be told, too few groups" in text
     assert report.next_steps[0].startswith("Compare more groups")
+    found = unescape(report.to_html().split("<h2>What differs")[1].split("</section>")[0])
+    assert found.count("<li><b>p(x)</b>") == 1 and "cannot be told, too few groups" in found
 
 
 @pytest.mark.parametrize("labelled", [False, True])
