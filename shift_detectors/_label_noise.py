@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._exchanges import least_by_signs
 from ._influence import sum_within
 
 
@@ -32,8 +33,8 @@ class SharedNoise:
 
     @property
     def least_pvalue(self) -> float:
-        """That `ConditionalScoreTest` can give, see `least_by_signs`."""
-        return 2.0 ** (1 - self.n_groups)
+        """That `ConditionalScoreTest` can give."""
+        return least_by_signs(np.arange(self.n_groups))
 
 
 def shared_noise(residual: np.ndarray, groups: np.ndarray) -> SharedNoise:

@@ -19,7 +19,7 @@ from . import _guard as guarding
 from ._candidates import SOURCE_ONLY
 from ._crossfit import Trial
 from ._evidence import Case, Evidence, Finding
-from ._recommend import ALIGNED, LABELLED, MIN_LABELS
+from ._recommend import ALIGNED, LABELLED, MIN_LABELS, nothing_found
 from ._result import Candidate, Recommendation
 
 CONTRADICTS = 0.01  # p-value of an estimated accuracy on a few target labels up to which these deny it
@@ -143,9 +143,7 @@ def explain(
         )
     if kind == "none":
         beside = f" outside {some(case.report.separators)}" if case.report.separators else ""
-        told = case.report.verdict.strength != "assumed"
-        found = "No shift was found" if told else "These data cannot tell whether there is a shift"
-        return f"{found}{beside}, so the model was left alone and nothing was tried."
+        return f"{nothing_found(case.report)}{beside}, so the model was left alone and nothing was tried."
     if not case.trials:
         if refused:
             return f"The model was left alone. {refused[0].name} could not be used: {refused[0].failure}"

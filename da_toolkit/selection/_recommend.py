@@ -52,9 +52,7 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
     """
     kind, labelled = report.verdict.kind, report.n_labelled >= MIN_LABELS
     if kind == "none":
-        told = report.verdict.strength != "assumed"
-        found = "No shift was found" if told else "These data cannot tell whether there is a shift"
-        return (Recommendation("SourceOnly", f"{found}: there is nothing to adapt to.", "no shift"),)
+        return (Recommendation("SourceOnly", f"{nothing_found(report)}: there is nothing to adapt to.", "no shift"),)
     advice: list[Recommendation] = []
     if labelled and kind != "covariate" and (kind != "label" or report.task == "regression"):
         advice += _transfers(report, estimator)
@@ -91,6 +89,12 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
         *advice,
         Recommendation("SourceOnly", "Always in the race: an adapter has to beat the model as it is."),
     )
+
+
+def nothing_found(report: ShiftReport) -> str:
+    """What the verdict "none" says: of too few groups not even that."""
+    told = report.verdict.strength != "assumed"
+    return "No shift was found" if told else "These data cannot tell whether there is a shift"
 
 
 def covers(report: ShiftReport) -> bool:

@@ -153,7 +153,7 @@ class OffsetBoosting(BaseAdapter):
         seen = self._columns_seen(Z, offset)
         with ignored(RuntimeWarning):  # a column of which the labelled rows have no value stays without one
             self.scaler_ = StandardScaler(with_mean=not sparse.issparse(seen)).fit(seen)
-        rows, y = self._features(Z, offset), domains.y_target[known]
+        rows, y = self._scaled(seen), domains.y_target[known]
         if is_classifier(self.head_):
             code = positions(y, self.classes_)
             truth = np.eye(len(self.classes_))[code]
@@ -185,8 +185,12 @@ class OffsetBoosting(BaseAdapter):
         return logits[:, 1:] - logits[:, :1] if logits.shape[1] == 2 else log_softmax(logits, axis=1)
 
     def _features(self, Z: Any, offset: np.ndarray) -> Any:
-        """What the trees see, float32; in standard deviations, since values within 1e-7 are equal to them."""
-        return self.scaler_.transform(self._columns_seen(Z, offset)).astype(np.float32)
+        """What the trees see."""
+        return self._scaled(self._columns_seen(Z, offset))
+
+    def _scaled(self, seen: Any) -> Any:
+        """In standard deviations, since values within 1e-7 are equal to trees; float32."""
+        return self.scaler_.transform(seen).astype(np.float32)
 
     def _columns_seen(self, Z: Any, offset: np.ndarray) -> Any:
         if self._columns is None:
