@@ -338,6 +338,12 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         prior = _prior(problem, proba, notes)
     label_variance, shared = _label_noise(problem, scores, proba)
 
+    def label_shift():
+        """Whether other frequencies of y explain all rows, and their change."""
+        step("testing whether label shift fits")
+        fitted = fit_label_shift(compared, _fit_scores(proba, scores)[rows], preceding, seed)
+        return fit_result(fitted, compared), fitted.change_pvalue
+
     use_labels, selected = task is not None and problem.n_labelled >= MIN_LABELS, False
     if 0 < problem.n_labelled < MIN_LABELS:
         notes.append(f"{problem.n_labelled} target labels are too few for tests")
@@ -378,6 +384,12 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
         if "p(y|x)" in shifts and change is not None and change.ci is not None:
             if max(map(abs, change.ci)) < effects[change.name]:
                 notes.append(f"p(y|x) differs significantly, but little: {change}; changes that cancel may be larger")
+        frequencies = False
+        if shifts == {"p(x)"} and problem.n_labelled < table.n_target and not selected:
+            # few labels may miss a change of p(y) that all rows show
+            fit, change = label_shift()
+            tests.append(fit)
+            frequencies = explains(fit, change, alpha) and (prior is None or prior.moved())
         explained = predicts_p_x(problem, _fit_scores(proba, scores), p_x, quantities["p(x|y)"].pvalue)
         # where nothing differs the smallest p-value was above alpha / 4
         blind = out_of_reach(problem, alpha if differs else alpha / 4, JOINT_SHARE, labels=True)
@@ -388,16 +400,17 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
             problem.n_labelled,
             _new_classes(problem),
             explained,
+            frequencies,
             selected,
             negligible=differs - shifts,
             blind=blind,
         )
+        if frequencies and verdict.kind == "label":
+            shifts |= {"p(y)"}
     else:
         change = 1.0
         if task is not None:
-            step("testing whether label shift fits")
-            fitted = fit_label_shift(compared, _fit_scores(proba, scores)[rows], preceding, seed)
-            fit, change = fit_result(fitted, compared), fitted.change_pvalue
+            fit, change = label_shift()
             tests.append(fit)
         moved = prior is None or prior.moved()
         if prior is not None and prior.moved(effects["total variation"]) and explains(fit, change, alpha):

@@ -60,7 +60,11 @@ def uncovered_share(verdict: Verdict, overlap: Overlap) -> float:
 
 
 def labelled_kind(
-    shifts: frozenset[str], p: dict[str, float], overlap: Overlap, p_x_as_label_shift_predicts: bool = True
+    shifts: frozenset[str],
+    p: dict[str, float],
+    overlap: Overlap,
+    p_x_as_label_shift_predicts: bool = True,
+    other_frequencies_explain: bool = False,
 ) -> str:
     r"""Sparsest explanation of a pattern of rejections.
 
@@ -69,7 +73,9 @@ def labelled_kind(
     ===== ===== ======= ======= =====================================================================
     \-    \-    \-      \-      none
     R     any   any     any     support, when the domains hardly overlap: p(y|x) cannot be compared there
-    R     any   \-      any     covariate (or label, when p(y) moved and p(x|y) fits better than p(y|x))
+    R     any   \-      any     covariate
+    R     any   \-      \-      label, if p(y) moved, by its test or in the rows without label, and p(x|y) fits better
+                              than p(y|x); otherwise covariate
     R     R     R       \-      label: p(y|x) changes with the class frequencies
     \-    R     any     \-      label, if p(x) moved as the change of p(y) predicts, otherwise concept
     \-    any   R       any     concept
@@ -83,9 +89,10 @@ def labelled_kind(
         return "none"
     if x and no_overlap(overlap):
         return "support"
+    if x and not (y_x or x_y):
+        moved = y or other_frequencies_explain
+        return "label" if moved and p["p(x|y)"] >= p["p(y|x)"] else "covariate"
     if y and not x_y:
-        if x and not y_x:
-            return "label" if p["p(x|y)"] >= p["p(y|x)"] else "covariate"
         return "label" if x or p_x_as_label_shift_predicts else "concept"
     if not x:
         return "concept" if y_x or y or p["p(y|x)"] <= p["p(x)"] else "covariate"
@@ -101,6 +108,7 @@ def labelled_verdict(
     n_labelled: int,
     new_classes: Mapping[Any, float] | None = None,
     p_x_as_label_shift_predicts: bool = True,
+    other_frequencies_explain: bool = False,
     selected: bool = False,
     negligible: frozenset[str] = frozenset(),
     blind: tuple[str, ...] = (),
@@ -109,12 +117,13 @@ def labelled_verdict(
 
     `new_classes` are those that the source does not have, with their shares of the target labels: where the labels
     differ they make it "mixed", since p(y) and, where they occur, p(y|x) differ for them alone.
-    `p_x_as_label_shift_predicts` is from `predicts_p_x`. Where the labelled rows are `selected` by x, p(y) and p(x|y)
-    are not known of the target. What is `negligible` differs significantly, by less than counts. Of what is `blind` no
-    test can reject, from `out_of_reach`.
+    `p_x_as_label_shift_predicts` is from `predicts_p_x`, `other_frequencies_explain` from `explains`, of all rows where
+    some have no label. Where the labelled rows are `selected` by x, p(y) and p(x|y) are not known of the target. What
+    is `negligible` differs significantly, by less than counts. Of what is `blind` no test can reject, from
+    `out_of_reach`.
     """
     p = {quantity: test.pvalue for quantity, test in tests.items()}
-    kind = labelled_kind(shifts, p, overlap, p_x_as_label_shift_predicts)
+    kind = labelled_kind(shifts, p, overlap, p_x_as_label_shift_predicts, other_frequencies_explain)
     if selected and kind == "conditional":  # which is a statement on p(y)
         kind = "mixed"
     if new_classes and kind in ("label", "concept"):
@@ -143,6 +152,13 @@ def labelled_verdict(
             "The frequencies of y changed, but rows with the same y look the same in both domains: label shift. "
             "The change of p(x) follows from it."
         )
+        if "p(x)" in shifts and "p(y)" not in shifts:
+            strength = "consistent"
+            text = (
+                f"Other frequencies of y explain the inputs of all target rows. The {n_labelled} target labels, too "
+                "few to show that change themselves, show none at equal y or at equal x: label shift is the simplest "
+                "explanation, not the only one."
+            )
     elif kind == "concept":
         strength = "confirmed" if "p(y|x)" in shifts else "consistent"
         itself = (

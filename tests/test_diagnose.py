@@ -127,6 +127,20 @@ def test_partly_labelled_target():
     assert any("labelled and unlabelled" in note for note in report.notes)
 
 
+@pytest.mark.parametrize("kind", ["label", "covariate"])
+def test_twenty_labels_do_not_overrule_all_other_rows(kind):
+    told = 0
+    for seed in range(3):
+        pair = MAKE[kind](400, 400, n_features=4, strength=2, random_state=seed)
+        few = np.full(400, np.nan)
+        few[:20] = pair.y_target[:20]
+        report = diagnose(pair.X_source, pair.y_source, pair.X_target, few, random_state=0, n_permutations=99)
+        assert report.verdict.kind == kind
+        assert ("p(y)" in report.shifts) == (kind == "label")
+        told += "too few to show that change themselves" in report.verdict.explanation
+    assert told == (kind == "label")  # once the labels alone show no change of p(y)
+
+
 def test_labels_of_a_selected_part_are_reported():
     pair = datasets.make_no_shift(500, 600, n_features=4, random_state=0)
     y_target = pair.y_target.astype(object)

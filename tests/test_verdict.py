@@ -72,6 +72,13 @@ def test_when_both_factorisations_fit_the_better_conditional_wins():
     assert labelled_kind(shifts, pvalues(0.001, 0.001, 0.7, 0.1), overlap()) == "covariate"
 
 
+def test_few_labels_that_miss_a_change_of_p_y_do_not_hide_it_in_all_rows():
+    shifts = frozenset({"p(x)"})
+    for p, kind in ((pvalues(0.001, 0.3, 0.1, 0.7), "label"), (pvalues(0.001, 0.3, 0.7, 0.1), "covariate")):
+        assert labelled_kind(shifts, p, overlap(), other_frequencies_explain=True) == kind
+        assert labelled_kind(shifts, p, overlap()) == "covariate"
+
+
 def test_concept_that_moves_p_y_is_not_called_label():
     shifts = frozenset({"p(y)", "p(y|x)"})
     assert labelled_kind(shifts, pvalues(0.8, 0.01, 0.001, 0.1), overlap(), False) == "concept"
