@@ -61,10 +61,13 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a frame as CSV or Parquet, whichever the name of the file says."""
     path = writable(path)
-    if _format(path) == "csv":
-        table.to_csv(path, index=False, sep="\t" if ".tsv" in path.name.lower() else ",")
-    else:
-        table.to_parquet(path, engine="pyarrow", index=False)
+    with replacing(path) as file:
+        if _format(path) == "csv":
+            packed = "gzip" if path.suffix.lower() == ".gz" else None
+            separator = "\t" if ".tsv" in path.name.lower() else ","
+            table.to_csv(file, index=False, sep=separator, compression=packed)
+        else:
+            table.to_parquet(file, engine="pyarrow", index=False)
 
 
 def check_format(path: str | Path) -> None:

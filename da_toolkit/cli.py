@@ -43,6 +43,7 @@ from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._file_names import CSV, PARQUET
 from shift_detectors._text import some
 from shift_detectors._version import __version__
+from shift_detectors._whole_files import replacing
 
 from ._files import check_format, check_model_name, read_model, read_table, writable, write_model, write_table
 
@@ -237,7 +238,8 @@ def monitor(options: argparse.Namespace) -> int:
             _say(f"da-toolkit: error: and {len(new) - COMPLAINTS} more files that cannot be read")
         known = to_json({**watched.to_dict(), "unreadable": complaints}, None if options.json == "-" else options.json)
         if options.plot is not None:
-            watched.plot().figure.savefig(options.plot)
+            with replacing(options.plot) as file:
+                watched.plot().figure.savefig(file, format=Path(options.plot).suffix[1:].lower())
         if options.watch is None or watched.alarm_batch is not None:
             break
         time.sleep(options.watch)

@@ -5,10 +5,11 @@ import stat
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from da_toolkit._files import read_model, write_model
+from da_toolkit._files import read_model, read_table, write_model, write_table
 from shift_detectors._whole_files import replacing, write_text
 
 
@@ -23,6 +24,18 @@ def test_a_full_disk_leaves_the_old_file_and_is_named(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"No space left on device: .*model\.joblib"):
         write_model(LogisticRegression(C=3.0), path)
     assert read_model(path).C == 2.0 and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.tsv.gz", "p.parquet"])
+def test_tables_are_written_as_a_whole(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    old, new = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), pd.DataFrame({"a": [3]})
+    write_table(old, path)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=name):
+        write_table(new, path)
+    pd.testing.assert_frame_equal(read_table(path, "\t" if "tsv" in name else ","), old, check_dtype=False)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_interrupt_leaves_the_old_file(tmp_path):
