@@ -10,9 +10,10 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.svm import SVC
 
-from da_toolkit import CORAL, FeatureAlignment, ImportanceWeighting, LinearOT, SourceOnly, Target
+from da_toolkit import CORAL, FeatureAlignment, ImportanceWeighting, LinearOT, PriorCorrection, SourceOnly, Target
 from da_toolkit.alignment import BaseAligner
 from da_toolkit.validation import CircularScore, ImportanceWeightedScore
+from da_toolkit.validation._circular import reverse_model
 from da_toolkit.weighting import ClassifierRatio, RuLSIF
 from shift_detectors import InputError
 
@@ -111,6 +112,21 @@ def test_a_model_of_one_class_comes_back_as_one_class():
     assert len(np.unique(model.predict(far))) == 1
     only = model.predict(far)[0]
     assert CircularScore(far)(model, X, y) == pytest.approx(np.mean(y == only))
+
+
+def test_frequencies_that_a_model_was_told_are_those_of_the_source_on_the_way_back():
+    rng = np.random.default_rng(0)
+    y = rng.permutation(np.repeat([0, 1, 2], 100))
+    truth = rng.permutation(np.repeat([0, 1, 2], [270, 30, 0]))  # the third class is never answered
+    X, X_target = (rng.normal(size=(300, 2)) + 4 * np.c_[classes == 1, classes == 2] for classes in (y, truth))
+    for adapter, name in (
+        (PriorCorrection(LogisticRegression(), [0.9, 0.1, 0.0]), "prior"),
+        (FeatureAlignment(LogisticRegression(), class_prior={0: 0.9, 1: 0.1, 2: 0.0}), "class_prior"),
+    ):
+        model = adapter.fit(X, y, X_target)
+        reverse = reverse_model(model, X_target, X, y)
+        assert reverse.get_params()[name] == pytest.approx({0: 0.5, 1: 0.5})
+        assert CircularScore(X_target)(model, X, y) > 0.6  # of 2/3 that can come back
 
 
 def test_plain_models_targets_and_pickles():

@@ -93,7 +93,7 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
                 take_rows(rows, np.flatnonzero(mask))
                 for rows, mask in ((domains.X, source_rows), (domains.X_target, target_rows))
             )
-            reverse = reverse_model(model, T_train, X_train)
+            reverse = reverse_model(model, T_train, X_train, domains.y[source_rows])
             # a collapsed model predicts one class, and so does what is trained on it
             answers["circular"] = (
                 np.full(len(test), model.predict(T_train)[0]) if reverse is None else reverse.predict(X_test)

@@ -12,6 +12,8 @@ from sklearn.metrics import check_scoring
 
 from ._base import TargetScore
 
+PRIORS = ("prior", "class_prior", "target_prior")  # parameters that name the class frequencies of the target
+
 
 class CircularScore(TargetScore):
     """Scorer for `GridSearchCV` that judges an adapted model by the way back (reverse validation).
@@ -57,7 +59,7 @@ class CircularScore(TargetScore):
         self.scoring = scoring
 
     def _score(self, estimator, X, y, X_target) -> float:
-        reverse = reverse_model(estimator, X_target, X)
+        reverse = reverse_model(estimator, X_target, X, y)
         if reverse is None:  # one class for every target row: only that class can come back
             classes = np.asarray(estimator.classes_)
             only = estimator.predict(X_target)[0]
@@ -65,18 +67,34 @@ class CircularScore(TargetScore):
         return check_scoring(reverse, scoring=self.scoring)(reverse, X, y)
 
 
-def reverse_model(model: Any, X_target: Any, X_source: Any) -> Any:
+def reverse_model(model: Any, X_target: Any, X_source: Any, y_source: Any) -> Any:
     """A clone of a fitted model, trained on the target as the model labels it and adapted to the source rows.
 
     It can answer the classes that the model gave to target rows; a network keeps the outputs of the others, which it
-    learns to leave alone. None when a classifier gave every target row the same class.
+    learns to leave alone. Class frequencies of the target that the model was told are on the way back those of
+    `y_source`. None when a classifier gave every target row the same class.
     """
     predicted = model.predict(X_target)
-    if is_classifier(model) and len(np.unique(predicted)) < 2:
-        return None
     reverse: Any = clone(model)
-    if is_classifier(model) and "classes" in reverse.get_params(deep=False):
-        reverse.set_params(classes=model.classes_)
+    if is_classifier(model):
+        answered = np.unique(predicted)
+        if len(answered) < 2:
+            return None
+        reverse.set_params(**_of_the_way_back(reverse.get_params(deep=False), model.classes_, answered, y_source))
     if "X_target" in inspect.signature(reverse.fit).parameters:
         return reverse.fit(X_target, predicted, X_source)
     return reverse.fit(X_target, predicted)
+
+
+def _of_the_way_back(params: dict[str, Any], classes: np.ndarray, answered: np.ndarray, y_source: Any) -> dict:
+    """Parameters of a classifier that depend on the direction: its classes, and their known frequencies."""
+    known = [
+        name
+        for name in PRIORS
+        if params.get(name) is not None and not isinstance(params[name], str) and not hasattr(params[name], "fit")
+    ]
+    counts = (np.asarray(y_source)[:, None] == answered).sum(0) + 1.0  # few rows may lack a class
+    shares = dict(zip(answered.tolist(), (counts / counts.sum()).tolist(), strict=True))
+    if "classes" not in params:
+        return dict.fromkeys(known, shares)
+    return {"classes": classes} | dict.fromkeys(known, dict.fromkeys(classes.tolist(), 0.0) | shares)
