@@ -224,8 +224,10 @@ def test_early_stopping_does_not_look_at_target_labels_and_holds_groups_out_toge
     inside = np.isin(X[:, 0].astype(np.float32), trained[:, 0])
     assert 0.6 < inside.mean() < 0.8
     assert all(len(set(inside[groups == g])) == 1 for g in np.unique(groups))
-    with pytest.raises(InputError, match="groups of shape"):
+    with pytest.raises(InputError, match="groups has shape"):
         quick(patience=2).fit(X, y, X_target, groups=groups[1:])
+    with pytest.raises(InputError, match="groups has 1 missing values"):
+        quick(patience=2).fit(X, y, X_target, groups=np.r_[np.nan, groups[1:]])
 
 
 def test_rows_of_weight_zero_do_not_judge():

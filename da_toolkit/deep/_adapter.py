@@ -29,6 +29,7 @@ from da_toolkit._base import (
     unpack_target,
 )
 from da_toolkit._classes import read_classes
+from shift_detectors._boundary import read_ids
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 from shift_detectors._random import check_random_state
@@ -527,10 +528,8 @@ class DeepAdapter(BaseEstimator):
 
     def _held_out(self, labels: Any, groups: Any, keep: np.ndarray) -> np.ndarray | None:
         """Mask of the source rows that only judge, drawn among those to keep; None without early stopping."""
-        groups = None if groups is None else np.asarray(plain(groups))
         n = len(labels.y_source)
-        if groups is not None and groups.shape != (n,):
-            raise InputError(f"groups of shape {groups.shape}", f"shape ({n},)", "Pass one group per source row.")
+        groups = None if groups is None else read_ids(plain(groups), n, "groups", "X")
         if self.patience is None:
             return None
         rows = np.flatnonzero(keep)

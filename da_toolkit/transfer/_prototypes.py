@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.covariance import ledoit_wolf
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
+from shift_detectors._boundary import read_ids
 from shift_detectors._errors import InputError
 
 from .._base import BaseAdapter, cast_labels, check_aligner, remember_names, unpack_target
@@ -160,7 +161,8 @@ class Prototypes(ClassifierMixin, BaseEstimator):
         self.embedding_ = None
         if self.embedding is not None:
             by_domain = source_domain is not None and has_fit_parameter(self.embedding, "domain")
-            self.embedding_ = clone(self.embedding).fit(X, y, **({"domain": source_domain} if by_domain else {}))
+            ids = {"domain": read_ids(source_domain, len(y), "source_domain", "X")} if by_domain else {}
+            self.embedding_ = clone(self.embedding).fit(X, y, **ids)
         Z, Z_target = self._embed(X, "source", "X"), self._embed(X_target, "target", "X_target")
         if len(y) != len(Z) or Z_target.shape[1] != Z.shape[1]:
             raise InputError(
