@@ -337,7 +337,7 @@ def test_gaussians_leave_one_out_is_exact(shared):
     source, target = rng.normal(size=(12, 3)), 0.5 + 1.4 * rng.normal(size=(9, 3))
     all_rows = TwoGaussians(source, target, shared, 0.1)
     for own, rows in enumerate((source, target)):
-        found = all_rows.left_out(all_rows.coordinates(rows), own)
+        _, found = all_rows.left_out(all_rows.coordinates(rows), own, [0.9, 0.1])
         for i in range(len(rows)):
             parts = [source, target]
             parts[own] = np.delete(rows, i, 0)

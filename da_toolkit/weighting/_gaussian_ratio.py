@@ -97,7 +97,7 @@ class GaussianRatio(BaseRatio):
         )
         self._gaussians = TwoGaussians(source, target, self.shared_, self.diagonal_)
         if groups is None:
-            logs = self._gaussians.left_out(self._gaussians.coordinates(source), 0)
+            (logs,) = self._gaussians.left_out(self._gaussians.coordinates(source), 0, [self.diagonal_])
         else:
             parts = without_folds(source, target, group_folds(groups, FOLDS))
             logs = fold_by_fold(parts, source, self.shared_, self.diagonal_)
@@ -147,28 +147,39 @@ class TwoGaussians:
     def log_ratio(self, X: np.ndarray) -> np.ndarray:
         """Log p_target(x) - log p_source(x) of new rows."""
         logs, Z = [], self.coordinates(X)
-        for mean, scale in zip(self.means, self._scales(None), strict=True):
+        for mean, covariance in zip(self.means, self._covariances(None), strict=True):
+            shrunk = (1 - self.diagonal) * covariance + self.diagonal * np.diag(self.variances)
+            scale = np.linalg.cholesky(shrunk)
             white = solve_triangular(scale, (Z - mean).T, lower=True)
             logs.append(-0.5 * (white**2).sum(0) - np.log(np.diag(scale)).sum())
         return np.clip(logs[1] - logs[0], -300, 300)
 
-    def left_out(self, Z: np.ndarray, own: int) -> np.ndarray:
+    def left_out(self, Z: np.ndarray, own: int, diagonals: Sequence[float]) -> np.ndarray:
         """The same of the coordinates of the fitted rows of domain `own`, each by the Gaussians without it.
 
         Without row x the scatter of its domain is ``W - n / (n - 1) d d'``, d = x - mean, so that both covariances
-        become ``S - c d d'``: Sherman and Morrison give the inverse, the determinant lemma the determinant.
+        become ``S - c d d'``: Sherman and Morrison give the inverse, the determinant lemma the determinant. In the
+        axes of M, S is diagonal for every share of the diagonal.
+
+        Returns
+        -------
+        ndarray of shape (len(diagonals), len(Z))
+            A row for each of these shares of the diagonal, in place of that of the Gaussians.
         """
         n, d = self.n[own], Z - self.means[own]
-        degrees = self._degrees(own)
+        degrees, b = self._degrees(own), np.asarray(diagonals)[:, None]
         logs = []
-        for k, scale in enumerate(self._scales(own)):
+        for k, covariance in enumerate(self._covariances(own)):
             c = self.shared / degrees[2] + (k == own) * (1 - self.shared) / degrees[k]
-            c *= (1 - self.diagonal) * n / (n - 1)
+            c = c * (1 - b) * n / (n - 1)
+            values, axes = np.linalg.eigh(covariance)
+            values = (1 - b) * np.maximum(values, 0) + b
             v = n / (n - 1) * d if k == own else Z - self.means[k]
-            white_d, white_v = (solve_triangular(scale, rows.T, lower=True) for rows in (d, v))
-            remains = np.maximum(1 - c * (white_d**2).sum(0), 1e-12)
-            distance = (white_v**2).sum(0) + c * (white_v * white_d).sum(0) ** 2 / remains
-            logs.append(-0.5 * (distance + np.log(remains)) - np.log(np.diag(scale)).sum())
+            turned_d, turned_v = ((rows @ axes).T for rows in (d, v))
+            inverse = 1 / values
+            remains = np.maximum(1 - c * (inverse @ turned_d**2), 1e-12)
+            distance = inverse @ turned_v**2 + c * (inverse @ (turned_v * turned_d)) ** 2 / remains
+            logs.append(-0.5 * (distance + np.log(remains) + np.log(values).sum(axis=1, keepdims=True)))
         return np.clip(logs[1] - logs[0], -300, 300)
 
     def _degrees(self, own: int | None) -> tuple[float, float, float]:
@@ -176,15 +187,12 @@ class TwoGaussians:
         degrees = self.n[0] - 1 - (own == 0), self.n[1] - 1 - (own == 1), self.n.sum() - 2 - (own is not None)
         return max(degrees[0], 1), max(degrees[1], 1), max(degrees[2], 1)
 
-    def _scales(self, own: int | None) -> list[np.ndarray]:
-        """Lower Cholesky factors of the two covariances, scatters over the degrees of freedom of `own`."""
+    def _covariances(self, own: int | None) -> list[np.ndarray]:
+        """M of both domains, the covariances before their diagonal is added: scatters over the degrees of freedom."""
         *single, common = self._degrees(own)
         within = self.shared * sum(self.scatters) / common
-        scales = []
-        for scatter, degrees in zip(self.scatters, single, strict=True):
-            covariance = (1 - self.diagonal) * ((1 - self.shared) * scatter / degrees + within)
-            scales.append(np.linalg.cholesky(covariance + self.diagonal * np.diag(self.variances)))
-        return scales
+        sides = zip(self.scatters, single, strict=True)
+        return [(1 - self.shared) * scatter / degrees + within for scatter, degrees in sides]
 
 
 def without_folds(source: np.ndarray, target: np.ndarray, folds: np.ndarray) -> list[tuple[np.ndarray, TwoGaussians]]:
@@ -215,12 +223,15 @@ def choose_shares(
     Z, Z_target = rows.coordinates(source), rows.coordinates(target)
     parts = [] if folds is None else without_folds(source, target, folds)
     for a in shared:
-        for b in DIAGONAL:
-            gaussians = rows.shrunk(a, b)
-            of_source = fold_by_fold(parts, source, a, b) if parts else gaussians.left_out(Z, 0)
-            of_target = gaussians.left_out(Z_target, 1)
+        gaussians = rows.shrunk(a, 1.0)
+        if parts:
+            of_source = np.array([fold_by_fold(parts, source, a, b) for b in DIAGONAL])
+        else:
+            of_source = gaussians.left_out(Z, 0, DIAGONAL)
+        of_target = gaussians.left_out(Z_target, 1, DIAGONAL)
+        for b, on_source, on_target in zip(DIAGONAL, of_source, of_target, strict=True):
             for slope in SLOPES:
-                loss = np.logaddexp(0, slope * of_source).mean() + np.logaddexp(0, -slope * of_target).mean()
+                loss = np.logaddexp(0, slope * on_source).mean() + np.logaddexp(0, -slope * on_target).mean()
                 if loss < best:
                     best, choice = loss, (a, b, float(slope))
     return choice
