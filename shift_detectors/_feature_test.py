@@ -154,7 +154,7 @@ def missing_rates(gap: np.ndarray, share: float, U: np.ndarray) -> np.ndarray:
 def _ordered_cells(column, missing, U, renormalise):
     """Sum of U (k, B + 1) and number of rows (k,) of at most `BINS` cells between pooled quantiles, in their order."""
     present = np.flatnonzero(~missing)
-    order = present[np.argsort(column[present], kind="stable")]
+    order = present[np.argsort(column[present])]
     sorted_values = column[order]
     ends = np.flatnonzero(np.r_[sorted_values[1:] != sorted_values[:-1], True])  # last row of each tie
     if len(ends) > BINS:
@@ -206,14 +206,15 @@ def _rank_polynomials(counts: tuple[int, ...]) -> np.ndarray:
 def _cell_sums(cell: np.ndarray, n_cells: int, U: np.ndarray) -> np.ndarray:
     """Sum of the rows of U in every cell, shape (n_cells, B + 1); rows in cell -1 count nowhere.
 
-    As products with sparse matrices of one entry a row: U is read once, from top to bottom, and never copied. Every
-    `BLOCK` rows have cells of their own, which are added up in double precision.
+    As products with sparse matrices of one entry a row: U is read once, from top to bottom, and never copied. Sums of
+    more than `BLOCK` rows are taken in double precision: where a cell has more, every `BLOCK` rows have their own.
     """
     total = np.zeros((n_cells, U.shape[1]))
     for start in range(0, len(cell), CHUNK):
         part = cell[start : start + CHUNK]
         counted = part >= 0
-        block = np.arange(len(part)) // BLOCK
+        most = np.bincount(part[counted], minlength=1).max()
+        block = np.arange(len(part)) // (BLOCK if most > BLOCK else CHUNK)
         entries = np.ones(int(counted.sum()), U.dtype), (part + n_cells * block)[counted], np.r_[0, np.cumsum(counted)]
         sums = sparse.csc_array(entries, shape=(n_cells * (block[-1] + 1), len(part))) @ U[start : start + CHUNK]
         total += sums.reshape(-1, *total.shape).sum(axis=0, dtype=np.float64)
