@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
 
 from ._domain_classifier import auc_effect
 from ._influence import effective_rows
@@ -189,7 +188,7 @@ def _permutation_importance(table, train, held, domain, rng, limit) -> dict[str,
         random_state=0,
         categorical_features=None if table.tree_categorical is None else table.tree_categorical[keep],
     ).fit(past, domain[train])
-    base = roc_auc_score(domain[held], model.predict_proba(X)[:, 1])
+    base = _auc(model.predict_proba(X)[:, 1], domain[held])
     columns = range(X.shape[1])
     if X.shape[1] > limit:
         alone = [_auc(np.nan_to_num(past[:, j], nan=-np.inf), domain[train]) for j in columns]
@@ -198,6 +197,6 @@ def _permutation_importance(table, train, held, domain, rng, limit) -> dict[str,
     for j in columns:
         kept = X[:, j].copy()
         X[:, j] = rng.permutation(kept)
-        result[names[j]] = max(0.0, float(base - roc_auc_score(domain[held], model.predict_proba(X)[:, 1])))
+        result[names[j]] = max(0.0, float(base - _auc(model.predict_proba(X)[:, 1], domain[held])))
         X[:, j] = kept
     return result
