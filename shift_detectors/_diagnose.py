@@ -19,7 +19,7 @@ from ._exchanges import out_of_reach
 from ._label_noise import SharedNoise, shared_noise
 from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_scores
 from ._label_tests import LabelTest, StratifiedTest
-from ._learners import Inputs, crossfit_probabilities, domain_folds
+from ._learners import Inputs, best_blend, crossfit_learners, domain_folds
 from ._multivariate import JointTest
 from ._overlap import depends_on_y, feature_importance, importance_weights, measure_overlap, separators, unmeasured
 from ._performance import beyond_support, measure_impact, reads_columns, task_of
@@ -293,7 +293,8 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
     step("learning who is in the target")
     inputs = Inputs.of(table)
     fold = domain_folds(table, FOLDS, seed, problem.groups)
-    propensity = crossfit_probabilities(inputs, domain, fold, 2, weight=problem.weight)[:, 1]
+    learners = crossfit_learners(inputs, domain, fold, 2, weight=problem.weight)
+    propensity = best_blend(learners, domain, weight=problem.weight)[:, 1]
     overlap = measure_overlap(propensity, domain, problem.weight, problem.groups)
     scores = proba = fit = None
     if task is not None:
@@ -306,8 +307,10 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
     step("testing p(x)")
     kept = compared_target(problem)
     compared, rows = problem.with_target(kept), np.r_[np.arange(table.n_source), table.n_source + kept]
-    encoded = inputs if compared is problem else Inputs.of(compared.table)
-    preceding = prequential_scores(encoded, domain[rows], fold[rows], compared.weight)
+    if compared is problem:
+        preceding = prequential_scores(inputs, domain, fold, problem.weight, learners)
+    else:
+        preceding = prequential_scores(Inputs.of(compared.table), domain[rows], fold[rows], compared.weight)
     if evidence is None:
         joint = JointTest(n_permutations, seed).run_with_scores(compared, None if scores is None else scores[rows])
     else:

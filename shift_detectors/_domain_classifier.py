@@ -12,8 +12,9 @@ from ._base import BaseDetector
 from ._influence import sum_within
 from ._learners import (
     Inputs,
+    best_blend,
     blend_probabilities,
-    crossfit_probabilities,
+    crossfit_learners,
     domain_folds,
     fit_probabilities,
 )
@@ -71,9 +72,10 @@ class DomainClassifierTest(BaseDetector):
         rng = generator(self.random_state)
         fold = domain_folds(table, FOLDS, int(rng.integers(2**31)), problem.groups)
         inputs = Inputs.of(table)
-        scores = prequential_scores(inputs, domain, fold, problem.weight)
+        learners = crossfit_learners(inputs, domain, fold, 2, weight=problem.weight)
+        scores = prequential_scores(inputs, domain, fold, problem.weight, learners)
         statistic, p = rank_sum(scores, domain, fold, problem.groups, problem.weight, rng)
-        propensity = crossfit_probabilities(inputs, domain, fold, 2, weight=problem.weight)[:, 1]
+        propensity = best_blend(learners, domain, weight=problem.weight)[:, 1]
         return ShiftTestResult(
             detector=type(self).__name__,
             quantity=self.quantity,
@@ -85,12 +87,18 @@ class DomainClassifierTest(BaseDetector):
         )
 
 
-def prequential_scores(inputs: Inputs, domain, fold, weight=None) -> np.ndarray:
-    """Log-odds of the target for every row, from models fitted on preceding folds; 0 in the first fold."""
-    scores = np.zeros(len(domain))
-    for k in range(1, int(fold.max()) + 1):
+def prequential_scores(inputs: Inputs, domain, fold, weight=None, learners=None) -> np.ndarray:
+    """Log-odds of the target for every row, from models fitted on preceding folds; 0 in the first fold.
+
+    `learners`, from `crossfit_learners` on the same rows, saves the fit for the last fold, which all others precede.
+    """
+    scores, last = np.zeros(len(domain)), int(fold.max())
+    for k in range(1, last + 1):
         past, rows = np.flatnonzero(fold < k), np.flatnonzero(fold == k)
-        parts = fit_probabilities(inputs, past, domain, rows, 2, weight)
+        if k == last and learners is not None:
+            parts = [part[rows] for part in learners]
+        else:
+            parts = fit_probabilities(inputs, past, domain, rows, 2, weight)
         base = np.bincount(domain[past], weights=None if weight is None else weight[past], minlength=2)
         base = base / base.sum()
         scores[rows] = logit(blend_probabilities(parts, base, (0.5, 0.5))[:, 1]) - logit(base[1])

@@ -238,7 +238,7 @@ def crossfit_probabilities(
     train: np.ndarray | None = None,
     weight: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Out-of-fold class probabilities of every row, shape (n, n_classes).
+    """Out-of-fold class probabilities of every row, shape (n, n_classes): `crossfit_learners`, blended.
 
     Parameters
     ----------
@@ -249,22 +249,34 @@ def crossfit_probabilities(
     train : ndarray of bool, shape (n,), optional
         Rows that may be used for fitting (all).
     """
-    n = len(fold)
-    train = np.ones(n, bool) if train is None else train
-    first, second = np.empty((n, n_classes)), np.empty((n, n_classes))
+    parts = crossfit_learners(inputs, target, fold, n_classes, train=train, weight=weight)
+    return best_blend(parts, target, train, weight)
+
+
+def crossfit_learners(inputs, target, fold, n_classes, *, train=None, weight=None) -> list[np.ndarray]:
+    """Out-of-fold class probabilities (n, n_classes) of every row by each of the two learners."""
+    train = np.ones(len(fold), bool) if train is None else train
+    parts = [np.empty((len(fold), n_classes)) for _ in range(2)]
     for k in np.unique(fold):
         rows = np.flatnonzero(fold == k)
-        parts = fit_probabilities(inputs, np.flatnonzero(train & (fold != k)), target, rows, n_classes, weight)
-        first[rows], second[rows] = parts[0], parts[-1]
-    known = np.flatnonzero(train)
+        found = fit_probabilities(inputs, np.flatnonzero(train & (fold != k)), target, rows, n_classes, weight)
+        parts[0][rows], parts[1][rows] = found[0], found[-1]
+    return parts
+
+
+def best_blend(parts, target, train=None, weight=None) -> np.ndarray:
+    """The blend of the learners' probabilities, and of the class frequencies, with the smallest out-of-fold loss."""
+    known = np.arange(len(target)) if train is None else np.flatnonzero(train)
     w = None if weight is None else weight[known]
-    base = np.bincount(target[known], weights=w, minlength=n_classes) / (len(known) if w is None else w.sum())
+    counts = np.bincount(target[known], weights=w, minlength=parts[0].shape[1])
+    base = counts / (len(known) if w is None else w.sum())
+    seen = [part[known] for part in parts]
 
     def loss(shares):
-        p = blend_probabilities([first[known], second[known]], base, shares)
+        p = blend_probabilities(seen, base, shares)
         return -np.average(np.log(p[np.arange(len(known)), target[known]]), weights=w)
 
-    return blend_probabilities([first, second], base, min(BLENDS, key=loss))
+    return blend_probabilities(parts, base, min(BLENDS, key=loss))
 
 
 def crossfit_means(

@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 
 from shift_detectors._boundary import read_problem
+from shift_detectors._domain_classifier import prequential_scores
 from shift_detectors._learners import (
     TREE_COLUMNS,
     Inputs,
     _usable,
+    crossfit_learners,
     crossfit_probabilities,
     domain_folds,
     make_folds,
@@ -53,3 +55,14 @@ def test_the_class_is_predicted_out_of_many_columns():
     inputs = Inputs.of(read_problem(X[:200], y[:200], X[200:]).table)
     proba = crossfit_probabilities(inputs, y, np.arange(400) % 5, 3)
     assert (proba.argmax(axis=1) == y).mean() > 0.45
+
+
+def test_the_last_fold_is_predicted_by_the_same_models_whether_all_others_precede_it_or_it_is_held_out():
+    X, _, _ = many_columns()
+    table = read_problem(X[:150, :10], None, X[150:, :10]).table
+    inputs, domain, fold = Inputs.of(table), table.domain.astype(int), domain_folds(table, 5, 0)
+    weight = np.random.default_rng(0).uniform(0.5, 2, 400)
+    for w in (None, weight):
+        learners = crossfit_learners(inputs, domain, fold, 2, weight=w)
+        fitted = prequential_scores(inputs, domain, fold, w)
+        np.testing.assert_allclose(prequential_scores(inputs, domain, fold, w, learners), fitted, rtol=1e-12)
