@@ -12,6 +12,7 @@ import numpy as np
 from ._permutation import product, settled, squared_length
 
 BLOCK = 256  # rows of a kernel matrix at a time; smaller blocks waste less on the diagonal
+FAINT = np.float32(-60.0)  # least exponent of a kernel: less adds nothing but denormal numbers, which are slow
 ROW_LIMIT = 6000  # pooled rows used by kernels in a portfolio; more are subsampled without looking at the domain
 
 
@@ -80,7 +81,9 @@ def energy_and_gaussian_rows(Z: np.ndarray, U: np.ndarray, bandwidths: np.ndarra
 
 def _gaussians(d2, bandwidths):
     for bandwidth in bandwidths:
-        yield np.exp(d2 * np.float32(-1 / bandwidth))
+        exponent = d2 * np.float32(-1 / bandwidth)
+        np.maximum(exponent, FAINT, out=exponent)
+        yield np.exp(exponent, out=exponent)
 
 
 def _squared_distances(A, B):

@@ -25,7 +25,7 @@ from shift_detectors import (
     StratifiedTest,
 )
 from shift_detectors._boundary import read_problem
-from shift_detectors._distance_tests import BLOCK, gaussian_rows, mean_rows, squared_bandwidths
+from shift_detectors._distance_tests import BLOCK, _gaussians, gaussian_rows, mean_rows, squared_bandwidths
 
 X_TESTS = [FeatureTest, EnergyTest, MMDTest, MomentTest, JointTest, DomainClassifierTest]
 ALL = X_TESTS + [LabelTest, StratifiedTest, ConditionalScoreTest, LabelShiftFitTest]
@@ -492,6 +492,14 @@ def test_kernel_forms_are_those_of_the_whole_matrix():
     kernels = [np.exp(-d2 / s) for s in bandwidths]
     expected = [np.diag(U.T @ K @ U) / np.sqrt((K**2).mean()) for K in kernels]
     np.testing.assert_allclose(gaussian_rows(Z, U.astype(np.float32), bandwidths), expected, rtol=1e-3)
+
+
+def test_rows_that_are_far_apart_leave_no_denormal_numbers_in_a_kernel():
+    """Products with them take several times as long."""
+    d2 = np.array([0, 1, 50, 80, 95, 120, 1e6], np.float32)[:, None]
+    (kernel,) = _gaussians(d2, [1.0])
+    np.testing.assert_allclose(kernel, np.exp(-d2.astype(float)), rtol=1e-6, atol=1e-25)
+    assert (kernel / 1e6 > np.finfo(np.float32).tiny).all()
 
 
 def test_kernels_reach_the_scale_of_clusters():
