@@ -231,7 +231,7 @@ def choose_shares(
         of_target = gaussians.left_out(Z_target, 1, DIAGONAL)
         for b, on_source, on_target in zip(DIAGONAL, of_source, of_target, strict=True):
             for slope in SLOPES:
-                loss = np.logaddexp(0, slope * on_source).mean() + np.logaddexp(0, -slope * on_target).mean()
+                loss = sum(np.log1p(np.exp(slope * logs)).mean() for logs in (on_source, -on_target))
                 if loss < best:
                     best, choice = loss, (a, b, float(slope))
     return choice
