@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.special import logsumexp
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -226,7 +225,8 @@ def blend_probabilities(parts: list[np.ndarray], base: np.ndarray, shares: tuple
     """Geometric blend of the learners and the class frequencies `base`."""
     logits = shares[0] * np.log(parts[0]) + shares[1] * np.log(parts[-1])
     logits += (1 - sum(shares)) * np.log(np.clip(base, FLOOR, 1))
-    return np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
+    blend = np.exp(logits)
+    return blend / blend.sum(axis=1, keepdims=True)
 
 
 def crossfit_probabilities(
