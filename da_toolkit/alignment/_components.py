@@ -263,8 +263,9 @@ class GaussianMap:
         out = np.empty((len(rows), self._root.shape[1]))
         for start in range(0, len(rows), BLOCK):
             part = slice(start, start + BLOCK)
-            kernel = np.exp(-squared_distances(rows[part], self._landmarks) / self._squared_bandwidth)
-            out[part] = kernel @ self._root - self._mean
+            kernel = squared_distances(rows[part], self._landmarks)
+            kernel /= -self._squared_bandwidth
+            out[part] = np.exp(kernel, out=kernel) @ self._root - self._mean
         return out
 
 
@@ -278,7 +279,8 @@ def _covariance(phi: np.ndarray, mass: np.ndarray) -> np.ndarray:
     covariance = np.zeros((phi.shape[1], phi.shape[1]))
     for start in range(0, len(phi), BLOCK):
         part = slice(start, start + BLOCK)
-        covariance += (phi[part] * mass[part, None]).T @ phi[part]
+        weighted = phi[part] * np.sqrt(mass[part, None])
+        covariance += weighted.T @ weighted  # of one matrix with itself BLAS computes a half
     return covariance
 
 
@@ -296,5 +298,7 @@ def inverse_root(columns: np.ndarray) -> np.ndarray:
 
 def squared_distances(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """|a - b|^2 of all pairs of rows."""
-    squared = (A * A).sum(axis=1)[:, None] + (B * B).sum(axis=1) - 2 * (A @ B.T)
+    squared = (-2 * A) @ B.T
+    squared += (A * A).sum(axis=1)[:, None]
+    squared += (B * B).sum(axis=1)
     return np.maximum(squared, 0, out=squared)

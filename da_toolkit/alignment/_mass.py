@@ -129,9 +129,11 @@ def measure_parts(X: np.ndarray, part: np.ndarray, X_target: np.ndarray, mass: n
     to_group = distances @ member
     between = member.T @ to_group
     # the kernel -distance / 2, centred in every group, is what the noise consists of
-    kernel = -0.5 * (distances - to_group[:, group] - to_group[:, group].T + between[np.ix_(group, group)])
+    centre = (to_group - 0.5 * between[group])[:, group]
+    kernel = np.subtract(distances, centre, out=distances)
+    kernel -= centre.T
     np.fill_diagonal(kernel, 0.0)
-    spread = (member**2).T @ kernel**2 @ member**2
+    spread = (member**2).T @ np.square(kernel, out=kernel) @ member**2 / 4
     within = np.diag(between) / (1 - repeated)
     np.fill_diagonal(between, within)
     return Parts(share, between, (within * repeated)[:-1], spread)
