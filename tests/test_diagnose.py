@@ -10,10 +10,12 @@ import pytest
 from scipy import sparse
 from scipy.special import expit
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from da_toolkit import datasets
 from shift_detectors import InputError, MMDTest, ShiftWarning, diagnose
 from shift_detectors._domain_classifier import auc_effect
+from shift_detectors._overlap import _auc
 
 MAKE = {
     "none": datasets.make_no_shift,
@@ -689,3 +691,16 @@ def test_estimates_leave_open_what_the_source_does_not_cover():
         assert estimate.ci[0] <= max(0.0, estimate.value - report.overlap.unsupported_share)
         assert "source covers the target" not in estimate.assumption
     assert "Label some of the" in " ".join(report.next_steps)
+
+
+@pytest.mark.parametrize("values", ["continuous", "tied", "missing"])
+def test_the_auc_of_a_column_is_that_of_scikit_learn(values):
+    rng = np.random.default_rng(0)
+    domain = (rng.random(300) < 0.3).astype(int)
+    column = rng.normal(size=300) + domain
+    if values == "tied":
+        column = np.round(column)
+    if values == "missing":
+        column[rng.random(300) < 0.2] = -np.inf
+    # scikit-learn takes no infinite values
+    assert _auc(column, domain) == pytest.approx(roc_auc_score(domain, np.maximum(column, -1e9)), abs=1e-14)
