@@ -123,6 +123,8 @@ def effective_rows(weight: np.ndarray, groups: np.ndarray | None = None) -> floa
 
 def design_effect(*parts: Part) -> float:
     """How many times groups of similar rows widen the variance, at least 1."""
+    if all(part.groups is None for part in parts):
+        return 1.0
     together, alone = variance_of(*parts), variance_of(*(replace(part, groups=None) for part in parts))
     return max(1.0, together / alone) if alone > 0 else 1.0
 
