@@ -53,7 +53,9 @@ class BaseDetector(BaseEstimator):
             Rows that belong together are permuted and folded together.
         sample_weight, sample_weight_target : array-like of shape (n_rows,), optional
             What a row represents: the weighted samples are compared. Exact levels become approximate where the weights
-            of the two sides differ or depend on x.
+            of the two sides differ or depend on x. Inverse probabilities with which labelled target rows were chosen
+            are passed beside one constant for the unlabelled rows, such as 1; where labels play no part, all target
+            rows then count alike.
         source_domain : array-like of shape (n_source,), optional
             Ids of several sources; checked and kept, the tests compare the pooled source.
         representation : transformer, Pipeline of transformers, function, or (torch module, layer name), optional
@@ -103,6 +105,7 @@ class BaseDetector(BaseEstimator):
             )
         start = time.perf_counter()
         if "y_target" not in self.requires:
+            problem = problem.seen()
             problem = problem.with_target(compared_target(problem))
         result = self._test(problem)
         return replace(result, seconds=time.perf_counter() - start)

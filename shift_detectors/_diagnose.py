@@ -236,7 +236,7 @@ def diagnose(
             separators=alone,
             unmeasured={side: names for side, names in lacking.items() if names},
             notes=_unique(large_notes + problem.notes + found["notes"] + columns_note),
-            summaries=summarise(kept.table, [f.feature for f in features], kept.weight),
+            summaries=summarise(kept.table, [f.feature for f in features], kept.seen().weight),
             domain_map=domain_map(kept.table, problem.y_source, seed),
             regions=find_regions(kept.table, kept.groups, seed) if "p(x)" in found["shifts"] else (),
             verdict_with_separators=with_separators,
@@ -286,16 +286,16 @@ def _seed(random_state) -> int:
 
 def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evidence=None) -> dict:
     """Tests, effects and verdict of one table; those of p(x), p(y), p(x|y) from `evidence` where it has all rows."""
-    table, task = problem.table, problem.task
+    table, task, seen = problem.table, problem.task, problem.seen()
     domain = table.domain.astype(int)
     rng = np.random.default_rng(seed)
     notes: list[str] = []
     step("learning who is in the target")
     inputs = Inputs.of(table)
     fold = domain_folds(table, FOLDS, seed, problem.groups)
-    learners = crossfit_learners(inputs, domain, fold, 2, weight=problem.weight)
-    propensity = best_blend(learners, domain, weight=problem.weight)[:, 1]
-    overlap = measure_overlap(propensity, domain, problem.weight, problem.groups)
+    learners = crossfit_learners(inputs, domain, fold, 2, weight=seen.weight)
+    propensity = best_blend(learners, domain, weight=seen.weight)[:, 1]
+    overlap = measure_overlap(propensity, domain, seen.weight, problem.groups)
     scores = proba = fit = None
     if task is not None:
         step("learning y from x")
@@ -305,10 +305,10 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
             scores = logit(np.clip(proba[:, : max(1, proba.shape[1] - 1)], 1e-3, 1 - 1e-3))
 
     step("testing p(x)")
-    kept = compared_target(problem)
-    compared, rows = problem.with_target(kept), np.r_[np.arange(table.n_source), table.n_source + kept]
-    if compared is problem:
-        preceding = prequential_scores(inputs, domain, fold, problem.weight, learners)
+    kept = compared_target(seen)
+    compared, rows = seen.with_target(kept), np.r_[np.arange(table.n_source), table.n_source + kept]
+    if compared is seen:
+        preceding = prequential_scores(inputs, domain, fold, seen.weight, learners)
     else:
         preceding = prequential_scores(Inputs.of(compared.table), domain[rows], fold[rows], compared.weight)
     if evidence is None:
@@ -338,7 +338,7 @@ def _examine(problem: Problem, alpha, effects, n_permutations, seed, step, evide
 
     prior = None
     if proba is not None and len(problem.classes) > 1:
-        prior = _prior(problem, proba, notes)
+        prior = _prior(seen, proba, notes)
     label_variance, shared = _label_noise(problem, scores, proba)
 
     def label_shift():
@@ -580,7 +580,7 @@ def _column_shifts(problem: Problem, shifts: frozenset[str], n_permutations: int
     if table.sparse is None or "p(x)" not in shifts:
         return (), ()
     members = permuted_domains(table.domain, n_permutations, generator(seed), problem.groups)
-    found, note = column_shifts(table.sparse, members, problem.weight)
+    found, note = column_shifts(table.sparse, members, problem.seen().weight)
     return found, (note,)
 
 

@@ -166,7 +166,8 @@ def predicts_p_x(problem: Problem, scores: np.ndarray, p_x: float, p_x_given_y: 
         P-values of the tests of p(x) and p(x|y).
     """
     n_source = problem.table.n_source
-    weight = np.ones(problem.table.n) if problem.weight is None else problem.weight
+    weights = (problem.weight, problem.seen().weight)
+    weight, weight_of_x = (np.ones(problem.table.n) if given is None else given for given in weights)
     w_source, w_target = weight[:n_source], weight[n_source:]
     known = problem.labelled
     y_source, y_target = problem.y_source, problem.y_target[known]
@@ -178,7 +179,7 @@ def predicts_p_x(problem: Problem, scores: np.ndarray, p_x: float, p_x_given_y: 
     q = np.array([w_target[known][y_target == v].sum() for v in values]) / w_target[known].sum()
     H = scores[:, : max(1, scores.shape[1] - 1)]  # class probabilities sum to one
     centre = np.average(H[:n_source], axis=0, weights=w_source)
-    moved = np.average(H[n_source:], axis=0, weights=w_target) - centre
+    moved = np.average(H[n_source:], axis=0, weights=weight_of_x[n_source:]) - centre
     predicted = np.average((H[:n_source] - centre) * (q / p)[code][:, None], axis=0, weights=w_source)
     covariance = np.cov(H.T).reshape(len(moved), -1) * (1 / n_source + 1 / (problem.table.n - n_source))
     metric = np.linalg.pinv(covariance, hermitian=True)

@@ -34,11 +34,12 @@ from scipy.stats import t as student
 from sklearn.base import is_classifier, is_regressor
 
 from ._calibration import fit_calibration
-from ._columns import read_rows, take_rows
+from ._columns import read_rows, row_count, take_rows
 from ._errors import InputError
 from ._influence import Part, degrees_of, rows_worth, share_of, variance_of, weighted_mean
 from ._prior import PriorFit, proportion_interval
 from ._results import Effect, Impact, PerformanceEstimate
+from ._table import chose_labels
 
 ROUNDING = 1e-9  # by which a share of rows may miss a whole number of them, and a difference of losses 0
 READ = 200  # rows on which is tried which columns a model reads
@@ -361,9 +362,14 @@ def measure_impact(
 
     on_source = {"sample_weight": sample_weight, "groups": groups}
     on_target = {"sample_weight_target": sample_weight_target, "groups_target": groups_target}
+    mask = np.zeros(row_count(X_target), bool)
+    if y_target is not None:
+        mask = np.ones(len(y_target), bool) if labelled is None else np.asarray(labelled, bool)
     estimates = []
     if classification:
         rows = on_source | on_target
+        if sample_weight_target is not None and chose_labels(np.asarray(sample_weight_target), mask):
+            rows["sample_weight_target"] = None
         estimates += _confidence_estimates(estimator, X_source, y_source, X_target, values, notes, rows)
     if weights is not None:
         combined = _array(weights) if sample_weight is None else _array(weights) * _array(sample_weight)
@@ -374,22 +380,16 @@ def measure_impact(
     estimates.sort(key=lambda e: e.method != first)  # stable: the others keep their order
 
     target = p_x = p_y_given_x = None
-    if y_target is not None:
-        mask = np.ones(len(y_target), bool) if labelled is None else np.asarray(labelled, bool)
-        if mask.any():
-            on_labelled = {
-                name: None if given is None else np.asarray(given)[mask] for name, given in on_target.items()
-            }
-            predicted = np.asarray(estimator.predict(X_target))[mask]
-            values_target = _values(predicted, np.asarray(y_target)[mask], classification)
-            target = observed_performance(values_target, metric, "observed labels", "", *on_labelled.values())
-            if propensity is not None:
-                loss = (1 - values, 1 - values_target) if classification else (values, values_target)
-                pi_source, pi_target = np.split(_array(propensity), [len(values)])
-                share = len(pi_target) / (len(pi_source) + len(pi_target))
-                p_x, p_y_given_x = split_loss_change(
-                    *loss, pi_source, pi_target[mask], share, **on_source, **on_labelled
-                )
+    if mask.any():
+        on_labelled = {name: None if given is None else np.asarray(given)[mask] for name, given in on_target.items()}
+        predicted = np.asarray(estimator.predict(X_target))[mask]
+        values_target = _values(predicted, np.asarray(y_target)[mask], classification)
+        target = observed_performance(values_target, metric, "observed labels", "", *on_labelled.values())
+        if propensity is not None:
+            loss = (1 - values, 1 - values_target) if classification else (values, values_target)
+            pi_source, pi_target = np.split(_array(propensity), [len(values)])
+            share = len(pi_target) / (len(pi_source) + len(pi_target))
+            p_x, p_y_given_x = split_loss_change(*loss, pi_source, pi_target[mask], share, **on_source, **on_labelled)
     return Impact(
         metric,
         observed_performance(values, metric, "source rows", "", sample_weight, groups),

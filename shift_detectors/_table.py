@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._influence import sampled_groups
+from ._results import MIN_LABELS
 
 if TYPE_CHECKING:
     from ._sparse_columns import SparseColumns
@@ -221,6 +222,18 @@ class Problem:
         source, target = self.sides(self.groups)
         return sampled_groups(source), sampled_groups(target)
 
+    def seen(self) -> Problem:
+        """The problem as questions about x see it: weights that say how labelled target rows were chosen are dropped.
+
+        Such weights differ, while those of the unlabelled rows are equal. The labelled rows then speak for the whole
+        target, the unlabelled ones only for those that are seldom labelled; together, as they are, for the target.
+        """
+        source, target = self.sides(self.weight)
+        if source is None or target is None or not chose_labels(target, self.labelled):
+            return self
+        weight = None if np.ptp(source) == 0 else np.concatenate([source, np.ones_like(target)])
+        return replace(self, weight=weight)
+
     def labelled_part(self) -> Problem:
         """The problem restricted to rows with a label: all of the source, the labelled target rows."""
         return self.with_target(np.flatnonzero(self.labelled))
@@ -260,3 +273,9 @@ def new_classes_note(new: tuple) -> list[str]:
         return []
     hint = " Rows without a label have a missing one (None, NaN), not -1." if new == UNLABELLED else ""
     return [f"The target has classes that the source has not: {', '.join(map(repr, new))}.{hint}"]
+
+
+def chose_labels(weight: np.ndarray, labelled: np.ndarray) -> bool:
+    """Whether weights of target rows say how the labelled ones were chosen: those of the unlabelled rows are equal."""
+    unlabelled = weight[~labelled]
+    return len(unlabelled) >= MIN_LABELS and np.ptp(unlabelled) == 0 < np.ptp(weight)

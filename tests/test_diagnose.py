@@ -13,7 +13,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from da_toolkit import datasets
-from shift_detectors import InputError, MMDTest, ShiftWarning, diagnose
+from shift_detectors import InputError, JointTest, MMDTest, ShiftWarning, diagnose
 from shift_detectors._domain_classifier import auc_effect
 from shift_detectors._overlap import _auc
 
@@ -170,6 +170,32 @@ def test_weights_undo_how_labelled_rows_were_chosen():
         for w in (None, weight, 1 / weight)
     ]
     assert found == [True, False, True]
+
+
+def test_weights_of_the_labelled_rows_make_no_shift_of_x():
+    """Beside labelled rows that speak for all, the other target rows are not counted a second time."""
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(2, 500, 2))
+    inclusion = 1 / (1 + np.exp(-1.5 * X_target[:, 0]))
+    drawn = rng.uniform(size=500) < inclusion
+    known, weight = np.where(drawn, X_target[:, 0] > 0, np.nan), np.where(drawn, 1 / inclusion, 1.0)
+    weight[drawn] /= weight[drawn].mean()
+    given = {"y_source": X[:, 0] > 0, "y_target": known}
+    test = JointTest(n_permutations=99, random_state=0)
+    plain, weighted = (test.test(X, X_target, sample_weight_target=w, **given).pvalue for w in (None, weight))
+    assert weighted == plain
+    assert test.test(X, X_target, sample_weight_target=weight).pvalue < plain  # without labels they are what rows count
+
+    model = LogisticRegression().fit(X, X[:, 0] + rng.normal(size=500) > 0)
+    data = (X, given["y_source"], X_target, known)
+    found, unweighted = (
+        diagnose(*data, estimator=model, sample_weight_target=w, random_state=0, n_permutations=99)
+        for w in (weight, None)
+    )
+    assert found.verdict.kind == "none"
+    assert found.overlap.domain_auc == unweighted.overlap.domain_auc
+    assert found.impact.estimates == unweighted.impact.estimates
+    assert found.impact.target != unweighted.impact.target
 
 
 def test_a_handful_of_labels_is_not_used_for_tests():
