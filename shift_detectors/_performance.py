@@ -37,6 +37,7 @@ from ._calibration import fit_calibration
 from ._columns import read_rows, row_count, take_rows
 from ._errors import InputError
 from ._influence import Part, degrees_of, rows_worth, share_of, variance_of, weighted_mean
+from ._model_loss import Loss, loss_of
 from ._prior import PriorFit, proportion_interval
 from ._results import Effect, Impact, PerformanceEstimate
 from ._table import chose_labels
@@ -342,13 +343,15 @@ def measure_impact(
     Returns
     -------
     Impact
-        `p_x_part` and `p_y_given_x_part` are changes of the loss (error rate or squared error): positive is
-        worse on the target.
+        Classifiers are judged by their accuracy, regressors by the loss that they minimise: the pinball loss of
+        quantile models, the absolute error of those fitted to it, the squared error of all others. `p_x_part` and
+        `p_y_given_x_part` are changes of the loss (of a classifier the error rate): positive is worse on the target.
     """
     if task not in ("classification", "regression"):
         raise InputError(f"task={task!r}", "'classification' or 'regression'")
     classification = task == "classification"
-    metric = "accuracy" if classification else "mean squared error"
+    loss = None if classification else loss_of(estimator)
+    metric = "accuracy" if loss is None else loss.name
     y_source = np.asarray(y_source)
     try:
         predicted_source = estimator.predict(X_source)
@@ -357,7 +360,7 @@ def measure_impact(
         raise InputError(
             f"the estimator cannot predict X_source ({what})", "a model fitted on rows with the same columns"
         ) from error
-    values = _values(predicted_source, y_source, classification)
+    values = _values(predicted_source, y_source, loss)
     notes = ["The source score is that of the given source rows; it flatters a model trained on them."]
 
     on_source = {"sample_weight": sample_weight, "groups": groups}
@@ -383,13 +386,13 @@ def measure_impact(
     if mask.any():
         on_labelled = {name: None if given is None else np.asarray(given)[mask] for name, given in on_target.items()}
         predicted = np.asarray(estimator.predict(X_target))[mask]
-        values_target = _values(predicted, np.asarray(y_target)[mask], classification)
+        values_target = _values(predicted, np.asarray(y_target)[mask], loss)
         target = observed_performance(values_target, metric, "observed labels", "", *on_labelled.values())
         if propensity is not None:
-            loss = (1 - values, 1 - values_target) if classification else (values, values_target)
+            losses = (1 - values, 1 - values_target) if classification else (values, values_target)
             pi_source, pi_target = np.split(_array(propensity), [len(values)])
             share = len(pi_target) / (len(pi_source) + len(pi_target))
-            p_x, p_y_given_x = split_loss_change(*loss, pi_source, pi_target[mask], share, **on_source, **on_labelled)
+            p_x, p_y_given_x = split_loss_change(*losses, pi_source, pi_target[mask], share, **on_source, **on_labelled)
     return Impact(
         metric,
         observed_performance(values, metric, "source rows", "", sample_weight, groups),
@@ -410,7 +413,7 @@ def beyond_support(estimate: PerformanceEstimate, unsupported_share: float) -> P
     """An estimate whose assumption can only hold where the source has rows, with an interval that admits it.
 
     With a share u of the target rows where the source has (nearly) none, the accuracy there may be anything from 0
-    to 1, so an interval [a, b] of the whole becomes [a - u, b + u], cut to [0, 1]. A squared error has no largest
+    to 1, so an interval [a, b] of the whole becomes [a - u, b + u], cut to [0, 1]. A loss of numbers has no largest
     value, so its interval is dropped. The value stays.
 
     Parameters
@@ -655,12 +658,10 @@ def _confidence_estimates(
     ]
 
 
-def _values(predicted: Any, y: np.ndarray, classification: bool) -> np.ndarray:
-    """Correct (0/1) or squared error, shape (n,)."""
+def _values(predicted: Any, y: np.ndarray, loss: Loss | None) -> np.ndarray:
+    """Correct (0/1), or the loss of a regressor, shape (n,)."""
     predicted = np.asarray(predicted)
-    if classification:
-        return (predicted == y).astype(float)
-    return (predicted.astype(float).ravel() - y.astype(float)) ** 2
+    return (predicted == y).astype(float) if loss is None else loss(predicted.ravel(), y)
 
 
 def observed_performance(

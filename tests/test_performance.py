@@ -8,7 +8,8 @@ import pytest
 from scipy.sparse import csr_array
 from scipy.special import expit
 from scipy.stats import t as student
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, QuantileRegressor
+from sklearn.metrics import mean_pinball_loss
 
 from shift_detectors._errors import InputError
 from shift_detectors._influence import degrees_of, variance_of, weighted_mean
@@ -505,6 +506,22 @@ def test_impact_of_a_regression():
     assert impact.p_y_given_x_part.ci[0] > 0.5  # the mean of y moved by one at every x
     assert abs(impact.p_x_part.value) < 0.3
     assert impact.estimates == ()
+
+
+@pytest.mark.parametrize("quantile, metric", [(0.9, "mean pinball loss at 0.9"), (0.5, "mean absolute error")])
+def test_impact_on_a_quantile_is_that_on_its_own_loss(quantile, metric):
+    """Squared differences say nothing of a quantile: a high one is to lie above most values of y."""
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(2, 400, 1))
+    y, y_target = X[:, 0] + rng.normal(size=400), X_target[:, 0] - 1 + rng.normal(size=400)
+    model = QuantileRegressor(quantile=quantile, alpha=0).fit(X, y)
+    impact = measure_impact(
+        model, X, y, X_target, y_target, weights=np.ones(400), propensity=np.full(800, 0.5), task="regression"
+    )
+    loss = mean_pinball_loss(y_target, model.predict(X_target), alpha=quantile)
+    assert impact.target.value == pytest.approx(loss if quantile != 0.5 else 2 * loss)
+    assert {impact.metric, impact.source.metric, impact.estimates[0].metric} == {metric}
+    assert impact.p_y_given_x_part.value == pytest.approx(impact.target.value - impact.source.value)
 
 
 def test_beyond_the_support_the_interval_leaves_everything_open():
