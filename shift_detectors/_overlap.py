@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -66,18 +68,22 @@ def separators(problem: Problem) -> tuple[str, ...]:
     Their AUC is above .99, or they have one value (or none) in one domain that the other does not know, or one domain
     did not measure them. Numbers on which y depends in the source are no leaks but measurements that moved far, and
     stay. When leaks are more than a fifth of the columns, it is the data that moved and not a column that leaks: of
-    these then only datetimes are returned.
+    these then only datetimes are returned. Of numbers, those that order the rows alike count as one column, and those
+    that only rise, or only fall, with such a datetime (the number of the week beside its date) are dates themselves.
     """
     table = problem.table
-    leaking, frozen = [], [name for names in unmeasured(table).values() for name in names]
+    apart, leaking, frozen = {}, [], [name for names in unmeasured(table).values() for name in names]
     domain = table.domain.astype(int)
     for j, name in enumerate(table.numeric_names):
         values = np.where(np.isnan(table.numeric[:, j]), -np.inf, table.numeric[:, j])
         auc = _auc(values, domain)
         if _frozen(values, domain):
             frozen.append(name)
-        elif max(auc, 1 - auc) > SEPARATOR_AUC and (name in table.datetimes or not depends_on_y(problem, name)):
-            leaking.append(name)
+        elif max(auc, 1 - auc) > SEPARATOR_AUC:
+            apart[name] = values
+    for names in _alike(apart, table.datetimes):
+        if table.datetimes.intersection(names) or not any(depends_on_y(problem, name) for name in names):
+            leaking.append(names)
     for j, name in enumerate(table.categorical_names):
         codes = table.codes[:, j] + 1
         size = np.bincount(codes)
@@ -89,11 +95,27 @@ def separators(problem: Problem) -> tuple[str, ...]:
         if _frozen(codes, domain):
             frozen.append(name)
         elif _auc(share, domain) > SEPARATOR_AUC:
-            leaking.append(name)
+            leaking.append([name])
     if len(leaking) > max(1, len(table.names) // 5):
-        leaking = [name for name in leaking if name in table.datetimes]
-    found = [name for name in table.names if name in {*leaking, *frozen}]
+        leaking = [names for names in leaking if table.datetimes.intersection(names)]
+    found = [name for name in table.names if name in {*chain(*leaking), *frozen}]
     return tuple(found) if len(found) < len(table.names) else ()
+
+
+def _alike(columns: dict[str, np.ndarray], datetimes: frozenset[str]) -> list[list[str]]:
+    """Names of columns in sets: those that follow a datetime, and those that order the rows alike, up or down."""
+    sets: dict[str | bytes, list[str]] = {}
+    for name, values in columns.items():
+        date = next((date for date in columns if date in datetimes and _follows(values, columns[date])), None)
+        ranks = rankdata(values)
+        sets.setdefault(date or min(ranks.tobytes(), (len(ranks) + 1 - ranks).tobytes()), []).append(name)
+    return list(sets.values())
+
+
+def _follows(values: np.ndarray, other: np.ndarray) -> bool:
+    """Whether values only rise, or only fall, along another column."""
+    ranks = rankdata(values)
+    return any((np.diff(side[np.lexsort((side, other))]) >= 0).all() for side in (ranks, -ranks))
 
 
 def unmeasured(table: Table) -> dict[str, tuple[str, ...]]:

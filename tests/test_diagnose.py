@@ -232,6 +232,24 @@ def test_a_few_rows_of_a_new_class_are_always_shown():
     assert report.next_steps[0].startswith("If -1 marks unlabelled rows")
 
 
+def test_what_follows_a_date_is_a_date():
+    """Numbers of the week, on which sales depend, beside its date; without a date they count as one column."""
+    rng = np.random.default_rng(0)
+    week = np.r_[np.arange(80).repeat(5), np.arange(80, 100).repeat(5)]
+    dates = pd.Timestamp("2024-01-01") + pd.to_timedelta(7 * week, unit="D")
+    frame = pd.DataFrame({"left": 200 - week, "week": week / 52, "price": rng.normal(size=500), "date": dates})
+    frame["promo"] = rng.random(500) < 0.2
+    y = week[:400] / 20 + rng.normal(size=400)
+    data = frame[:400].sample(frac=1, random_state=0), None, frame[400:]
+    for columns in (["date"], ["left", "date"], ["left", "week", "date"]):
+        sides = [part[[*columns, "price", "promo"]] for part in (data[0], data[2])]
+        report = diagnose(sides[0], y[data[0].index], sides[1], random_state=0, n_permutations=99)
+        assert set(report.separators) == set(columns) and report.verdict.kind == "none"
+        assert "y depends on" not in report.verdict.explanation  # nothing was found to depend on them
+    sides = [part[["left", "week", "price", "promo"]] for part in (data[0], data[2])]
+    assert set(diagnose(sides[0], None, sides[1], n_permutations=99).separators) == {"left", "week"}
+
+
 def test_columns_frozen_in_one_domain_are_separators_however_many():
     """Records that began later: constant, or missing, on one side and in the middle of its values on the other."""
     rng = np.random.default_rng(0)
