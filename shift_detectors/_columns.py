@@ -24,6 +24,7 @@ MANY_NUMBERS = 30  # so many distinct numbers in text may be names of categories
 PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}([,'\s]\d{3})+(\.\d*)?")
+LOCAL_DATE = re.compile(r"(\d{1,2}([./-])\d{1,2}\2\d{4}|\d{4}/\d{1,2}/\d{1,2})(\s.*)?")
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$")
 
 # why a column is left out of the tests
@@ -497,6 +498,12 @@ def _kind_of_pair(name: str, pair: tuple[pd.Series, pd.Series], arguments: tuple
         if all(_is_text_of_dates(series) for series in strings):
             notes.append(f"Column {name!r} holds dates as text and was read as dates.")
             return "datetime"
+        values = pd.concat(strings).dropna().tolist()
+        if all(isinstance(value, str) and LOCAL_DATE.fullmatch(value) for value in values):
+            notes.append(
+                f"Column {name!r} holds dates as text (such as {values[0]!r}) but not as year-month-day, and "
+                "was read as text. Convert it by pandas.to_datetime with its format, or exclude it."
+            )
         return "text"
     if together == {"datetime"} and len({_has_zone(series) for _, series in present}) > 1:
         raise InputError(

@@ -1161,3 +1161,14 @@ def test_an_infinite_column_is_refused_without_warnings():
     column = pd.DataFrame({"a": [np.inf] * 20, "b": list("xy") * 10})
     with pytest.raises(InputError, match="infinite values in 'a'"):
         read_problem(column, None, column)
+
+
+@pytest.mark.parametrize(
+    "form, told", [("%d.%m.%Y", True), ("%m/%d/%Y %H:%M", True), ("%Y/%m/%d", True), ("%y.%m", False)]
+)
+def test_dates_in_another_form_are_named(form, told):
+    """Which number is the day cannot be known; as categories the dates of every later table are new."""
+    dates = pd.Series(pd.date_range("2024-01-01", periods=60).repeat(2).strftime(form))
+    frame = pd.DataFrame({"day": dates, "x": np.random.default_rng(0).normal(size=120)})
+    notes = " ".join(read_problem(frame[:70], None, frame[70:]).notes)
+    assert ("'day' holds dates as text" in notes and "pandas.to_datetime" in notes) == told
