@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ._exchanges import least_by_signs
 from ._influence import sum_within
+from ._table import Problem
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,24 @@ class SharedNoise:
     def least_pvalue(self) -> float:
         """That `ConditionalScoreTest` can give."""
         return least_by_signs(np.arange(self.n_groups))
+
+
+def label_noise(problem: Problem, predicted: Any) -> tuple[float | None, SharedNoise | None]:
+    """Residual variance of y given x on the source, of a class indicator or relative to var(y), and what groups share.
+
+    Of the class indicator that varies most. `predicted` is from `source_scores`.
+    """
+    if problem.task is None:
+        return None, None
+    predicted = predicted[: problem.table.n_source]
+    if problem.task == "classification":
+        residual = (problem.y_source[:, None] == problem.classes) - predicted
+        residual = residual[:, (residual**2).mean(axis=0).argmax()]
+    else:
+        y = problem.y_source.astype(float)
+        residual = (y - predicted[:, 0]) / y.std() if y.std() > 0 else np.ones(len(y))
+    shared = None if problem.groups is None else shared_noise(residual, problem.groups)
+    return float((residual**2).mean()), shared
 
 
 def shared_noise(residual: np.ndarray, groups: np.ndarray) -> SharedNoise:

@@ -213,6 +213,11 @@ class Problem:
         """Labelled target rows."""
         return int(self.labelled.sum())
 
+    @property
+    def new_class_shares(self) -> dict[Any, float]:
+        """Shares of the classes that only the target has in its labels."""
+        return {c: float((self.y_target[self.labelled] == c).mean()) for c in self.new_classes}
+
     def sides(self, values: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
         """What is known of all rows, such as `groups`, for the source and for the target."""
         return (None, None) if values is None else (values[: self.table.n_source], values[self.table.n_source :])

@@ -42,8 +42,8 @@ def draw(kind: str, n: int, d: int, seed: int) -> Samples:
 def da_toolkit_methods():
     import shift_detectors as sd
     from shift_detectors._boundary import read_problem
-    from shift_detectors._diagnose import JOINT_SHARE
     from shift_detectors._domain_classifier import FOLDS, prequential_scores, rank_sum
+    from shift_detectors._examine import JOINT_SHARE
     from shift_detectors._learners import Inputs, make_folds
 
     def decision(s, seed):
