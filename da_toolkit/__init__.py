@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from shift_detectors._version import __version__
 
 if TYPE_CHECKING:
-    from ._base import Target
     from ._source_only import SourceOnly
+    from ._target import Target
     from .alignment import (
         CORAL,
         GFK,
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
-    "Target": "._base",
+    "Target": "._target",
     "SourceOnly": "._source_only",
     "CORAL": ".alignment",
     "FeatureAlignment": ".alignment",

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._learners import make_folds
 
-from ._base import Domains, take_rows
+from ._domains import Domains
 
 FOLDS = 5
 

@@ -7,7 +7,9 @@ from typing import Any
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import BaseAdapter, Domains, fit_weighted
+from ._base import BaseAdapter
+from ._domains import Domains
+from ._model import fit_weighted
 
 
 class SourceOnly(BaseAdapter):

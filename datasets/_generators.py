@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from da_toolkit._base import read_prior
+from da_toolkit._parameters import read_prior
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 

@@ -18,7 +18,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, ndtri
 from scipy.stats import rankdata
 
-from da_toolkit._base import read_prior
+from da_toolkit._parameters import read_prior
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 

@@ -18,21 +18,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from da_toolkit import _base, adapt
-from da_toolkit._base import (
-    BaseAdapter,
-    NumericColumns,
-    Target,
-    fit_front,
-    fit_weighted,
-    in_form_of,
-    is_frozen,
-    join_model,
-    read_domains,
-    read_prior,
-    refuse_frozen,
-    split_model,
-)
+from da_toolkit._base import BaseAdapter
+from da_toolkit._domains import read_domains
+from da_toolkit._model import fit_front, fit_weighted, is_frozen, join_model, refuse_frozen, split_model
+from da_toolkit._numeric_columns import NumericColumns
+from da_toolkit._parameters import read_prior
+from da_toolkit._rows import in_form_of
 from da_toolkit._source_only import SourceOnly
+from da_toolkit._target import Target
 from da_toolkit.alignment import CORAL, FeatureAlignment
 from da_toolkit.label_shift import BBSE, MLLS, PriorCorrection
 from da_toolkit.transfer import OffsetBoosting, PriorCentered, TransferStack

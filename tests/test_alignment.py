@@ -17,7 +17,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from da_toolkit._base import Target
+from da_toolkit._target import Target
 from da_toolkit.alignment import (
     CORAL,
     GFK,

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from da_toolkit import CORAL, FeatureAlignment, ImportanceWeighting, PriorCorrection, TargetShiftWeighting, adapt
-from da_toolkit._base import read_domains
+from da_toolkit._domains import read_domains
 from da_toolkit._folds import split
 from da_toolkit._source_only import SourceOnly
 from da_toolkit.report._embedding import embed

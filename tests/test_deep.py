@@ -22,7 +22,7 @@ from skorch.callbacks import EarlyStopping  # noqa: E402
 from torch import nn  # noqa: E402
 
 from da_toolkit import PriorCorrection, adapt  # noqa: E402
-from da_toolkit._base import Target  # noqa: E402
+from da_toolkit._target import Target  # noqa: E402
 from da_toolkit.deep import DANN, MLP, AdaBN, DeepAdapter, DeepCORAL, DomainBatch, SourceFree  # noqa: E402
 from da_toolkit.validation import CircularScore  # noqa: E402
 from shift_detectors._errors import InputError, ShiftWarning  # noqa: E402

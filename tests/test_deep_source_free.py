@@ -16,7 +16,7 @@ from scipy.special import softmax  # noqa: E402
 from sklearn.base import clone, is_classifier  # noqa: E402
 from torch import nn  # noqa: E402
 
-from da_toolkit._base import Target  # noqa: E402
+from da_toolkit._target import Target  # noqa: E402
 from da_toolkit.deep import SHOT, TENT, AdaBN, DeepAdapter, DomainBatch, SourceFree  # noqa: E402
 from shift_detectors._errors import InputError, ShiftWarning  # noqa: E402
 

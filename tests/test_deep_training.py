@@ -34,7 +34,7 @@ from torch.utils.data import (  # noqa: E402
 )
 
 from da_toolkit import adapt  # noqa: E402
-from da_toolkit._base import Target  # noqa: E402
+from da_toolkit._target import Target  # noqa: E402
 from da_toolkit.deep import (  # noqa: E402
     CDAN,
     DAN,

@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import PoissonRegressor
 
 from da_toolkit import _registry, adapt
-from da_toolkit._base import read_domains
+from da_toolkit._domains import read_domains
 from da_toolkit.transfer import PriorCentered
 from shift_detectors import diagnose
 from shift_detectors._errors import InputError

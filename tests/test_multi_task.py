@@ -16,7 +16,7 @@ pytest.importorskip("skorch", reason="the [deep] extra is not installed")
 from sklearn.base import clone, is_classifier, is_regressor  # noqa: E402
 from torch import nn  # noqa: E402
 
-from da_toolkit._base import Target  # noqa: E402
+from da_toolkit._target import Target  # noqa: E402
 from da_toolkit.transfer import _sharing  # noqa: E402
 from da_toolkit.transfer._multi_task import SHARING, MultiTask, _shuffled  # noqa: E402
 from shift_detectors._errors import InputError  # noqa: E402

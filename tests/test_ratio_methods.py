@@ -20,8 +20,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from da_toolkit._base import Target
 from da_toolkit._linear_map import LinearMap
+from da_toolkit._target import Target
 from da_toolkit.weighting import (
     KLIEP,
     KMM,

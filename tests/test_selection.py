@@ -47,7 +47,8 @@ from da_toolkit import (
     adapt,
     recommend,
 )
-from da_toolkit._base import BaseAdapter, Domains
+from da_toolkit._base import BaseAdapter
+from da_toolkit._domains import Domains
 from da_toolkit.alignment import BaseAligner
 from da_toolkit.selection import _adapt, _explain
 from da_toolkit.selection._crossfit import Answers, Trial

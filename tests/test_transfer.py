@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from da_toolkit._base import Target
+from da_toolkit._target import Target
 from da_toolkit.transfer import OffsetBoosting, PriorCentered, TransferStack
 from shift_detectors._errors import InputError
 

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from da_toolkit._base import Target
+from da_toolkit._target import Target
 from da_toolkit.alignment import CORAL, FeatureAlignment
 from da_toolkit.transfer._embedding import Embedding
 from da_toolkit.transfer._feature_extraction import FeatureExtraction

@@ -17,7 +17,7 @@ from sklearn.base import clone, is_classifier, is_regressor  # noqa: E402
 from sklearn.frozen import FrozenEstimator  # noqa: E402
 from torch import nn  # noqa: E402
 
-from da_toolkit._base import Target  # noqa: E402
+from da_toolkit._target import Target  # noqa: E402
 from da_toolkit.deep import MLP, DeepAdapter, frozen_module  # noqa: E402
 from da_toolkit.deep._trainer import Rows  # noqa: E402
 from da_toolkit.transfer._fine_tuning import FineTuning  # noqa: E402

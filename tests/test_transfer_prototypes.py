@@ -19,7 +19,7 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from da_toolkit._base import Target
+from da_toolkit._target import Target
 from da_toolkit.alignment import CORAL
 from da_toolkit.transfer._embedding import Embedding
 from da_toolkit.transfer._episodes import make_episodes

@@ -9,7 +9,7 @@ from scipy.spatial.distance import pdist
 from sklearn.linear_model import LogisticRegression, Perceptron, Ridge
 from sklearn.svm import SVC, LinearSVC
 
-from da_toolkit._base import Target
+from da_toolkit._target import Target
 from da_toolkit.transfer._rows_to_label import _inclusion, _one_of_each, local_pivotal, rows_to_label
 from shift_detectors._errors import InputError
 

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from da_toolkit._base import Target
+from da_toolkit._target import Target
 from da_toolkit.alignment import CORAL, FeatureAlignment
 from da_toolkit.transfer._transfer_stack import (
     TEMPERATURE,

@@ -11,7 +11,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import da_toolkit
 import shift_detectors
-from da_toolkit._base import BaseAdapter, fit_weighted
+from da_toolkit._base import BaseAdapter
+from da_toolkit._model import fit_weighted
 from shift_detectors import ShiftWarning, diagnose
 from shift_detectors._warnings import OURS, ignored, no_filters_left
 

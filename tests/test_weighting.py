@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 from sklearn.svm import LinearSVC
 
-from da_toolkit._base import Target
+from da_toolkit._target import Target
 from da_toolkit.weighting import BaseRatio, ClassifierRatio, ImportanceWeighting, RuLSIF, effective_sample_size
 from da_toolkit.weighting._rulsif import leave_one_out, solve
 from shift_detectors._errors import InputError, ShiftWarning

@@ -12,7 +12,9 @@ from sklearn.utils.multiclass import type_of_target
 
 from shift_detectors._errors import InputError
 
-from .._base import is_number, read_both, read_new, unpack_target, without_rows
+from .._parameters import is_number
+from .._rows import read_both, read_new, without_rows
+from .._target import unpack_target
 
 UNITS = 10.0  # standard deviations further apart than this mean different units
 

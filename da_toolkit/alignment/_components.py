@@ -59,8 +59,8 @@ from shift_detectors._random import check_random_state
 from shift_detectors._text import some
 from shift_detectors._warnings import warn
 
-from .._base import FINITE, check_counts, check_numbers
 from .._linear_map import LinearMap
+from .._parameters import FINITE, check_counts, check_numbers
 from ._base import BaseAligner, column_units, varying
 from ._mass import told_apart
 from ._subspace import RANK, ROWS_PER_AXIS, check_n_components, n_axes, n_leading

@@ -12,24 +12,17 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import warn
 
-from .._base import (
-    BaseAdapter,
-    Domains,
-    NumericColumns,
-    check_aligner,
-    check_counts,
-    column_names,
-    fit_front,
-    fit_weighted,
-    floating_type,
-    is_frozen,
-    split_model,
-    take_rows,
-)
+from .._base import BaseAdapter
+from .._domains import Domains
+from .._model import fit_front, fit_weighted, is_frozen, split_model
+from .._numeric_columns import NumericColumns, floating_type
+from .._parameters import check_aligner, check_counts
+from .._rows import column_names
 from ..weighting._encoder import pool
 from ._base import as_matrix
 from ._linear_ot import LinearOT

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
-from .._base import check_counts, fit_weighted
+from .._model import fit_weighted
+from .._parameters import check_counts
 from ._components import ComponentAligner, mean_difference
 from ._pseudo_labels import balanced, check_labels, choose_labeller, indicators, memberships
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._base import FINITE, check_counts, check_numbers
+from .._parameters import FINITE, check_counts, check_numbers
 from ._label_propagation import OTLabelPropagation, Transport
 from ._labelling import Labelling
 

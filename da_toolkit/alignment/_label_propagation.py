@@ -10,7 +10,10 @@ from sklearn.metrics.pairwise import euclidean_distances
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import warn
 
-from .._base import FINITE, BaseAdapter, Domains, check_counts, check_numbers, fit_front, refuse_frozen, split_model
+from .._base import BaseAdapter
+from .._domains import Domains
+from .._model import fit_front, refuse_frozen, split_model
+from .._parameters import FINITE, check_counts, check_numbers
 from ._labelling import Labelling, read_labelling
 from ._plan import coordinates, draw, potentials
 

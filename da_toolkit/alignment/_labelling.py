@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 
-from .._base import Domains, NumericColumns, fit_weighted, take_rows, weight_parameter
+from .._domains import Domains
+from .._model import fit_weighted, weight_parameter
+from .._numeric_columns import NumericColumns
 from ..weighting._encoder import pool
 from ._base import as_matrix
 from ._mass import Rows, choose_prior, measure_parts, source_similarity

@@ -13,7 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import check_counts, fit_weighted
+from .._model import fit_weighted
+from .._parameters import check_counts
 from ._base import BaseAligner, kept, varying
 from ._pseudo_labels import balanced, check_labels, choose_labeller, indicators, memberships
 

@@ -30,9 +30,12 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.validation import has_fit_parameter
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 
-from .._base import NumericColumns, check_prior, fit_weighted, read_prior, take_rows, weight_parameter
+from .._model import fit_weighted, weight_parameter
+from .._numeric_columns import NumericColumns
+from .._parameters import check_prior, read_prior
 from ..label_shift._mlls import MLLS
 from ._linear_ot import LinearOT
 from ._pseudo_labels import class_probabilities

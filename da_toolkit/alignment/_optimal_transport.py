@@ -17,7 +17,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored, warn
 
-from .._base import FINITE, check_counts, check_numbers, is_number
+from .._parameters import FINITE, check_counts, check_numbers, is_number
 from ._base import BaseAligner, check_shrinkage
 from ._mass import _minimise_on_simplex
 from ._plan import ITERATIONS, NO_MASS, at_mass, coordinates, draw, plan_of, potentials

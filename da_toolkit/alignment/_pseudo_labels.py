@@ -10,9 +10,9 @@ from sklearn.base import is_classifier
 
 from shift_detectors._errors import InputError
 
-from .._base import is_frozen
 from .._classes import spread
 from .._decision import class_shares, scores_classes
+from .._model import is_frozen
 
 PASSES = 3  # few: where classes are far apart, chance in their frequencies must not change the class of a row
 

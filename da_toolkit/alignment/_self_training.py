@@ -10,7 +10,10 @@ from sklearn.base import is_classifier
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import BaseAdapter, Domains, check_counts, fit_front, refuse_frozen, split_model
+from .._base import BaseAdapter
+from .._domains import Domains
+from .._model import fit_front, refuse_frozen, split_model
+from .._parameters import check_counts
 from ._labelling import Labelling, read_labelling
 
 SETTLED = 0.002  # part of the rows whose label changes, at which the loop ends once all rows have one

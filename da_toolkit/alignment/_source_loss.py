@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
+from shift_detectors._columns import take_rows
 from shift_detectors._learners import make_folds
 from shift_detectors._warnings import ignored
 
-from .._base import fit_weighted, take_rows, weight_parameter
+from .._model import fit_weighted, weight_parameter
 
 LOSS = 0.1  # of accuracy or R2 that is much
 CLEARLY = 2.0  # standard errors by which a loss exceeds it

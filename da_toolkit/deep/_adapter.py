@@ -19,16 +19,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import Subset
 
-from da_toolkit._base import (
-    BaseAdapter,
-    clone_keeping,
-    column_names,
-    read_prior,
-    refuse_new_classes,
-    remember_names,
-    unpack_target,
-)
+from da_toolkit._base import BaseAdapter
 from da_toolkit._classes import read_classes
+from da_toolkit._domains import refuse_new_classes
+from da_toolkit._model import clone_keeping
+from da_toolkit._parameters import read_prior
+from da_toolkit._rows import column_names, remember_names
+from da_toolkit._target import unpack_target
 from shift_detectors._boundary import read_ids
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels

@@ -20,7 +20,7 @@ from torch.utils.data import (
     default_convert,
 )
 
-from da_toolkit._base import check_columns, column_names
+from da_toolkit._rows import check_columns, column_names
 from shift_detectors._errors import InputError
 
 

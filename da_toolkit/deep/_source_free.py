@@ -12,8 +12,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from da_toolkit._base import clone_keeping, column_names, read_prior, unpack_target
 from da_toolkit._classes import read_classes
+from da_toolkit._model import clone_keeping
+from da_toolkit._parameters import read_prior
+from da_toolkit._rows import column_names
+from da_toolkit._target import unpack_target
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import warn

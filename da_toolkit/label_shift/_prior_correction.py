@@ -13,24 +13,18 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from shift_detectors._calibration import fit_calibration
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._prior import among, correct_proba, counted, widen, widen_interval
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import warn
 
-from .._base import (
-    BaseAdapter,
-    Domains,
-    check_counts,
-    check_prior,
-    fit_weighted,
-    is_frozen,
-    read_prior,
-    refuse_frozen,
-    take_rows,
-)
+from .._base import BaseAdapter
 from .._classes import positions, refuse_unknown
 from .._decision import decide
+from .._domains import Domains
+from .._model import fit_weighted, is_frozen, refuse_frozen
+from .._parameters import check_counts, check_prior, read_prior
 from .._unfitted import will_have
 from ._mlls import MLLS
 

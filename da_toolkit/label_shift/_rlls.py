@@ -7,7 +7,7 @@ from scipy.optimize import nnls
 
 from shift_detectors._errors import InputError
 
-from .._base import is_number
+from .._parameters import is_number
 from ._bbse import BBSE
 
 CONFIDENCE = 0.05  # the penalty bounds the error of C with probability 1 - CONFIDENCE

@@ -10,22 +10,15 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import SplineTransformer
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import warn
 
-from .._base import (
-    BaseAdapter,
-    Domains,
-    check_counts,
-    fit_front,
-    fit_weighted,
-    is_number,
-    join_model,
-    refuse_frozen,
-    split_model,
-    take_rows,
-)
+from .._base import BaseAdapter
+from .._domains import Domains
+from .._model import fit_front, fit_weighted, join_model, refuse_frozen, split_model
+from .._parameters import check_counts, is_number
 from ..weighting._base import effective_sample_size, group_folds
 
 RIDGES = 10.0 ** np.arange(-3, 4.01, 0.5)  # strengths that "auto" compares; the largest leaves the source as it is

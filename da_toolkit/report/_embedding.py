@@ -10,13 +10,16 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors import _text as words
+from shift_detectors._columns import take_rows
 from shift_detectors._display import Display, draw_points
 from shift_detectors._errors import InputError
 from shift_detectors._plot import draw_centres
 from shift_detectors._random import check_random_state
 from shift_detectors._results import DomainMap
 
-from .._base import BaseAdapter, Target, as_rows, take_rows
+from .._base import BaseAdapter
+from .._rows import as_rows
+from .._target import Target
 from ..weighting._encoder import NumberEncoder, pool
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 
 from shift_detectors import _text as words
+from shift_detectors._columns import take_rows
 from shift_detectors._display import Display, as_number
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 from shift_detectors._style import OTHERS, SOURCE, TARGET
 
-from .._base import as_rows, take_rows
+from .._rows import as_rows
 
 MARKERS = "osD^vPX"
 COLORS = (TARGET, SOURCE, *OTHERS)

@@ -12,7 +12,7 @@ from shift_detectors._display import Display, as_percent
 from shift_detectors._errors import InputError
 from shift_detectors._style import FAINT, SOURCE, TARGET
 
-from .._base import cast_labels
+from .._domains import cast_labels
 
 BINS = 8
 Z = 1.959964

@@ -13,7 +13,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 from shift_detectors._style import INK
 
-from .._base import Target
+from .._target import Target
 from ._embedding import sides
 
 MAX_ROWS = 600  # rows a side that are drawn

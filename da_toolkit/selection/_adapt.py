@@ -26,20 +26,14 @@ from shift_detectors._text import some
 from shift_detectors._warnings import ignored, warn
 
 from .. import _registry
-from .._base import (
-    BaseAdapter,
-    Domains,
-    check_names,
-    is_frozen,
-    ordered_like,
-    read_domains,
-    refuse_adapter_step,
-    unpack_target,
-    untagged,
-)
+from .._base import BaseAdapter, refuse_adapter_step, untagged
+from .._domains import Domains, read_domains
 from .._folds import FOLDS, fit, split
 from .._loss import Deviance, ProbabilityLoss, judged_by
+from .._model import is_frozen
+from .._rows import check_names, ordered_like
 from .._source_only import SourceOnly
+from .._target import unpack_target
 from .._unfitted import will_have
 from ..report._embedding import embed_if_any
 from . import _guard as guarding

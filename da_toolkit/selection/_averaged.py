@@ -11,8 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
 
-from .._base import BaseAdapter, Domains
+from .._base import BaseAdapter
 from .._decision import NOISE, decide, no_scores, scores_classes
+from .._domains import Domains
 from .._folds import fit
 from .._source_only import SourceOnly
 from .._unfitted import will_have

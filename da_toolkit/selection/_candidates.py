@@ -13,7 +13,7 @@ from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._report import ShiftReport
 
 from .. import _registry
-from .._base import is_frozen
+from .._model import is_frozen
 from .._source_only import SourceOnly
 from .._unfitted import will_have
 from ._crossfit import Trial

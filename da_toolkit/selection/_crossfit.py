@@ -10,12 +10,14 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from shift_detectors._calibration import fit_calibration
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._warnings import ignored
 
-from .._base import BaseAdapter, Domains, take_rows
+from .._base import BaseAdapter
 from .._classes import positions, spread
 from .._decision import class_shares, other_decisions, scores_classes
+from .._domains import Domains
 from .._folds import fit
 from ..validation._circular import reverse_model
 from ._averaged import average

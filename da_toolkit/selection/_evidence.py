@@ -9,7 +9,7 @@ import numpy as np
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
 
-from .._base import Domains
+from .._domains import Domains
 from .._loss import AnyLoss, ProbabilityLoss
 from ._crossfit import Answers, Trial
 

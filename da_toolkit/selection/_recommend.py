@@ -10,8 +10,8 @@ from shift_detectors._performance import COVARIATE, LABEL, SELECTED, where_cover
 from shift_detectors._report import ShiftReport
 from shift_detectors._verdict import UNREACHED, uncovered_share
 
-from .._base import is_frozen
 from .._loss import loss_of
+from .._model import is_frozen
 from .._unfitted import will_have
 from ._result import Recommendation
 

@@ -15,7 +15,8 @@ from sklearn.frozen import FrozenEstimator
 from shift_detectors._errors import InputError
 from shift_detectors._representation import represent
 
-from .._base import check_columns, clone_keeping, column_names
+from .._model import clone_keeping
+from .._rows import check_columns, column_names
 
 KINDS = "a trained torch module, a fitted DeepAdapter, a frozen_module, a fitted transformer, a table or None"
 

@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 
-from .._base import BaseAdapter, Domains, NumericColumns, fit_front, fit_weighted, refuse_frozen, split_model, take_rows
+from .._base import BaseAdapter
+from .._domains import Domains
+from .._model import fit_front, fit_weighted, refuse_frozen, split_model
+from .._numeric_columns import NumericColumns
 from ..weighting._encoder import pool
 
 

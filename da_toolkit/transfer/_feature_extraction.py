@@ -13,7 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
 
-from .._base import BaseAdapter, Domains, fit_weighted, remember_names, unpack_target
+from .._base import BaseAdapter
+from .._domains import Domains
+from .._model import fit_weighted
+from .._rows import remember_names
+from .._target import unpack_target
 from ._embedding import Embedding, check_form, form_of, memory_of, share
 from ._transfer_stack import TransferStack
 

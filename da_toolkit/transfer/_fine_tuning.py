@@ -19,8 +19,12 @@ from shift_detectors._labels import read_labels
 from shift_detectors._learners import make_folds
 from shift_detectors._random import check_random_state
 
-from .._base import BaseAdapter, as_quantities, cast_labels, clone_keeping, column_names, unpack_target
+from .._base import BaseAdapter
 from .._classes import positions, read_classes
+from .._domains import as_quantities, cast_labels
+from .._model import clone_keeping
+from .._rows import column_names
+from .._target import unpack_target
 from ._embedding import Embedding
 from ._transfer_stack import DOUBT
 

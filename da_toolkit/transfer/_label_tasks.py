@@ -13,7 +13,8 @@ from torch import Tensor
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 
-from .._base import as_quantities, column_names
+from .._domains import as_quantities
+from .._rows import column_names
 from ..deep._rows import plain
 
 TARGET = "target"

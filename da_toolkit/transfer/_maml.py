@@ -19,7 +19,10 @@ from torch.func import replace_all_batch_norm_modules_
 from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 
-from .._base import BaseAdapter, column_names, refuse_new_classes, unpack_target
+from .._base import BaseAdapter
+from .._domains import refuse_new_classes
+from .._rows import column_names
+from .._target import unpack_target
 from ..deep._options import check_positive, check_whole, find_device
 from ..deep._probe import find_head, find_layer, first_rows, try_module
 from ..deep._rows import column, float_type, plain, same_rows, to_device

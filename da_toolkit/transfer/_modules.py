@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import column_names, remember_names
+from .._rows import column_names, remember_names
 from ..deep._network import MLP
 from ..deep._probe import copy_module
 from ..deep._rows import DatasetRows, float_type, read_rows, to_device

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from shift_detectors._errors import InputError
 
-from .._base import column_names, unpack_target
+from .._rows import column_names
+from .._target import unpack_target
 from ..deep._options import check_positive, check_whole, find_device
 from ..deep._rows import float_type, plain, same_rows, to_device
 from ._label_tasks import TARGET, column_tasks, domain_tasks, label_column, label_columns

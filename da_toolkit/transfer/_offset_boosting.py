@@ -13,14 +13,17 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.validation import check_is_fitted
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._learners import make_folds
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
 
-from .._base import BaseAdapter, Domains, NumericColumns, take_rows
+from .._base import BaseAdapter
 from .._classes import positions
 from .._decision import decide
+from .._domains import Domains
+from .._numeric_columns import NumericColumns
 from ._prior_centered import PriorCentered, _logits, not_below
 
 LEAF_PENALTY = 1.0  # added to the curvature of a leaf: as if it held one more row that asks for no change

@@ -14,22 +14,16 @@ from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, cross_val_predict
 from sklearn.utils.validation import check_is_fitted
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import (
-    BaseAdapter,
-    Domains,
-    NumericColumns,
-    fit_front,
-    fit_weighted,
-    is_frozen,
-    split_model,
-    take_rows,
-    weight_parameter,
-)
+from .._base import BaseAdapter
 from .._classes import positions, refuse_unknown
 from .._decision import decide, no_scores, scores_classes
+from .._domains import Domains
+from .._model import fit_front, fit_weighted, is_frozen, split_model, weight_parameter
+from .._numeric_columns import NumericColumns
 from .._unfitted import spelt_out
 
 STRENGTHS = 10.0 ** np.arange(-4, 2.01, 0.5)  # times the number of features: strengths that "auto" weighs

@@ -16,7 +16,11 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from shift_detectors._boundary import read_ids
 from shift_detectors._errors import InputError
 
-from .._base import BaseAdapter, cast_labels, check_aligner, remember_names, unpack_target
+from .._base import BaseAdapter
+from .._domains import cast_labels
+from .._parameters import check_aligner
+from .._rows import remember_names
+from .._target import unpack_target
 from ._embedding import check_form, form_of
 from ._episodes import make_episodes
 

@@ -11,12 +11,14 @@ from scipy.stats import rankdata
 from sklearn.base import is_classifier
 
 from shift_detectors._boundary import read_ids
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
 
-from .._base import read_both, take_rows, unpack_target
 from .._decision import no_scores, scores_classes
+from .._rows import read_both
+from .._target import unpack_target
 from ..weighting._classifier_ratio import ClassifierRatio
 from ..weighting._encoder import RowEncoder, pool
 

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 
-from .._base import BaseAdapter, Domains, fit_front, fit_weighted, refuse_frozen, split_model, take_rows
+from .._base import BaseAdapter
+from .._domains import Domains
+from .._model import fit_front, fit_weighted, refuse_frozen, split_model
 from ..weighting._encoder import pool
 
 LEAST_ERROR = 1e-3  # errors of 0 and 1 would give infinite weights

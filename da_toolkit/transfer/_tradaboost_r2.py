@@ -8,11 +8,14 @@ import numpy as np
 from scipy.optimize import brentq
 from sklearn.base import BaseEstimator, RegressorMixin, is_classifier
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._learners import make_folds
 from shift_detectors._random import check_random_state
 
-from .._base import BaseAdapter, Domains, fit_front, fit_weighted, refuse_frozen, split_model, take_rows
+from .._base import BaseAdapter
+from .._domains import Domains
+from .._model import fit_front, fit_weighted, refuse_frozen, split_model
 from ..weighting._encoder import pool
 
 

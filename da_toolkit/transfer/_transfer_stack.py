@@ -16,23 +16,17 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._learners import make_folds
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import warn
 
-from .._base import (
-    BaseAdapter,
-    Domains,
-    fit_front,
-    fit_weighted,
-    is_frozen,
-    split_model,
-    take_rows,
-    weight_parameter,
-)
+from .._base import BaseAdapter
 from .._classes import positions, refuse_unknown, spread
 from .._decision import class_shares, decide, no_scores, scores_classes
+from .._domains import Domains
+from .._model import fit_front, fit_weighted, is_frozen, split_model, weight_parameter
 from .._source_only import SourceOnly
 from .._unfitted import spelt_out
 from ..weighting._encoder import pool

@@ -15,8 +15,11 @@ from shift_detectors._errors import InputError
 from shift_detectors._performance import calibrated_confidence
 from shift_detectors._results import PerformanceEstimate
 
-from .._base import BaseAdapter, Target, as_rows, check_ratio
+from .._base import BaseAdapter
 from .._loss import loss_of
+from .._parameters import check_ratio
+from .._rows import as_rows
+from .._target import Target
 from ..weighting import ClassifierRatio
 
 

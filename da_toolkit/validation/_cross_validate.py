@@ -12,12 +12,15 @@ from sklearn.base import clone, is_classifier
 from sklearn.metrics import get_scorer
 from sklearn.metrics._scorer import _BaseScorer
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import Domains, classifies, frozen_classes, read_domains, take_rows, unpack_target
+from .._domains import Domains, read_domains
 from .._folds import FOLDS, fit, split
+from .._model import classifies, frozen_classes
 from .._source_only import SourceOnly
+from .._target import unpack_target
 from ._base import TargetScore
 from ._importance_weighted import ImportanceWeightedScore
 

@@ -11,7 +11,7 @@ from sklearn.base import is_classifier
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import NumericColumns
+from .._numeric_columns import NumericColumns
 from ._base import TargetScore
 
 KINDS = ("both", "intra", "inter")

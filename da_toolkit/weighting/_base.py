@@ -16,7 +16,8 @@ from shift_detectors._influence import effective_rows
 from shift_detectors._text import some
 from shift_detectors._warnings import warn
 
-from .._base import column_names, is_number, read_both, read_new, without_rows
+from .._parameters import is_number
+from .._rows import column_names, read_both, read_new, without_rows
 from ._diagnosis import WeightDiagnosis, covered_share, diagnose_weights
 from ._encoder import as_frame
 

@@ -16,12 +16,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._learners import one_thread
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
 
-from .._base import check_counts, take_rows
+from .._parameters import check_counts
 from ._base import BaseRatio, check_clip
 from ._encoder import RowEncoder, pool
 from ._gaussian_ratio import SELECT_ON, TwoGaussians, choose_shares

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._influence import effective_rows
 from shift_detectors._random import check_random_state
 
-from .._base import column_names, read_both, take_rows
+from .._rows import column_names, read_both
 from ._encoder import NumberEncoder, pool
 
 if TYPE_CHECKING:

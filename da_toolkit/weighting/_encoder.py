@@ -12,7 +12,7 @@ from sklearn.decomposition import TruncatedSVD
 from shift_detectors._errors import InputError
 from shift_detectors._sparse_columns import COMPONENTS, component_names
 
-from .._base import column_names
+from .._rows import column_names
 
 RARE = 10  # categories with fewer rows share one column
 MAX_LEVELS = 30  # indicator columns per categorical feature

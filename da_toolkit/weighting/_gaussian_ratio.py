@@ -12,8 +12,8 @@ from scipy.linalg import solve_triangular
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import is_number
 from .._linear_map import LinearMap
+from .._parameters import is_number
 from ._base import BaseRatio, check_clip, group_folds
 from ._encoder import NumberEncoder, pool
 

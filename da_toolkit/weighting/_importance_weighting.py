@@ -9,24 +9,17 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
+from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._learners import Inputs, expansion
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored, warn
 
-from .._base import (
-    BaseAdapter,
-    Domains,
-    check_ratio,
-    fit_front,
-    fit_weighted,
-    is_number,
-    join_model,
-    refuse_frozen,
-    split_model,
-    take_rows,
-)
+from .._base import BaseAdapter
+from .._domains import Domains
 from .._loss import loss_of
+from .._model import fit_front, fit_weighted, join_model, refuse_frozen, split_model
+from .._parameters import check_ratio, is_number
 from ._base import effective_sample_size, group_folds
 from ._classifier_ratio import ClassifierRatio
 from ._diagnosis import WeightDiagnosis, diagnose_weights

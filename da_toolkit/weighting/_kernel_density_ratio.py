@@ -11,7 +11,7 @@ from sklearn.metrics import pairwise_distances_chunked
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import check_choices
+from .._parameters import check_choices
 from ._base import BaseRatio, check_clip
 from ._classifier_ratio import stack
 from ._encoder import NumberEncoder, pool

@@ -11,8 +11,8 @@ from sklearn.metrics import pairwise_distances
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import check_choices, check_counts
 from .._linear_map import LinearMap
+from .._parameters import check_choices, check_counts
 from ._base import BaseRatio, check_clip, group_folds
 from ._encoder import NumberEncoder, pool
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from shift_detectors._errors import InputError
 
-from .._base import is_number
+from .._parameters import is_number
 from ._matching import Link, MatchingRatio
 
 

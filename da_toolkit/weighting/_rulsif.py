@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
-from .._base import check_choices, check_counts, is_number
+from .._parameters import check_choices, check_counts, is_number
 from ._base import BaseRatio, group_folds
 from ._classifier_ratio import ClassifierRatio
 from ._encoder import NumberEncoder, pool
