@@ -7,50 +7,34 @@ both sides together: number, datetime or category. Whatever is left out of the t
 from __future__ import annotations
 
 import difflib
-import re
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from ._column_kinds import (
+    as_numbers,
+    as_seconds,
+    broken_numbers,
+    by_frequency,
+    counts_rows,
+    kind_of_pair,
+    pooled_codes,
+    without_arrow,
+)
 from ._errors import InputError
 from ._sparse_columns import COMPONENTS, SparseColumns, components, empty_rows
 from ._table import Table
 
 ID_LIKE = 0.9  # a text column with a larger share of distinct values is an identifier or free text
-NUMERIC = 0.9  # a text column with a smaller share of numbers among its distinct values is text
-MANY_NUMBERS = 30  # so many distinct numbers in text may be names of categories
-PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
-THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}([,'\s]\d{3})+(\.\d*)?")
-LOCAL_DATE = re.compile(r"(\d{1,2}([./-])\d{1,2}\2\d{4}|\d{4}/\d{1,2}/\d{1,2})(\s.*)?")
-ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$")
 
 # why a column is left out of the tests
 NO_VALUE = "all values are missing"
 ROW_NUMBER = "it numbers the rows"
 IDENTIFIER = "nearly every value is distinct (an identifier or free text)"
 NESTED = "its values are of a type that cannot be compared (lists, times of day, complex numbers)"
-
-# what pandas' infer_dtype says of an object column (missing values skipped), as our kinds
-OBJECT_KINDS = {
-    "integer": "number",
-    "floating": "number",
-    "mixed-integer-float": "number",
-    "decimal": "number",
-    "boolean": "boolean",
-    "datetime": "datetime",
-    "datetime64": "datetime",
-    "date": "datetime",
-    "timedelta": "number",
-    "timedelta64": "number",
-    "string": "category",
-    "bytes": "category",
-    "mixed-integer": "category",
-    "mixed": "category",
-    "empty": "empty",
-}
+UNUSED_KINDS = {"empty": NO_VALUE, "nested": NESTED}
 
 
 class Rows(NamedTuple):
@@ -155,7 +139,7 @@ def read_table(
     left_out = {NO_VALUE: [name for name, column in columns.items() if np.isnan(column).all()]}
     if source.named:
         left_out[ROW_NUMBER] = [
-            name for name, column in columns.items() if _counts_rows(column[:n_source], column[n_source:])
+            name for name, column in columns.items() if counts_rows(column[:n_source], column[n_source:])
         ]
     _note_left_out(left_out, notes)
     table = Table(matrix, np.zeros((len(matrix), 0), np.int32), names, (), (), n_source)
@@ -390,284 +374,68 @@ def _typed_table(source: Rows, target: Rows, arguments: tuple[str, str], notes: 
         for side in (source, target)
     ]
     n_source, n = len(frames[0]), len(frames[0]) + len(frames[1])
-    numbers, numeric_names, datetimes = [], [], []
-    codes, categorical_names, categories = [], [], []
+    numbers: dict[str, np.ndarray] = {}
+    coded: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    datetimes: set[str] = set()
     left_out: dict[str, list[str]] = {}
     for name in source.names:
-        pair = (_without_arrow(frames[0][name]), _without_arrow(frames[1][name]))
-        kind = _kind_of_pair(name, pair, arguments, notes)
-        if kind == "empty":
-            left_out.setdefault(NO_VALUE, []).append(name)
-        elif kind == "nested":
-            left_out.setdefault(NESTED, []).append(name)
-        elif kind in ("number", "datetime"):
-            convert = _numbers if kind == "number" else _seconds
+        pair = (without_arrow(frames[0][name]), without_arrow(frames[1][name]))
+        kind = kind_of_pair(name, pair, arguments, notes)
+        reason = UNUSED_KINDS.get(kind)
+        if kind in ("number", "datetime"):
+            convert = as_numbers if kind == "number" else as_seconds
             column = np.concatenate([convert(series) for series in pair])
-            if source.named and kind == "number" and _counts_rows(column[:n_source], column[n_source:]):
-                left_out.setdefault(ROW_NUMBER, []).append(name)
-                continue
-            numbers.append(column)
-            numeric_names.append(name)
-            if kind == "datetime":
-                datetimes.append(name)
-        else:
-            try:
-                column, values = _pooled_codes(*pair)
-            except TypeError:  # a list or dict among the values, behind the rows that `_kind` looks at
-                left_out.setdefault(NESTED, []).append(name)
-                continue
-            if kind == "text":
-                distinct = len(values) > ID_LIKE * (column >= 0).sum()
-                broken = broken_numbers(values, distinct)
-                if broken is not None:
-                    raise InputError(
-                        f"column {name!r} is text; {broken[0]}",
-                        "numbers, or a column of a categorical type",
-                        f"{broken[1]}, or name it in exclude=.",
-                    )
-                if distinct:
-                    left_out.setdefault(IDENTIFIER, []).append(name)
-                    continue
-            column, values = by_frequency(column, values)
-            codes.append(column)
-            categorical_names.append(name)
-            categories.append(values)
+            if source.named and kind == "number" and counts_rows(column[:n_source], column[n_source:]):
+                reason = ROW_NUMBER
+            else:
+                numbers[name] = column
+                if kind == "datetime":
+                    datetimes.add(name)
+        elif reason is None:
+            found, reason = _coded(name, pair, kind == "text")
+            if found is not None:
+                coded[name] = found
+        if reason is not None:
+            left_out.setdefault(reason, []).append(name)
     _note_left_out(left_out, notes)
-    if not numbers and not codes:
+    if not numbers and not coded:
         raise _nothing_left(notes)
     numeric = np.empty((n, len(numbers)), order="F")
-    for j, column in enumerate(numbers):
+    for j, column in enumerate(numbers.values()):
         numeric[:, j] = column
-    _refuse_infinite(numeric, tuple(numeric_names), n_source, arguments)
+    _refuse_infinite(numeric, tuple(numbers), n_source, arguments)
+    codes = [codes for codes, _ in coded.values()]
     return Table(
         numeric,
         np.column_stack(codes).astype(np.int32) if codes else np.zeros((n, 0), np.int32),
-        tuple(numeric_names),
-        tuple(categorical_names),
-        tuple(categories),
+        tuple(numbers),
+        tuple(coded),
+        tuple(values for _, values in coded.values()),
         n_source,
         frozenset(datetimes),
     )
 
 
-def _without_arrow(series: pd.Series) -> pd.Series:
-    """Arrow-backed dates, decimals and nested values as Python objects, everything else as it is."""
-    if isinstance(series.dtype, pd.ArrowDtype) and series.dtype.kind not in "biuf":
-        return series.astype(object)
-    return series
-
-
-def _kind(series: pd.Series) -> str:
-    """One of number, boolean, datetime, category (declared as such), text, empty, nested."""
-    dtype = series.dtype
-    if series.isna().all():
-        return "empty"
-    if isinstance(dtype, pd.CategoricalDtype):
-        return "category"
-    if pd.api.types.is_bool_dtype(dtype):
-        return "boolean"
-    if pd.api.types.is_complex_dtype(dtype):
-        return "nested"
-    if pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_timedelta64_dtype(dtype):
-        return "number"
-    if pd.api.types.is_datetime64_any_dtype(dtype) or isinstance(dtype, pd.PeriodDtype):
-        return "datetime"
-    if isinstance(dtype, pd.IntervalDtype):
-        return "category"
-    kind = OBJECT_KINDS.get(pd.api.types.infer_dtype(series, skipna=True), "nested")
-    if kind != "category":
-        return kind
+def _coded(
+    name: str, pair: tuple[pd.Series, pd.Series], text: bool
+) -> tuple[tuple[np.ndarray, np.ndarray] | None, str | None]:
+    """Codes and categories of a column, or why it is left out; an error for numbers that were read as text."""
     try:
-        series.head(1000).map(hash)
-    except TypeError:
-        return "nested"
-    return "text"
-
-
-def _kind_of_pair(name: str, pair: tuple[pd.Series, pd.Series], arguments: tuple[str, str], notes: list[str]) -> str:
-    """The kind a column has on both sides together; an error where they disagree."""
-    kinds = [_kind(series) for series in pair]
-    present = [(kind, series) for kind, series in zip(kinds, pair, strict=True) if kind != "empty"]
-    together = {kind for kind, _ in present}
-    if not together:
-        return "empty"
-    if "nested" in together:
-        return "nested"
-    strings = [series for kind, series in present if kind == "text"]
-    if together == {"text"}:
-        if all(_is_text_of_dates(series) for series in strings):
-            notes.append(f"Column {name!r} holds dates as text and was read as dates.")
-            return "datetime"
-        values = pd.concat(strings).dropna().tolist()
-        if all(isinstance(value, str) and LOCAL_DATE.fullmatch(value) for value in values):
-            notes.append(
-                f"Column {name!r} holds dates as text (such as {values[0]!r}) but not as year-month-day, and "
-                "was read as text. Convert it by pandas.to_datetime with its format, or exclude it."
+        codes, values = pooled_codes(*pair)
+    except TypeError:  # a list or dict among the values, behind the rows that `kind_of` looks at
+        return None, NESTED
+    if text:
+        distinct = len(values) > ID_LIKE * (codes >= 0).sum()
+        broken = broken_numbers(values, distinct)
+        if broken is not None:
+            raise InputError(
+                f"column {name!r} is text; {broken[0]}",
+                "numbers, or a column of a categorical type",
+                f"{broken[1]}, or name it in exclude=.",
             )
-        return "text"
-    if together == {"datetime"} and len({_has_zone(series) for _, series in present}) > 1:
-        raise InputError(
-            f"column {name!r} has a time zone on one side only",
-            "datetimes with a zone on both sides or on neither",
-            "Use .dt.tz_localize on the side without.",
-        )
-    if len(together) == 1:
-        return together.pop()
-    if together == {"number", "boolean"}:
-        notes.append(f"Column {name!r} is boolean on one side and numeric on the other; it was read as numbers.")
-        return "number"
-    if together == {"category", "number"} and all(
-        _kind(series.cat.categories.to_series()) == "number" for kind, series in present if kind == "category"
-    ):
-        notes.append(f"Column {name!r} is categorical on one side and numeric on the other; it was read as categories.")
-        return "category"
-    if together == {"category", "text"} or together == {"category", "boolean"}:
-        return "category"
-    if together == {"number", "text"} and all(_is_text_of_numbers(series) for series in strings):
-        notes.append(f"Column {name!r} holds numbers as text on one side; it was read as numbers.")
-        return "number"
-    if together == {"datetime", "text"} and all(_is_text_of_dates(series) for series in strings):
-        notes.append(f"Column {name!r} holds dates as text on one side; it was read as dates.")
-        return "datetime"
-    shown = [
-        f"{kind} in {argument} (such as {_example(series, kind)!r})"
-        for kind, series, argument in zip(kinds, pair, arguments, strict=True)
-    ]
-    raise InputError(
-        f"column {name!r} is {' but '.join(shown)}",
-        "the same kind on both sides",
-        "Convert it the same way on both.",
-    )
-
-
-def _example(series: pd.Series, kind: str) -> Any:
-    """A value that shows the kind: of text one that is no number, where there is any."""
-    present = series.dropna()
-    words = present[_no_numbers(present)] if kind == "text" else present
-    return (words if len(words) else present).iloc[:1].tolist()[0]
-
-
-def _no_numbers(present: pd.Series) -> np.ndarray:
-    return np.isnan(np.asarray(pd.to_numeric(present, errors="coerce"), dtype=float))
-
-
-def _is_text_of_numbers(series: pd.Series) -> bool:
-    return not _no_numbers(series.dropna()).any()
-
-
-def _is_text_of_dates(series: pd.Series) -> bool:
-    present = series.dropna()
-    if not all(isinstance(value, str) and ISO_DATE.match(value) for value in present.head(20)):
-        return False
-    return bool(pd.to_datetime(present, format="ISO8601", errors="coerce", utc=True).notna().all())
-
-
-def broken_numbers(values: np.ndarray, distinct: bool) -> tuple[str, str] | None:
-    """Numbers that were read as text for a word among them, or for a mark that is not a decimal point.
-
-    Codes are text, too: whole numbers (zip codes), some with leading zeros or letters; few numbers are categories.
-
-    Parameters
-    ----------
-    values : ndarray
-        The distinct values of the column.
-    distinct : bool
-        Whether nearly every row has a value of its own.
-
-    Returns
-    -------
-    (got, remedy) : words for the error, or None where they are no such numbers
-
-    Examples
-    --------
-    >>> broken_numbers(np.array(["1.5", "2.25", "3.5"]), distinct=True)
-    ("all 3 distinct values are numbers, such as '1.5'", 'Convert it by pandas.to_numeric')
-    """
-    texts = [str(value).strip() for value in values]
-    marked = [text for text in texts if DECIMAL_COMMA.fullmatch(text) or THOUSANDS.fullmatch(text)]
-    plain = [text for text in texts if PLAIN_NUMBER.fullmatch(text)]
-    count = len(plain) + len(marked)
-    if count < NUMERIC * len(texts) or (count <= MANY_NUMBERS and not distinct):
-        return None
-    known = {*plain, *marked}
-    words = [text for text in texts if text not in known]
-    codes = any(re.search(r"\d", word) for word in words) or any(re.match(r"[+-]?0\d", text) for text in plain)
-    fractions = len(marked) + sum(not text.lstrip("+-").isdigit() for text in plain) > count / 2
-    if codes and not (distinct and fractions) or not (words or fractions):
-        return None
-    if words:
-        more = f" and {len(words) - 1} more are" if len(words) > 1 else " is"
-        got = f"{count} of {len(texts)} distinct values are numbers, {words[0]!r}{more} not"
-        remedy = f"Mark {words[0]!r} as missing"
-    else:
-        got = f"all {count} distinct values are numbers, such as {texts[0]!r}"
-        remedy = "Convert it by pandas.to_numeric"
-    if marked:
-        commas = [text for text in marked if not THOUSANDS.fullmatch(text)]
-        how = "read it with decimal=','" if commas else "write it without separators of thousands"
-        got += f", such as {(commas or marked)[0]!r}" if words else ""
-        remedy = f"{remedy} and {how}" if words else how[0].upper() + how[1:]
-    return got, remedy
-
-
-def _has_zone(series: pd.Series) -> bool:
-    if series.dtype == object:
-        return getattr(series.dropna().iloc[0], "tzinfo", None) is not None
-    return isinstance(series.dtype, pd.DatetimeTZDtype)
-
-
-def _numbers(series: pd.Series) -> np.ndarray:
-    """Float64 with NaN where missing; timedeltas in seconds, booleans as 0 and 1, numbers in text read."""
-    if pd.api.types.infer_dtype(series, skipna=True).startswith("timedelta"):
-        return pd.to_timedelta(series).to_numpy() / np.timedelta64(1, "s")
-    if series.dtype == object or isinstance(series.dtype, pd.StringDtype):
-        # Decimal, Python numbers beside None, text: element by element
-        series = pd.Series(pd.to_numeric(series.where(series.notna(), np.nan), errors="coerce"))
-    return series.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _seconds(series: pd.Series) -> np.ndarray:
-    """Seconds since 1970 (UTC where there is a zone), NaN where missing."""
-    if isinstance(series.dtype, pd.PeriodDtype):
-        series = series.dt.to_timestamp()
-    if not pd.api.types.is_datetime64_any_dtype(series.dtype):
-        text = isinstance(series.dropna().iloc[0], str) if series.notna().any() else False
-        series = pd.to_datetime(series, utc=True, format="ISO8601" if text else None)
-    if isinstance(series.dtype, pd.DatetimeTZDtype):
-        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
-    return (series.to_numpy() - np.datetime64(0, "s")) / np.timedelta64(1, "s")
-
-
-def _pooled_codes(source: pd.Series, target: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Codes of both sides into the distinct values that occur, -1 where missing."""
-    if isinstance(source.dtype, pd.CategoricalDtype) and source.dtype == target.dtype:
-        # equal types may hold the same categories in another order
-        both = np.concatenate([source.cat.codes, target.cat.set_categories(source.cat.categories).cat.codes])
-        present, codes = np.unique(both[both >= 0], return_inverse=True)
-        pooled = np.full(len(both), -1)
-        pooled[both >= 0] = codes
-        return pooled, source.cat.categories.to_numpy()[present]
-    both = np.concatenate([series.astype(object).to_numpy() for series in (source, target)])
-    codes, values = pd.factorize(both)
-    return codes, np.asarray(values, dtype=object)
-
-
-def by_frequency(codes: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same codes and values with the most frequent value first."""
-    counts = np.bincount(codes[codes >= 0], minlength=len(values))
-    order = sorted(range(len(values)), key=lambda k: (-counts[k], str(values[k])))
-    rank = np.full(len(values) + 1, -1, np.int32)  # its last place serves the code -1
-    rank[order] = np.arange(len(order))
-    ordered = np.empty(len(order), dtype=object)
-    ordered[:] = [values[k] for k in order]
-    return rank[codes], ordered
-
-
-def _counts_rows(source: np.ndarray, target: np.ndarray) -> bool:
-    """Whether a column is a row number: exactly one more in every row of each side."""
-    sides = [side for side in (source, target) if len(side)]
-    with np.errstate(invalid="ignore"):  # between infinite values, which are refused later
-        return all(len(side) > 1 and side[1] - side[0] == 1 and bool((np.diff(side) == 1).all()) for side in sides)
+        if distinct:
+            return None, IDENTIFIER
+    return by_frequency(codes, values), None
 
 
 # ------------------------------------------------------------------ checks of numbers

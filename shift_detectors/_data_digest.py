@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ._columns import _kind, _numbers, from_polars_series, is_polars, read_rows, take_rows
+from ._column_kinds import as_numbers, kind_of
+from ._columns import from_polars_series, is_polars, read_rows, take_rows
 from ._errors import InputError
 
 MOST = 10_000  # rows that are looked at, evenly spaced
@@ -62,8 +63,8 @@ def names_digest(X: Any) -> str:
 def _of_column(values: pd.Series) -> str:
     """Numbers and truth values by value, everything else by its text; missing is missing."""
     values = values.astype(object)
-    if _kind(values) in ("number", "boolean"):
-        return _of_numbers(_numbers(values))
+    if kind_of(values) in ("number", "boolean"):
+        return _of_numbers(as_numbers(values))
     texts = ("" if missing else str(value) for value, missing in zip(values, values.isna(), strict=True))
     return _short("\n".join(texts).encode())
 

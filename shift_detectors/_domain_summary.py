@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 
 from ._boundary import read_problem
-from ._columns import _numbers, _seconds, _without_arrow
+from ._column_kinds import as_numbers, as_seconds, without_arrow
 from ._distance_tests import moment_pairs, squared_bandwidth
 from ._errors import InputError
 from ._overlap import separators
@@ -106,9 +106,9 @@ class Column:
         """Numbers (numeric), or cells (categorical)."""
         if self.kind == "categorical":
             return self._category_cells(series)
-        series = _without_arrow(series)
+        series = without_arrow(series)
         try:
-            values = (_numbers if self.kind == "numeric" else _seconds)(series)
+            values = (as_numbers if self.kind == "numeric" else as_seconds)(series)
         except (TypeError, ValueError) as error:
             raise self._misfit(str(error).partition("\n")[0]) from error
         if series.dtype == object or isinstance(series.dtype, pd.StringDtype):

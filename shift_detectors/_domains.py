@@ -25,7 +25,8 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ._columns import _kind, as_tuple, from_polars, from_polars_series
+from ._column_kinds import kind_of
+from ._columns import as_tuple, from_polars, from_polars_series
 from ._csv import BROKEN, broken, check_lengths, header_of
 from ._domain_summary import BINS, DomainSummary, SummaryPlan
 from ._errors import InputError, MissingDependencyError
@@ -331,7 +332,7 @@ class Csv(Domain):
                     gaps = False
                     for batch in batches:
                         for name, values in batch.items():
-                            self._kinds.setdefault(name, set()).add(_kind(values))
+                            self._kinds.setdefault(name, set()).add(kind_of(values))
                         gaps |= columns is None and bool(batch.iloc[:, -1].isna().any())
                         yield _with_keys(batch, wanted)
                 if gaps:

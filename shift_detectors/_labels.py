@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ._columns import ID_LIKE, broken_numbers, from_polars_series
+from ._column_kinds import broken_numbers
+from ._columns import ID_LIKE, from_polars_series
 from ._errors import InputError
 from ._table import new_classes_note
 from ._warnings import warn
@@ -55,7 +56,7 @@ def read_labels(
             "a label for every source row",
             "Drop those rows, or move them to the target as unlabelled ones.",
         )
-    kind = _kind(source, name)
+    kind = kind_of(source, name)
     notes: list[str] = []
     if task == "auto":
         task = _task(source, kind, notes, name)
@@ -139,7 +140,7 @@ def _one_dimensional(y: Any, argument: str) -> np.ndarray:
     return array
 
 
-def _kind(values: np.ndarray, argument: str) -> str:
+def kind_of(values: np.ndarray, argument: str) -> str:
     """One of boolean, whole, fraction, text."""
     code = values.dtype.kind
     if code == "b":
@@ -211,7 +212,7 @@ def _plain(values: np.ndarray, kind: str) -> np.ndarray:
 
 def _cast(values: np.ndarray, source: np.ndarray, source_kind: str, task: str, name: str) -> np.ndarray:
     """Known target labels in the dtype of the source's, an error where that would change their meaning."""
-    kind = _kind(values, "y_target")
+    kind = kind_of(values, "y_target")
     if (kind == "text") != (source_kind == "text") or (task == "classification" and kind == "fraction"):
         words = {"text": "text", "boolean": "booleans", "whole": "whole numbers", "fraction": "fractions"}
         raise InputError(

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ._columns import Rows, by_frequency, read_rows, read_table
+from ._column_kinds import by_frequency
+from ._columns import Rows, read_rows, read_table
 from ._errors import InputError
 from ._representation import represent
 from ._table import Table

@@ -16,7 +16,8 @@ import pandas as pd
 from joblib import effective_n_jobs, parallel_config
 
 from ._boundary import _warn_of_dependence
-from ._columns import ROW_NUMBER, _counts_rows, _kind, _numbers, as_tuple, read_rows, read_table
+from ._column_kinds import as_numbers, counts_rows, kind_of
+from ._columns import ROW_NUMBER, as_tuple, read_rows, read_table
 from ._dependence import serial_columns
 from ._domain_summary import SAMPLE, DomainSummary, SummaryPlan
 from ._domains import ACCEPTED, Domain, Frames, columns_of, is_large, open_domain
@@ -235,8 +236,8 @@ def _row_numbers(sides: Any, names: _Names) -> tuple[str, ...]:
     """Features that number the rows: seen where neighbours still stand beside each other."""
     heads = [side.head.drop(columns=[*filter(None, names)], errors="ignore") for side in sides]
     shared = [name for name in heads[0].columns if name in heads[1].columns]
-    numbers = [name for name in shared if all(_kind(head[name]) == "number" for head in heads)]
-    return tuple(name for name in numbers if _counts_rows(*(_numbers(head[name]) for head in heads)))
+    numbers = [name for name in shared if all(kind_of(head[name]) == "number" for head in heads)]
+    return tuple(name for name in numbers if counts_rows(*(as_numbers(head[name]) for head in heads)))
 
 
 def _plan(source, target, names: _Names, task, exclude, seed) -> SummaryPlan:
