@@ -546,7 +546,7 @@ def test_what_is_plausible_stays_so_beside_a_few_labels_unless_it_loses_on_them(
     monkeypatch.setattr(_adapt.guarding, "by_labels", lambda case: evidence("", measured))
     monkeypatch.setattr(_adapt, "_by_assumption", lambda *given: evidence("plausible", 0.1))
     for assumed in ("outcome", "heuristics"):
-        found = _adapt._judge(None, ("labels", assumed), {}).findings["TargetShiftWeighting"]
+        found = _adapt._judge(None, ("labels", assumed)).findings["TargetShiftWeighting"]
         assert (found.earned, found.gain.value) == (earned, measured)
 
 

@@ -21,7 +21,7 @@ from shift_detectors._labels import read_labels
 from shift_detectors._performance import COVARIATE, LABEL, reads_columns, task_of
 from shift_detectors._random import check_random_state
 from shift_detectors._report import ShiftReport
-from shift_detectors._results import Effect
+from shift_detectors._results import Effect, PerformanceEstimate
 from shift_detectors._text import some
 from shift_detectors._warnings import ignored, warn
 
@@ -29,7 +29,7 @@ from .. import _registry
 from .._base import BaseAdapter, refuse_adapter_step, untagged
 from .._domains import Domains, read_domains
 from .._folds import FOLDS, fit, split
-from .._loss import Deviance, ProbabilityLoss, judged_by
+from .._loss import AnyLoss, Deviance, ProbabilityLoss, judged_by
 from .._model import is_frozen
 from .._rows import check_names, ordered_like
 from .._source_only import SourceOnly
@@ -39,7 +39,7 @@ from ..report._embedding import embed_if_any
 from . import _guard as guarding
 from ._averaged import Averaged
 from ._candidates import SOURCE_ONLY, baseline_of, make_candidates, moves_features, wanted_candidates
-from ._crossfit import Trial, attempt, averaged, gather, run_fold, with_calibrated_scores
+from ._crossfit import Answers, Trial, attempt, averaged, gather, run_fold, with_calibrated_scores
 from ._evidence import Case, Evidence, count_judging
 from ._explain import (
     as_covered,
@@ -203,7 +203,6 @@ def adapt(
         loss.check(domains.y if domains.y_target is None else np.append(domains.y, domains.y_target[domains.labelled]))
     wanted = wanted_candidates(candidates)
     seed = _seed(random_state)
-    reading = {"representation": representation, "exclude": exclude}
     given = report
     if report is None:
         from shift_detectors import diagnose
@@ -220,10 +219,11 @@ def adapt(
             sample_weight=sample_weight,
             sample_weight_target=sample_weight_target,
             source_domain=source_domain,
+            representation=representation,
+            exclude=exclude,
             random_state=seed,
             n_jobs=n_jobs,
             progress=progress,
-            **reading,
         )
     task = report.task
     _check_task(report, estimator)
@@ -235,17 +235,17 @@ def adapt(
     recommendations = recommend(report, estimator=estimator)
     chosen = [advice.name for advice in recommendations] if wanted is None else wanted
     tried, refused = make_candidates(chosen, estimator, report, seed)
-    nothing_to_do = report.verdict.kind == "none" and (guard or wanted is None)
-    if nothing_to_do:
-        refused += [Trial(name, None, None, "No shift was found: not tried.") for name in tried]
-        tried = {}
-
     groups_target = None if groups_target is None else sampled_groups(np.asarray(groups_target))
     n_judging = count_judging(domains, groups_target)
-    if domains.labelled.any() and not n_judging:
-        cannot = [name for name, adapter in tried.items() if _needs_labels(adapter)]
-        refused += [Trial(name, None, None, LABELS_OF_ONE_GROUP) for name in cannot]
-        tried = {name: adapter for name, adapter in tried.items() if name not in cannot}
+    nothing_to_do = report.verdict.kind == "none" and (guard or wanted is None)
+    if nothing_to_do:
+        out = dict.fromkeys(tried, "No shift was found: not tried.")
+    elif domains.labelled.any() and not n_judging:
+        out = {name: LABELS_OF_ONE_GROUP for name, adapter in tried.items() if _needs_labels(adapter)}
+    else:
+        out = {}
+    refused += [Trial(name, None, None, reason) for name, reason in out.items()]
+    tried = {name: adapter for name, adapter in tried.items() if name not in out}
     ways = _ways(report, n_judging)
     # the adapters of label shift are quick, and more folds leave each model nearly all of few rows
     n_folds = 2 * FOLDS if "prior" in ways and len(domains.y) <= FEW_ROWS else FOLDS
@@ -256,47 +256,37 @@ def adapt(
     deadline = None if time_budget is None else time.time() + time_budget - (time.perf_counter() - started)
     race = partial(_run, domains, source_fold, target_fold, deadline, n_jobs, progress)
     trials = race({SOURCE_ONLY: baseline, **tried}, circular=circular, named=wanted is not None)
-    if isinstance(loss, ProbabilityLoss):
-        trials = [_with_probabilities(trial) for trial in trials]
-    if isinstance(loss, Deviance):
-        trials = [_with_positive_answers(trial, loss) for trial in trials]
+    trials = [_if_judgeable(trial, loss) for trial in trials]
     able = tuple(t for t in trials[1:] if t.answers is not None)
     refused += [t for t in trials[1:] if t.answers is None]
     for trial in refused:
         for text in trial.warnings:
             warn(f"{trial.name}: {text}")
     case = Case(
-        report,
-        domains,
-        trials[0],
-        able,
-        np.unique(domains.y) if task == "classification" else None,
-        groups_target,
-        seed,
-        loss,
-        None if sample_weight_target is None else np.asarray(sample_weight_target, float),
+        report=report,
+        domains=domains,
+        baseline=trials[0],
+        trials=able,
+        classes=np.unique(domains.y) if task == "classification" else None,
+        groups_target=groups_target,
+        seed=seed,
+        loss=loss,
+        weight_target=None if sample_weight_target is None else np.asarray(sample_weight_target, float),
+        representation=representation,
+        exclude=exclude,
     )
-    evidence = None if nothing_to_do else _judge(case, ways, reading)
+    evidence = None if nothing_to_do else _judge(case, ways)
     name, status = _choose(case, evidence, guard)
     share = float(name == SOURCE_ONLY)
     if status == "plausible":
         assert evidence is not None
         apart = report.verdict is not diagnosis.verdict
-        evidence, share = _held_back(case, evidence, ways, name, apart, reading, race)
+        evidence, share = _held_back(case, evidence, ways, name, apart, race)
+    before, after, denied = _performance(case, evidence, name, nothing_to_do)
     if name == SOURCE_ONLY:
-        before = performance_before(case, evidence, nothing_to_do)
-        denied = contradiction(case, before)
-        before = after = guarding.by_labels(replace(case, trials=())).before if denied else before
         model = _source_model(baseline, estimator, domains)
     else:
-        adapter = next(t.adapter for t in able if t.name == name)
-        model = fit(Averaged(adapter, share) if share else adapter, domains)
-        after = None if evidence is None else evidence.findings[name].after
-        before = None if after is None else evidence.before  # type: ignore[union-attr]
-        before = as_covered(before, report)
-        if after is not None and after.assumption == COVARIATE:  # an alignment may have covered the others
-            after = as_covered(after, report)
-        denied = contradiction(case, before)
+        model = fit(Averaged(tried[name], share) if share else tried[name], domains)
     return AdaptationResult(
         estimator=model,
         adapter=name,
@@ -482,20 +472,18 @@ def _shown(parts: Any, total: int, progress: bool) -> Iterable[Any]:
     yield from track(parts, "comparing adapters", total=total, console=Console(stderr=True), transient=True)
 
 
-def _with_probabilities(trial: Trial) -> Trial:
-    """The trial, or why it cannot be judged by its probabilities."""
-    answers = trial.answers
-    if answers is None or (answers.target_proba is not None and not answers.of_scores):
-        return trial
-    return replace(trial, answers=None, failure="It gives no probabilities, which are to be judged.")
-
-
-def _with_positive_answers(trial: Trial, loss: Deviance) -> Trial:
-    """The trial, or why it has no deviance; that of the model as it is, is an error."""
+def _if_judgeable(trial: Trial, loss: AnyLoss | None) -> Trial:
+    """The trial, or why its answers have no such loss."""
     if trial.answers is None:
         return trial
-    answers = (trial.answers.on_source, trial.answers.own_source, trial.answers.on_target)
-    wrong = sum(int((answer <= 0).sum()) for answer in answers)
+    if isinstance(loss, ProbabilityLoss) and (trial.answers.target_proba is None or trial.answers.of_scores):
+        return replace(trial, answers=None, failure="It gives no probabilities, which are to be judged.")
+    return _with_positive_answers(trial, trial.answers, loss) if isinstance(loss, Deviance) else trial
+
+
+def _with_positive_answers(trial: Trial, answers: Answers, loss: Deviance) -> Trial:
+    """The trial, or why it has no deviance; that of the model as it is, is an error."""
+    wrong = sum(int((answer <= 0).sum()) for answer in (answers.on_source, answers.own_source, answers.on_target))
     if not wrong:
         return trial
     if trial.name == SOURCE_ONLY:
@@ -526,21 +514,21 @@ def _ways(report: ShiftReport, n_labelled: int) -> tuple[str, ...]:
     return (assumed,) if assumed else ()
 
 
-def _judge(case: Case, ways: tuple[str, ...], reading: dict[str, Any]) -> Evidence | None:
+def _judge(case: Case, ways: tuple[str, ...]) -> Evidence | None:
     """The evidence that fits the verdict; None when there is nothing to judge by."""
     if not ways:
         return None
     if "labels" not in ways:
-        return _by_assumption(case, ways[0], reading)
+        return _by_assumption(case, ways[0])
     labels = guarding.by_labels(case)
     if len(ways) == 1:
         return labels
     if ways[1] in ("heuristics", "outcome"):  # plausible at most
         if any(f.earned for f in labels.findings.values()):
             return labels
-        both = guarding.beside_labels(_by_assumption(case, ways[1], reading), labels)
+        both = guarding.beside_labels(_by_assumption(case, ways[1]), labels)
         return both if any(f.earned for f in both.findings.values()) else labels
-    assumed = _by_assumption(case, ways[1], reading)
+    assumed = _by_assumption(case, ways[1])
     found = guarding.best_known(assumed, labels, {t.name for t in case.trials if _needs_labels(t.adapter)})
     name, _ = _choose(case, replace(assumed, findings=found), guard=True)
     # its method and assumption are those by which the chosen one passed
@@ -551,16 +539,16 @@ def _needs_labels(adapter: Any) -> bool:
     return any(row.name == type(adapter).__name__ and row.target_labels == "required" for row in _registry.ADAPTERS)
 
 
-def _by_assumption(case: Case, way: str, reading: dict[str, Any]) -> Evidence:
+def _by_assumption(case: Case, way: str) -> Evidence:
     if way == "prior":
         return guarding.by_prior(case)
     if way == "weights":
-        return guarding.by_weights(case, **reading)
+        return guarding.by_weights(case)
     if way == "heuristics":
         return _by_heuristics(case)
     evidence = guarding.by_outcome_weights(case)
     doubted = any(f.earned for f in evidence.findings.values()) and covers(case.report)
-    return guarding.beside_rival(evidence, guarding.by_weights(case, **reading)) if doubted else evidence
+    return guarding.beside_rival(evidence, guarding.by_weights(case)) if doubted else evidence
 
 
 def _by_heuristics(case: Case) -> Evidence:
@@ -608,7 +596,6 @@ def _held_back(
     ways: tuple[str, ...],
     name: str,
     apart: bool,
-    reading: dict[str, Any],
     race: Callable[..., list[Trial]],
 ) -> tuple[Evidence, float]:
     """What is known of a plausible adapter averaged with the model as it is, and the share of the latter.
@@ -637,7 +624,7 @@ def _held_back(
         return evidence, 0.0
     alone, new = replace(case, trials=(mixed,)), old
     if by_weights:
-        new = guarding.by_weights(alone, **reading).findings[name]
+        new = guarding.by_weights(alone).findings[name]
     elif by_prior:
         new = guarding.by_prior(alone).findings[name]
     elif "labels" in ways:
@@ -652,6 +639,25 @@ def _held_back(
         reason += f" {new.reason}"
     found = replace(old, reason=reason, gain=new.gain, after=new.after)
     return replace(evidence, findings=evidence.findings | {name: found}), share
+
+
+def _performance(
+    case: Case, evidence: Evidence | None, name: str, nothing_to_do: bool
+) -> tuple[PerformanceEstimate | None, PerformanceEstimate | None, str]:
+    """Target performance before and after, and what target labels say against the former."""
+    if name == SOURCE_ONLY:
+        before = performance_before(case, evidence, nothing_to_do)
+        denied = contradiction(case, before)
+        before = guarding.by_labels(replace(case, trials=())).before if denied else before
+        return before, before, denied
+    if evidence is None or evidence.findings[name].after is None:
+        before = after = None
+    else:
+        before, after = evidence.before, evidence.findings[name].after
+    before = as_covered(before, case.report)
+    if after is not None and after.assumption == COVARIATE:  # an alignment may have covered the others
+        after = as_covered(after, case.report)
+    return before, after, contradiction(case, before)
 
 
 def _source_model(baseline: Any, estimator: Any, domains: Domains) -> Any:

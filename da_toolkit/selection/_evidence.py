@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,8 @@ class Case:
     seed: int
     loss: AnyLoss | None  # None: whether the class is right
     weight_target: np.ndarray | None = None  # counts where labelled target rows judge
+    representation: Any = None  # with `exclude` how the diagnosis, and weights, see the rows
+    exclude: Any = ()
 
     @property
     def n_judging(self) -> int:

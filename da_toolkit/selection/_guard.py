@@ -108,16 +108,12 @@ def _at_most_plausible(found: dict[str, Finding], doubt: str) -> dict[str, Findi
     }
 
 
-def by_weights(case: Case, **reading) -> Evidence:
+def by_weights(case: Case) -> Evidence:
     """Doubly robust paired comparison on source rows, under covariate shift."""
     n = len(case.domains.y)
     with ignored(UserWarning):  # the diagnosis has said it
-        problem = read_problem(
-            case.domains.X,
-            None,
-            case.domains.X_target,
-            **reading,
-        )
+        X, X_target = case.domains.X, case.domains.X_target
+        problem = read_problem(X, None, X_target, representation=case.representation, exclude=case.exclude)
         table = problem.table.without(set(case.report.separators))
         ratio = ClassifierRatio(random_state=case.seed)
         ratio.fit(table.design[:n], table.design[n:], groups=case.domains.groups)
