@@ -1277,3 +1277,17 @@ def test_a_torch_module_stands_alone_and_has_no_candidate_that_cannot_be():
         given = replace(report, verdict=replace(report.verdict, kind=kind))
         (only,) = recommend(given, estimator=DeepAdapter())
         assert only.name == "SourceOnly" and words in only.reason
+
+
+def test_a_generator_of_columns_to_leave_out_is_asked_once():
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(100, 3)), rng.normal(size=(100, 3)) + [0.8, 0.0, 0.8]
+    y = (X[:, 0] ** 2 + X[:, 1] > 1).astype(int)
+    excluded = ([2], (j for j in [2]))
+    gains = [
+        adapt(LogisticRegression(), X, y, X_target, exclude=exclude, candidates=["ImportanceWeighting"], random_state=0)
+        .candidates[1]
+        .gain
+        for exclude in excluded
+    ]
+    assert gains[0] == gains[1]

@@ -14,6 +14,7 @@ from joblib import Parallel, delayed
 from sklearn.base import is_classifier, is_regressor
 
 from shift_detectors._boundary import check_n_jobs
+from shift_detectors._columns import as_tuple
 from shift_detectors._data_digest import digest_of, names_digest
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._influence import sampled_groups
@@ -186,6 +187,7 @@ def adapt(
     X_target = ordered_like(X_source, X_target)
     check_names(X_source, "X_source")
     check_n_jobs(n_jobs)
+    exclude = as_tuple(exclude)  # a generator can be asked once
     classification = _classifies(estimator, y_source, y_target)
     loss = judged_by(scoring, estimator, "classification" if classification else "regression")
     domains = read_domains(
