@@ -14,9 +14,10 @@ from ._data_digest import digest_of, names_digest
 from ._domains import is_large, many_rows
 from ._errors import InputError
 from ._examine import Findings, Settings, examine
+from ._models import reads_columns, task_of
 from ._out_of_core import Rows, read_large
 from ._overlap import depends_on_y, importance_weights, separators, unmeasured
-from ._performance import beyond_support, measure_impact, reads_columns, task_of
+from ._performance import beyond_support, measure_impact
 from ._permutation import check_permutations, permuted_domains
 from ._prior import observed_prior
 from ._random import generator

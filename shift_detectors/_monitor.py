@@ -12,6 +12,7 @@ from . import _monitor_state, _text
 from ._columns import row_count, take_rows
 from ._dependence import serial_columns
 from ._errors import InputError
+from ._models import task_of
 from ._monitor_bets import Bank, frequencies, remaining, scores, starting, two_sided
 from ._monitor_change import Changes
 from ._monitor_directions import Directions
@@ -29,7 +30,6 @@ from ._monitor_views import (
     draw_pairs,
     edges_of,
 )
-from ._performance import task_of
 from ._representation import fit_clone, refuse_none, unfitted, warn_of_own_rows
 from ._results import Effect
 from ._table import Table

@@ -13,6 +13,7 @@ from sklearn.metrics import mean_pinball_loss
 
 from shift_detectors._errors import InputError
 from shift_detectors._influence import degrees_of, variance_of, weighted_mean
+from shift_detectors._models import reads_columns
 from shift_detectors._performance import (
     atc,
     average_confidence,
@@ -24,7 +25,6 @@ from shift_detectors._performance import (
     loss_interval,
     measure_impact,
     observed_performance,
-    reads_columns,
     split_loss_change,
 )
 from shift_detectors._prior import estimate_prior

@@ -19,7 +19,8 @@ from shift_detectors._data_digest import digest_of, names_digest
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._influence import sampled_groups
 from shift_detectors._labels import read_labels
-from shift_detectors._performance import COVARIATE, LABEL, reads_columns, task_of
+from shift_detectors._models import reads_columns, task_of
+from shift_detectors._performance import COVARIATE, LABEL
 from shift_detectors._random import check_random_state
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
