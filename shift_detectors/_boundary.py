@@ -163,7 +163,7 @@ def read_problem(
             "difference, and tests that see them see less."
         )
     if group_codes is None:
-        _warn_of_dependence(within, serial_columns(table, None if labels is None else labels.y_source))
+        warn_of_dependence(within, serial_columns(table, None if labels is None else labels.y_source))
     problem = Problem(
         table,
         y_source=None if labels is None else labels.y_source,
@@ -299,7 +299,7 @@ def _weights(weight: Any, weight_target: Any, n_source: int, n_target: int) -> n
     return np.concatenate(sides)
 
 
-def _warn_of_dependence(duplicated: float, serial: list[tuple[str, float]]) -> None:
+def warn_of_dependence(duplicated: float, serial: list[tuple[str, float]]) -> None:
     if duplicated > MANY_COPIES:
         warn(
             f"{duplicated:.0%} of the rows are copies of another row of their side, and no groups were "

@@ -252,18 +252,19 @@ def feature_shifts(
     for j, name in enumerate(table.names):
         if j < len(table.numeric_names):
             column = table.numeric[:, j]
-            effect, direction = _numeric_effect(column[:n_source], column[n_source:], *rest)
+            effect, direction = numeric_effect(column[:n_source], column[n_source:], *rest)
             kind = "datetime" if name in table.datetimes else "numeric"
         else:
             k = j - len(table.numeric_names)
             codes = table.codes[:, k]
-            effect, direction = _categorical_effect(codes[:n_source], codes[n_source:], table.categories[k], *rest)
+            effect, direction = categorical_effect(codes[:n_source], codes[n_source:], table.categories[k], *rest)
             kind = "categorical"
         shifts.append(FeatureShift(name, float(adjusted[j]), effect, direction, None, kind))
     return tuple(sorted(shifts, key=lambda s: (s.pvalue, -s.effect.value)))
 
 
-def _numeric_effect(source, target, w_source, w_target, g_source=None, g_target=None):
+def numeric_effect(source, target, w_source, w_target, g_source=None, g_target=None):
+    """Effect of one numeric column on the two sides, and its direction in words."""
     keep_s, keep_t = ~np.isnan(source), ~np.isnan(target)
     rate_s, rate_t = 1 - np.average(keep_s, weights=w_source), 1 - np.average(keep_t, weights=w_target)
     missing = _missing_phrase(rate_s, rate_t)
@@ -306,7 +307,8 @@ def _numeric_effect(source, target, w_source, w_target, g_source=None, g_target=
     return effect, "; ".join(filter(None, [direction, missing]))
 
 
-def _categorical_effect(source, target, categories, w_source, w_target, g_source=None, g_target=None):
+def categorical_effect(source, target, categories, w_source, w_target, g_source=None, g_target=None):
+    """Effect of one column of category codes on the two sides, and its direction in words."""
     k = len(categories) + 1  # place 0 is "missing"
     share_s = np.bincount(source + 1, weights=w_source, minlength=k) / w_source.sum()
     share_t = np.bincount(target + 1, weights=w_target, minlength=k) / w_target.sum()

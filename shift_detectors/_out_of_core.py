@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from joblib import effective_n_jobs, parallel_config
 
-from ._boundary import _warn_of_dependence
+from ._boundary import warn_of_dependence
 from ._column_kinds import as_numbers, counts_rows, kind_of
 from ._columns import ROW_NUMBER, as_tuple, read_rows, read_table
 from ._dependence import serial_columns
@@ -254,7 +254,7 @@ def _warn_of_neighbours(sides: Any, label: str | None, exclude: Any) -> None:
         table, _ = read_table(rows[0], rows[1], exclude)
     except InputError:  # the first rows may lack what others have; the sample decides
         return
-    _warn_of_dependence(0.0, serial_columns(table, None if label is None else pd.factorize(sides[0].head[label])[0]))
+    warn_of_dependence(0.0, serial_columns(table, None if label is None else pd.factorize(sides[0].head[label])[0]))
 
 
 def _coarse_cells(evidence: SummaryEvidence) -> tuple[str, ...]:

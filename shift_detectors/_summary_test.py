@@ -27,11 +27,11 @@ from ._distance_tests import moment_rows
 from ._domain_summary import BINS, KERNELS, UNIT, WAVES, Column, DomainSummary
 from ._errors import InputError
 from ._feature_test import (
-    _categorical_effect,
-    _numeric_effect,
+    categorical_effect,
     chi_squared,
     distribution_rows,
     missing_rates,
+    numeric_effect,
     smallest_logp,
 )
 from ._label_tests import moved_most, over_strata, where_clearer
@@ -384,7 +384,7 @@ def _distances(column: Column, source: np.ndarray, target: np.ndarray) -> tuple[
     """
     points = np.r_[np.nan, column.points, np.nextafter(column.points[-1], np.inf)]
     (x_source, w_source), (x_target, w_target) = ((points[side > 0], side[side > 0]) for side in (source, target))
-    effect, direction = _numeric_effect(x_source, x_target, w_source.astype(float), w_target.astype(float))
+    effect, direction = numeric_effect(x_source, x_target, w_source.astype(float), w_target.astype(float))
     n_source, n_target = source[1:].sum(), target[1:].sum()
     if not n_source or not n_target:
         return effect, direction
@@ -400,7 +400,7 @@ def _frequencies(column: Column, source: np.ndarray, target: np.ndarray) -> tupl
     names = np.append(column.points, "any other value")
     codes = [np.flatnonzero(side) - 1 for side in (source, target)]
     weights = [side[side > 0].astype(float) for side in (source, target)]
-    effect, direction = _categorical_effect(codes[0], codes[1], names, weights[0], weights[1])
+    effect, direction = categorical_effect(codes[0], codes[1], names, weights[0], weights[1])
     variance = 0.0
     for side in (source, target):
         share = side / max(1, side.sum())

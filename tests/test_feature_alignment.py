@@ -27,9 +27,9 @@ from da_toolkit.alignment import CORAL, JDA, TCA, FeatureAlignment, LinearOT, Lo
 from da_toolkit.alignment._base import BaseAligner
 from da_toolkit.alignment._mass import (
     Rows,
-    _minimise_on_simplex,
     choose_prior,
     measure_parts,
+    minimise_on_simplex,
     source_similarity,
 )
 from da_toolkit.alignment._pseudo_labels import class_probabilities
@@ -106,7 +106,7 @@ def test_simplex_minimum_is_that_of_a_general_solver(k):
     for _ in range(5):
         root, g = rng.normal(size=(k, k)), rng.normal(size=k)
         H = root @ root.T
-        q = _minimise_on_simplex(H, g)
+        q = minimise_on_simplex(H, g)
         assert q.min() >= 0 and q.sum() == pytest.approx(1)
 
         def value(q, H=H, g=g):

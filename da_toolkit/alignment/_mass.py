@@ -84,7 +84,7 @@ class Parts:
     def nearest(self, caution: float = 0.0) -> np.ndarray:
         """The mixture with the smallest E(q) + caution * (what its finite parts add to it), shape (k,)."""
         among, across = self.distance[:-1, :-1], self.distance[:-1, -1]
-        return _minimise_on_simplex(2 * (caution * np.diag(self.own) - among), -2 * across)
+        return minimise_on_simplex(2 * (caution * np.diag(self.own) - among), -2 * across)
 
 
 def told_apart(X: np.ndarray, X_target: np.ndarray, mass: np.ndarray, target_mass: np.ndarray) -> bool:
@@ -142,7 +142,7 @@ def measure_parts(X: np.ndarray, part: np.ndarray, X_target: np.ndarray, mass: n
     return Parts(share, between, (within * repeated)[:-1], spread)
 
 
-def _minimise_on_simplex(H: np.ndarray, g: np.ndarray) -> np.ndarray:
+def minimise_on_simplex(H: np.ndarray, g: np.ndarray) -> np.ndarray:
     """The q >= 0 with sum 1 that minimises q'Hq / 2 - g'q; directions of negative curvature are left out."""
     k = len(g)
     centre, project = np.full(k, 1 / k), np.eye(k) - 1 / k

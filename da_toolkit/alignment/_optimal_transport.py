@@ -19,7 +19,7 @@ from shift_detectors._warnings import ignored, warn
 
 from .._parameters import FINITE, check_counts, check_numbers, is_number
 from ._base import BaseAligner, check_shrinkage
-from ._mass import _minimise_on_simplex
+from ._mass import minimise_on_simplex
 from ._plan import ITERATIONS, NO_MASS, at_mass, coordinates, draw, plan_of, potentials
 
 METHODS = ("entropic", "exact", "class-regularised", "unbalanced", "partial")
@@ -354,7 +354,7 @@ def _nearest_mixture(X, Z, a, b, part) -> np.ndarray:
     member /= member.sum(axis=1, keepdims=True)
     among = member @ euclidean_distances(X) @ member.T
     among[np.diag_indices_from(among)] /= np.maximum(1 - (member**2).sum(axis=1), np.finfo(float).tiny)
-    return _minimise_on_simplex(-2 * among, -2 * (member @ euclidean_distances(X, Z) @ b)) @ member
+    return minimise_on_simplex(-2 * among, -2 * (member @ euclidean_distances(X, Z) @ b)) @ member
 
 
 def _scale(X, Z, a, b, cost) -> float:

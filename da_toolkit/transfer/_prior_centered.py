@@ -274,7 +274,7 @@ class _Regression:
     method = "predict"
 
     def __init__(self, model, head, Z, domains: Domains, fold, Z_known, y, U, s):
-        fitted = model.predict(Z) if fold is None else _cross_fitted(head, Z, domains, fold, "predict")
+        fitted = model.predict(Z) if fold is None else cross_fitted(head, Z, domains, fold, "predict")
         noise = np.average((domains.y - fitted) ** 2, weights=domains.sample_weight)
         noise = max(float(noise), 1e-12 * float(np.var(np.append(domains.y, y))), np.finfo(float).tiny)
         self.constant = float(np.average(domains.y, weights=domains.sample_weight))
@@ -313,7 +313,7 @@ class _Classification:
         refuse_unknown(domains.y, classes)
         labels = positions(domains.y, classes)
         self.method = method = _logit_method(model, Z)
-        given = getattr(model, method)(Z) if fold is None else _cross_fitted(head, Z, domains, fold, method)
+        given = getattr(model, method)(Z) if fold is None else cross_fitted(head, Z, domains, fold, method)
         logits = _as_logits(given, method)
         self.temperature = _temperature(logits, labels, weight)
         mass = np.bincount(labels, weights=weight, minlength=len(classes))
@@ -383,7 +383,7 @@ def not_below(corrected: np.ndarray, own: np.ndarray, floor: float) -> np.ndarra
     return np.maximum(corrected, np.minimum(own, floor))
 
 
-def _cross_fitted(head: Any, Z: Any, domains: Domains, fold: list, method: str) -> np.ndarray:
+def cross_fitted(head: Any, Z: Any, domains: Domains, fold: list, method: str) -> np.ndarray:
     """Answers for every source row by a clone that was fitted without it."""
     parameter = weight_parameter(head)
     weighted = domains.sample_weight is not None and parameter is not None

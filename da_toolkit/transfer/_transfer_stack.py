@@ -31,7 +31,7 @@ from .._source_only import SourceOnly
 from .._unfitted import spelt_out
 from ..weighting._encoder import pool
 from ._offset_boosting import OffsetBoosting
-from ._prior_centered import NOISE_ROWS, PriorCentered, _cross_fitted
+from ._prior_centered import NOISE_ROWS, PriorCentered, cross_fitted
 
 # weights before any target label is seen; what is left is shared evenly by the other members
 PRIOR = {"source": 0.4, "PriorCentered": 0.2}
@@ -273,7 +273,7 @@ class TransferStack(BaseAdapter):
             fitted = model.predict(Z)
         else:
             folds = PriorCentered(model, random_state=seed)._folds(model, domains)  # those its fits are remembered for
-            fitted = _cross_fitted(model, Z, domains, folds, "predict")
+            fitted = cross_fitted(model, Z, domains, folds, "predict")
         guess = np.average((domains.y - fitted) ** 2, weights=domains.sample_weight)
         guess = max(float(guess), 1e-12 * float(np.var(domains.y)))
         squares = {name: float(((answer - y) ** 2).sum()) for name, answer in held.items()}
