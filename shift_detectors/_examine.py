@@ -52,7 +52,7 @@ class Learned(NamedTuple):
 
     inputs: Inputs
     fold: np.ndarray
-    learners: tuple[np.ndarray, ...]  # what each of them says of the domain
+    learners: list[np.ndarray]  # what each of them says of the domain
     propensity: np.ndarray
     overlap: Overlap
     y: Any  # from `source_scores`; None without labels
