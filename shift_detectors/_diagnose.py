@@ -14,7 +14,7 @@ from ._data_digest import digest_of, names_digest
 from ._domains import is_large, many_rows
 from ._errors import InputError
 from ._examine import Findings, Settings, examine
-from ._models import reads_columns, task_of
+from ._models import predictions, reads_columns, task_of
 from ._out_of_core import Rows, read_large
 from ._overlap import depends_on_y, importance_weights, separators, unmeasured
 from ._performance import beyond_support, measure_impact
@@ -149,6 +149,13 @@ def diagnose(
             exclude=rows.exclude,
             **options,
         )
+        model_rows = rows.X_source, rows.X_target
+        if rows.numbers:  # the model sees the caller's rows, whatever they are
+            model_rows = (take_rows(X_source, rows.numbers[0]), take_rows(X_target, rows.numbers[1]))
+        judged = estimator is not None and problem.task is not None
+        if judged:  # before the tests, which take their time
+            for X, name in zip(model_rows, ("X_source", "X_target"), strict=True):
+                predictions(estimator, take_rows(X, np.arange(2)), name)
         evidence = rows.evidence
         if evidence is not None:
             problem = problem.with_new_classes(evidence.absent(problem.new_classes))
@@ -200,12 +207,9 @@ def diagnose(
             data_digest=_digest(given),
         )
         report = replace(report, next_steps=_next_steps(report, problem, found))
-        if estimator is not None and problem.task is not None:
+        if judged:
             step("measuring the impact on the model")
-            X = rows.X_source, rows.X_target
-            if rows.numbers:  # the model sees the caller's rows, whatever they are
-                X = (take_rows(X_source, rows.numbers[0]), take_rows(X_target, rows.numbers[1]))
-            report = replace(report, impact=_impact(estimator, *X, problem, found, report))
+            report = replace(report, impact=_impact(estimator, *model_rows, problem, found, report))
     return replace(report, seconds=time.perf_counter() - started)
 
 

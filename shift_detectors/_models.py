@@ -23,6 +23,17 @@ def task_of(estimator: Any) -> str:
     return "auto" if classes is None or not len(classes) else "classification"
 
 
+def predictions(estimator: Any, X: Any, name: str) -> Any:
+    """Of a model the caller gave, which may not be fitted, or fitted on other columns."""
+    try:
+        return estimator.predict(X)
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"the estimator cannot predict {name} ({what})", "a model fitted on rows with the same columns"
+        ) from error
+
+
 def reads_columns(
     estimator: Any, X_source: Any, X_target: Any, names: Sequence[str], random_state: int = 0
 ) -> tuple[bool, float]:

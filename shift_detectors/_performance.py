@@ -35,6 +35,7 @@ from ._columns import row_count
 from ._errors import InputError
 from ._influence import Part, degrees_of, rows_worth, share_of, variance_of, weighted_mean
 from ._model_loss import Loss, loss_of
+from ._models import predictions
 from ._prior import PriorFit, proportion_interval
 from ._results import Effect, Impact, PerformanceEstimate
 from ._table import chose_labels
@@ -349,14 +350,7 @@ def measure_impact(
     loss = None if classification else loss_of(estimator)
     metric = "accuracy" if loss is None else loss.name
     y_source = np.asarray(y_source)
-    try:
-        predicted_source = estimator.predict(X_source)
-    except Exception as error:  # the caller's model: not fitted, or fitted on other columns
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(
-            f"the estimator cannot predict X_source ({what})", "a model fitted on rows with the same columns"
-        ) from error
-    values = _values(predicted_source, y_source, loss)
+    values = _values(predictions(estimator, X_source, "X_source"), y_source, loss)
     notes = ["The source score is that of the given source rows; it flatters a model trained on them."]
 
     on_source = {"sample_weight": sample_weight, "groups": groups}
@@ -381,7 +375,7 @@ def measure_impact(
     target = p_x = p_y_given_x = None
     if mask.any():
         on_labelled = {name: None if given is None else np.asarray(given)[mask] for name, given in on_target.items()}
-        predicted = np.asarray(estimator.predict(X_target))[mask]
+        predicted = np.asarray(predictions(estimator, X_target, "X_target"))[mask]
         values_target = _values(predicted, np.asarray(y_target)[mask], loss)
         target = observed_performance(values_target, metric, "observed labels", "", *on_labelled.values())
         if propensity is not None:

@@ -523,6 +523,19 @@ def test_n_jobs_is_a_number_of_workers(n_jobs):
         diagnose(X, None, X, n_jobs=n_jobs)
 
 
+def test_a_model_that_cannot_predict_is_refused_before_the_tests(monkeypatch):
+    pair = datasets.make_no_shift(100, 100, n_features=3, random_state=0)
+    monkeypatch.setattr("shift_detectors._diagnose.examine", None)
+    fitted = LogisticRegression().fit(pair.X_source[:, :2], pair.y_source)
+    for model, what in (
+        (LogisticRegression(), "NotFittedError"),
+        (fitted, "expecting 2 features"),
+        (object(), "predict"),
+    ):
+        with pytest.raises(InputError, match=f"the estimator cannot predict X_source .*{what}"):
+            run(pair, estimator=model)
+
+
 def test_bad_min_effect_and_detectors():
     X = np.random.default_rng(0).normal(size=(20, 1))
     with pytest.raises(InputError, match="min_effect"):
