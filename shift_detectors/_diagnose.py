@@ -93,7 +93,8 @@ def diagnose(
         Effects below which a significant difference of p(x) or p(y) is called negligible, by name of the effect.
         Without target labels that of p(x) is not where class frequencies, whose interval lies beyond the "total
         variation" on either side of the source's, explain it: a rare class hardly moves p(x). A difference of p(y|x)
-        never is, since changes may cancel in an average: a note says when its interval lies below.
+        never is, since changes may cancel in an average (a note says when its interval lies below), nor is one of p(y)
+        from which it follows.
     detectors : "auto" or sequence of detectors
         Further tests to run; they are reported beside the others and do not enter the verdict.
     groups, groups_target, sample_weight, sample_weight_target, source_domain, representation, exclude

@@ -307,7 +307,8 @@ def _that_count(
         if all(settings.small(f.effect) for f in tests["p(x|y)"].per_feature):
             shifts -= {"p(x|y)"}  # it follows from p(x)
     frequencies, change = tests["p(y)"].effect, tests["p(y|x)"].effect
-    if "p(y)" in shifts and frequencies is not None and settings.small(frequencies):
+    follows = "p(y|x)" in shifts and "p(x|y)" not in shifts  # from p(y), however little that moved
+    if "p(y)" in shifts and not follows and frequencies is not None and settings.small(frequencies):
         shifts -= {"p(y)"}
         notes.append("p(y) differs significantly, but negligibly")
     if "p(y|x)" in shifts and change is not None and change.ci is not None:

@@ -380,6 +380,20 @@ def test_a_change_of_a_rare_class_is_not_negligible(share, kind):
     assert report.overlap.domain_auc.value < report.min_effect["domain AUC"]
 
 
+def test_what_follows_from_a_small_change_of_p_y_is_not_called_a_concept_shift():
+    """p(y) moves by less than `min_effect`, and p(y|x) with it: rows of a class look the same."""
+
+    def sample(n, p):
+        y = (rng.random(n) < p).astype(int)
+        return rng.normal(size=(n, 2)) + y[:, None] * [2, 1.5], y
+
+    rng = np.random.default_rng(0)
+    (X, y), (X_target, y_target) = sample(4000, 0.02), sample(4000, 0.06)
+    report = diagnose(X, y, X_target, y_target, random_state=0, n_permutations=99)
+    assert report.test("p(y)").effect.value < report.min_effect["total variation"]
+    assert report.verdict.kind == "label" and report.shifts == {"p(y)", "p(y|x)"}
+
+
 def test_without_source_labels_only_p_x_is_compared():
     rng = np.random.default_rng(0)
     report = diagnose(rng.normal(size=(100, 2)), None, rng.normal(size=(100, 2)) + 1, random_state=0, n_permutations=99)
