@@ -54,9 +54,10 @@ class LabelShiftFitTest(BaseDetector):
     parameters for the whole distribution of x, hence testable. With moments h(x) (class scores, leading
     components, their squares, random cosines), A_k = mean of h in source class k and b = mean of h in the target,
 
-        q = argmin (b - A q)' V(q)^-1 (b - A q),  sum q = 1,   V(q) = Cov_t h / n_t + sum_k q_k^2 Cov_k h / n_k,
+        q = argmin (b - A q)' V(q)^-1 (b - A q),  sum q = 1, q >= 0,   V(q) = Cov_t h / n_t + sum_k q_k^2 Cov_k h / n_k,
 
-    the minimum J is chi-squared with rank(V) - (K - 1) degrees of freedom (Sargan-Hansen), compared with
+    the minimum J is chi-squared with rank(V) - (K - 1) degrees of freedom (Sargan-Hansen), K the number of classes
+    whose q is not zero (given these: Bartholomew), compared with
     Hotelling's F law because V is estimated. A second fit has as moments the class scores and the score of a
     domain classifier that saw only preceding folds (together with the first moments, from which it was learnt,
     it would not follow the F law); the p-value is twice the smaller one. For a numeric y the ratio
@@ -75,6 +76,7 @@ class LabelShiftFitTest(BaseDetector):
 
     References
     ----------
+    Bartholomew (1961), A test of homogeneity of means under restricted alternatives, JRSS B 23(2).
     Hansen (1982), Large sample properties of generalized method of moments estimators, Econometrica 50(4).
     Lipton, Wang and Smola (2018), Detecting and correcting for label shift, ICML.
 
@@ -281,23 +283,30 @@ def _gmm(H_source, H_target, basis, frequency, w_source, w_target) -> LabelShift
         rows = centred(c)
         return V_target + rows.T @ rows
 
-    def solve(c):
-        V = covariance(c)
+    def solve(c, classes):
+        V = covariance(np.maximum(c, 0) / max(mass @ np.maximum(c, 0), 1e-12))
         values, vectors = np.linalg.eigh(V)
         keep = values > 1e-8 * values[-1]
         root = vectors[:, keep] / np.sqrt(values[keep])
-        G, g = root.T @ A, root.T @ b
-        system = np.zeros((k + 1, k + 1))
-        system[:k, :k] = G.T @ G + 1e-10 * np.trace(G.T @ G) * np.eye(k)
-        system[:k, k] = system[k, :k] = mass
+        G, g = root.T @ A[:, classes], root.T @ b
+        size = len(classes)
+        system = np.zeros((size + 1, size + 1))
+        system[:size, :size] = G.T @ G + 1e-10 * np.trace(G.T @ G) * np.eye(size)
+        system[:size, size] = system[size, :size] = mass[classes]
         inverse = np.linalg.pinv(system, hermitian=True)
-        c = (inverse @ np.r_[G.T @ g, 1.0])[:k]
-        return c, inverse[:k, :k], float(((g - G @ c) ** 2).sum()), int(keep.sum())
+        part = (inverse @ np.r_[G.T @ g, 1.0])[:size]
+        c = np.zeros(k)
+        c[classes] = part
+        return c, inverse[:size, :size], float(((g - G @ part) ** 2).sum()), int(keep.sum())
 
-    c = start
+    c, present = start, np.arange(k)
     for _ in range(4):
-        c, inverse, J, rank = solve(np.maximum(c, 0) / max(mass @ np.maximum(c, 0), 1e-12))
-    degrees = rank - (k - 1)
+        c, inverse, J, rank = solve(c, present)
+    move = c - start
+    while frequency is not None and c.min() < 0:  # no class has a negative part in a mixture
+        present = present[c[present] >= 0]
+        c, _, J, rank = solve(c, present)
+    degrees = rank - (len(present) - 1)  # given which classes are absent
     if degrees <= 0 or min(n, m) < 2 * rank:
         return LabelShiftFit(c, 0.0, 0, 1.0, 1.0)
     spread = inverse
@@ -310,6 +319,5 @@ def _gmm(H_source, H_target, basis, frequency, w_source, w_target) -> LabelShift
         parts.append(((rows * column[:, None]) ** 2).sum() ** 2 / max(column.sum() - 1, 1))
     nu = max((np.trace(V_target) + (rows**2).sum()) ** 2 / sum(parts), degrees + 2)
     p = float(f_distribution.sf(J * (nu - degrees + 1) / (nu * degrees), degrees, nu - degrees + 1))
-    move = c - start
     wald = float(move @ np.linalg.pinv(spread, rcond=1e-8, hermitian=True) @ move)
     return LabelShiftFit(c, J, degrees, p, float(chi2.sf(wald, k - 1)))

@@ -439,6 +439,16 @@ def test_class_on_one_side_only_is_left_out_with_a_note():
     assert any("one side only: 1 class" in note for note in result.notes)
 
 
+def test_label_shift_cannot_explain_rows_beyond_every_mixture_of_the_classes():
+    """Of the classes 30 % and 60 % have x = 1, of the target 75 %: that would take a class of negative frequency."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 500)
+    X, beyond, within = (np.asarray(rng.random(1000) < p, float)[:, None] for p in (0.3 + 0.3 * y, 0.75, 0.55))
+    test = LabelShiftFitTest(random_state=0)
+    assert test.test(X, beyond, y_source=y).pvalue < 1e-3
+    assert test.test(X, within, y_source=y).pvalue > 1e-3
+
+
 def test_label_shift_fit_in_regression():
     rng = np.random.default_rng(0)
     y = rng.normal(size=4000)
