@@ -20,6 +20,7 @@ from ._table import Problem
 
 FOLDS = 5
 ROWS_PER_MOMENT = 40  # rows of the smallest class per moment
+TARGET_ROWS_PER_MOMENT = 20
 DOUBT = 0.2  # below this p-value "p(x|y) is equal" is doubtful though not rejected
 MAX_COSINES = 12
 MAX_COMPONENTS = 10
@@ -57,18 +58,17 @@ class LabelShiftFitTest(BaseDetector):
         q = argmin (b - A q)' V(q)^-1 (b - A q),  sum q = 1, q >= 0,   V(q) = Cov_t h / n_t + sum_k q_k^2 Cov_k h / n_k,
 
     the minimum J is chi-squared with rank(V) - (K - 1) degrees of freedom (Sargan-Hansen), K the number of classes
-    whose q is not zero (given these: Bartholomew), compared with
-    Hotelling's F law because V is estimated. A second fit has as moments the class scores and the score of a
-    domain classifier that saw only preceding folds (together with the first moments, from which it was learnt,
-    it would not follow the F law); the p-value is twice the smaller one. For a numeric y the ratio
-    q(y) / p(y) is a spline in y.
+    whose q is not zero (given these: Bartholomew), compared with Hotelling's F law because V is estimated. A second
+    fit has as moments the class scores and the score of a domain classifier that saw only preceding folds (together
+    with the first moments, from which it was learnt, it would not follow the F law); the p-value is twice the
+    smaller one. For a numeric y the ratio q(y) / p(y) is a spline in y.
 
     A small p-value contradicts *pure* label shift. A large one is consistent with it, no more: covariate
     shift can never be refuted without target labels, so preferring label shift is an argument by parsimony.
 
-    Assumption: independent rows and the asymptotic chi-squared law; moments are dropped when the smallest class
-    has fewer than 40 rows for each. With `groups` no test is made (p-value 1 and a note): rows of a group are
-    dependent, and summing them first leaves too few units for the law to hold.
+    Assumption: independent rows and the asymptotic chi-squared law; moments are dropped when the smallest class has
+    fewer than 40 rows for each, or the target fewer than 20. With `groups` no test is made (p-value 1 and a note):
+    rows of a group are dependent, and summing them first leaves too few units for the law to hold.
 
     Parameters
     ----------
@@ -252,7 +252,8 @@ def moments(problem, H, k, smallest, seed) -> np.ndarray:
         P @ (rng.normal(size=(d, MAX_COSINES)) / np.sqrt(max(d, 1))) * 1.5 + rng.uniform(0, 6.28, MAX_COSINES)
     )
     columns = np.column_stack([H, P, P**2, cosines])
-    room = max(k + 2, smallest // ROWS_PER_MOMENT)
+    n_target = problem.table.n - problem.table.n_source
+    room = max(k + 2, min(smallest // ROWS_PER_MOMENT, n_target // TARGET_ROWS_PER_MOMENT))
     columns = columns[:, :room]
     return _standardised(columns)
 

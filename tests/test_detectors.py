@@ -439,6 +439,20 @@ def test_class_on_one_side_only_is_left_out_with_a_note():
     assert any("one side only: 1 class" in note for note in result.notes)
 
 
+def test_label_shift_fit_keeps_its_level_with_few_target_rows():
+    """At a level of .05 six of 20 draws reject with a chance of 3e-4; here a category is rare."""
+
+    def fits(seed):
+        rng = np.random.default_rng(seed)
+        y = rng.integers(0, 2, 1030)
+        region = rng.choice(list("abcd"), 1030, p=[0.6, 0.25, 0.1, 0.05])
+        sex = rng.choice(["f", "m"], 1030)
+        X = pd.DataFrame(rng.normal(size=(1030, 2)) + y[:, None], columns=["a", "b"]).assign(region=region, sex=sex)
+        return not LabelShiftFitTest(random_state=seed).test(X[:1000], X[1000:], y_source=y[:1000]).rejects(0.05)
+
+    assert sum(map(fits, range(20))) > 14
+
+
 def test_label_shift_cannot_explain_rows_beyond_every_mixture_of_the_classes():
     """Of the classes 30 % and 60 % have x = 1, of the target 75 %: that would take a class of negative frequency."""
     rng = np.random.default_rng(0)
