@@ -13,10 +13,10 @@ Without target labels p(x) is tested, then whether changed class frequencies alo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from ._results import Effect, Overlap, ShiftTestResult, Verdict
+from ._results import Overlap, ShiftTestResult, Verdict
 from ._table import UNLABELLED
 from ._text import and_join, pvalue, share, some
 
@@ -124,90 +124,132 @@ def labelled_verdict(
     """
     p = {quantity: test.pvalue for quantity, test in tests.items()}
     kind = labelled_kind(shifts, p, overlap, p_x_as_label_shift_predicts, other_frequencies_explain)
-    if selected and kind == "conditional":  # which is a statement on p(y)
+    new = new_classes or {}
+    if (selected and kind == "conditional") or (new and kind in ("label", "concept")):  # statements on p(y)
         kind = "mixed"
-    if new_classes and kind in ("label", "concept"):
-        kind = "mixed"
-    change = tests["p(y|x)"].effect
-    shown = "" if change is None else f" ({change})"
-    if "p(y|x)" in shifts and change is not None and change.ci is not None and change.ci[0] <= 0 <= change.ci[1]:
-        shown = f", though not clearly on average{shown}"
-    bounded = change is not None and change.ci is not None and max(abs(change.ci[0]), abs(change.ci[1])) <= EQUIVALENCE
-    within = tests["p(x|y)"].effect
-    if kind == "none":
-        strength = "consistent"
-        tested = "p(x) and p(y|x)" if selected else "p(x), p(y), p(x|y) and p(y|x)"
-        but = f", but for negligible differences of {and_join(sorted(negligible))}" if negligible else ""
-        text = (
-            f"Source and target agree in everything that was tested: {tested}, with {n_labelled} "
-            f"target labels{but}. Smaller differences than these data can show remain possible."
-        )
-    elif kind == "covariate":
-        strength = "confirmed" if bounded else "consistent"
-        same = "at equal x the outcome y behaves the same" if bounded else "no change of y at equal x was shown"
-        text = f"The inputs x are distributed differently, but {same}: covariate shift{shown}."
-    elif kind == "label":
-        strength = "confirmed" if _at_most(within, EQUIVALENCE) else "consistent"
-        text = (
-            "The frequencies of y changed, but rows with the same y look the same in both domains: label shift. "
-            "The change of p(x) follows from it."
-        )
-        if "p(x)" in shifts and "p(y)" not in shifts:
-            strength = "consistent"
-            text = (
-                f"Other frequencies of y explain the inputs of all target rows. The {n_labelled} target labels, too "
-                "few to show that change themselves, show none at equal y or at equal x: label shift is the simplest "
-                "explanation, not the only one."
-            )
-    elif kind == "concept":
-        strength = "confirmed" if "p(y|x)" in shifts else "consistent"
-        itself = (
-            f"p(y|x) itself changed{shown}"
-            if "p(y|x)" in shifts
-            else "the labels differ and the inputs do not, which leaves p(y|x), though its own test does not show it "
-            f"{shown.strip()}"
-        )
-        text = (
-            f"The same x now goes with another y: {itself}. Weighting or aligning x cannot repair that; target labels "
-            "can."
-        )
-    elif kind == "conditional":
-        strength = "confirmed"
-        text = (
-            "The classes occur as often as before, but the rows of a class look different (p(x|y) changed), as after "
-            "a change of sensor or coding."
-        )
-    elif kind == "support":
-        strength = "confirmed"
-        text = (
-            f"The target lies where the source has (nearly) no rows ({overlap.domain_auc}). Whether p(y|x) changed can "
-            "only be seen where both domains have data"
-        )
-        text += (
-            f": among these few rows it did{shown}; elsewhere it cannot be said."
-            if "p(y|x)" in shifts
-            else ", so it cannot be said here, labels or not."
-        )
-    else:
-        strength = "confirmed"
-        text = (
-            f"{new_classes_sentence(new_classes)} This alone changes p(y), and p(y|x) where such rows lie; what else "
-            "changed shows without them."
-            if new_classes
-            else f"The inputs x are distributed differently, and at equal x y changed, too{shown}. Whether p(y) did "
-            "cannot be said: the labelled target rows were chosen by x."
-            if selected
-            else "Both factorisations changed: p(x), p(y), p(x|y) and p(y|x) all differ, so no single simple shift "
-            f"explains it{shown}."
-        )
-    if new_classes and kind != "mixed":
-        text += f" {new_classes_sentence(new_classes)}"
+    strength, text = READINGS[kind](Labelled(tests, shifts, overlap, n_labelled, new, selected, negligible))
+    if new and kind != "mixed":
+        text += f" {new_classes_sentence(new)}"
         text += " Too few of its rows are labelled for these tests to show it." if kind == "none" else ""
     taken_as_equal = set(blind) & {"none": {*tests}, "covariate": {"p(y|x)"}, "label": {"p(x|y)"}}.get(kind, set())
     if taken_as_equal:
         strength, text = "assumed", f"{'' if kind == 'none' else f'{text} '}{blind_sentence(sorted(taken_as_equal))}"
     unknown = [*(["p(y|x)"] if kind == "support" else []), *(["p(y)", "p(x|y)"] if selected else []), *blind]
     return Verdict(kind, strength, text, tuple(dict.fromkeys(unknown)))
+
+
+class Labelled(NamedTuple):
+    """What a verdict says when target labels are known, as in `labelled_verdict`."""
+
+    tests: dict[str, ShiftTestResult]
+    shifts: frozenset[str]
+    overlap: Overlap
+    n_labelled: int
+    new_classes: Mapping[Any, float]
+    selected: bool
+    negligible: frozenset[str]
+
+    def change(self) -> str:
+        """The change of y at equal x, to end a sentence with; empty where it was not measured."""
+        effect = self.tests["p(y|x)"].effect
+        if effect is None:
+            return ""
+        unclear = "p(y|x)" in self.shifts and effect.ci is not None and effect.ci[0] <= 0 <= effect.ci[1]
+        return f"{', though not clearly on average' if unclear else ''} ({effect})"
+
+
+def _none(found: Labelled) -> tuple[str, str]:
+    tested = "p(x) and p(y|x)" if found.selected else "p(x), p(y), p(x|y) and p(y|x)"
+    but = f", but for negligible differences of {and_join(sorted(found.negligible))}" if found.negligible else ""
+    return "consistent", (
+        f"Source and target agree in everything that was tested: {tested}, with {found.n_labelled} "
+        f"target labels{but}. Smaller differences than these data can show remain possible."
+    )
+
+
+def _covariate(found: Labelled) -> tuple[str, str]:
+    effect = found.tests["p(y|x)"].effect
+    bounded = effect is not None and effect.ci is not None and max(map(abs, effect.ci)) <= EQUIVALENCE
+    same = "at equal x the outcome y behaves the same" if bounded else "no change of y at equal x was shown"
+    return "confirmed" if bounded else "consistent", (
+        f"The inputs x are distributed differently, but {same}: covariate shift{found.change()}."
+    )
+
+
+def _label(found: Labelled) -> tuple[str, str]:
+    if "p(x)" in found.shifts and "p(y)" not in found.shifts:
+        return "consistent", (
+            f"Other frequencies of y explain the inputs of all target rows. The {found.n_labelled} target labels, too "
+            "few to show that change themselves, show none at equal y or at equal x: label shift is the simplest "
+            "explanation, not the only one."
+        )
+    within = found.tests["p(x|y)"].effect
+    bounded = within is not None and (within.value if within.ci is None else within.ci[1]) <= EQUIVALENCE
+    return "confirmed" if bounded else "consistent", (
+        "The frequencies of y changed, but rows with the same y look the same in both domains: label shift. "
+        "The change of p(x) follows from it."
+    )
+
+
+def _concept(found: Labelled) -> tuple[str, str]:
+    shown = "p(y|x)" in found.shifts
+    itself = (
+        f"p(y|x) itself changed{found.change()}"
+        if shown
+        else "the labels differ and the inputs do not, which leaves p(y|x), though its own test does not show it "
+        f"{found.change().strip()}"
+    )
+    return "confirmed" if shown else "consistent", (
+        f"The same x now goes with another y: {itself}. Weighting or aligning x cannot repair that; target labels can."
+    )
+
+
+def _conditional(found: Labelled) -> tuple[str, str]:
+    return "confirmed", (
+        "The classes occur as often as before, but the rows of a class look different (p(x|y) changed), as after "
+        "a change of sensor or coding."
+    )
+
+
+def _support(found: Labelled) -> tuple[str, str]:
+    known = (
+        f": among these few rows it did{found.change()}; elsewhere it cannot be said."
+        if "p(y|x)" in found.shifts
+        else ", so it cannot be said here, labels or not."
+    )
+    return "confirmed", (
+        f"The target lies where the source has (nearly) no rows ({found.overlap.domain_auc}). Whether p(y|x) changed "
+        f"can only be seen where both domains have data{known}"
+    )
+
+
+def _mixed(found: Labelled) -> tuple[str, str]:
+    if found.new_classes:
+        return "confirmed", (
+            f"{new_classes_sentence(found.new_classes)} This alone changes p(y), and p(y|x) where such rows lie; what "
+            "else changed shows without them."
+        )
+    if found.selected:
+        return "confirmed", (
+            f"The inputs x are distributed differently, and at equal x y changed, too{found.change()}. Whether p(y) "
+            "did cannot be said: the labelled target rows were chosen by x."
+        )
+    return "confirmed", (
+        "Both factorisations changed: p(x), p(y), p(x|y) and p(y|x) all differ, so no single simple shift "
+        f"explains it{found.change()}."
+    )
+
+
+# strength and explanation of what `labelled_kind` reads
+READINGS: dict[str, Callable[[Labelled], tuple[str, str]]] = {
+    "none": _none,
+    "covariate": _covariate,
+    "label": _label,
+    "concept": _concept,
+    "conditional": _conditional,
+    "support": _support,
+    "mixed": _mixed,
+}
 
 
 def blind_sentence(quantities: Sequence[str]) -> str:
@@ -235,11 +277,6 @@ def new_classes_sentence(new: Mapping[Any, float]) -> str:
     named = some(f"{name!r} ({share(part)} of its labels)" for name, part in new.items())
     what, it = ("a class", "it") if len(new) == 1 else ("classes", "them")
     return f"The target has {what} that the source does not have, {named}; no adapter can learn {it}."
-
-
-def _at_most(effect: Effect | None, limit: float) -> bool:
-    """Whether a distance, with its interval, stays below a limit."""
-    return effect is not None and (effect.value if effect.ci is None else effect.ci[1]) <= limit
 
 
 def explains(fit: ShiftTestResult | None, change_pvalue: float, alpha: float) -> bool:
