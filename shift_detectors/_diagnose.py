@@ -15,6 +15,7 @@ from ._domains import is_large, many_rows
 from ._errors import InputError
 from ._examine import Findings, Settings, examine
 from ._models import predictions, reads_columns, task_of
+from ._next_steps import next_steps
 from ._out_of_core import Rows, read_large
 from ._overlap import depends_on_y, importance_weights, separators, unmeasured
 from ._performance import beyond_support, measure_impact
@@ -28,7 +29,7 @@ from ._sparse_columns import column_shifts
 from ._summaries import domain_map, summarise
 from ._table import Problem
 from ._text import some
-from ._verdict import next_steps, uncovered_share
+from ._verdict import uncovered_share
 from ._version import __version__
 from ._warnings import ignored, no_filters_left
 
@@ -207,7 +208,7 @@ def diagnose(
             column_shifts=columns,
             data_digest=_digest(given),
         )
-        report = replace(report, next_steps=_next_steps(report, problem, found))
+        report = replace(report, next_steps=next_steps(report, problem.new_classes, bool(found.blind)))
         if judged:
             step("measuring the impact on the model")
             report = replace(report, impact=_impact(estimator, *model_rows, problem, found, report))
@@ -270,22 +271,6 @@ def _digest(given: Rows) -> tuple[str, ...]:
         return ()
     source, target = given[:2], given[2:4]
     return names_digest(given.X_source), digest_of(*source), digest_of(*target)
-
-
-def _next_steps(report: ShiftReport, problem: Problem, found: Findings) -> tuple[str, ...]:
-    return next_steps(
-        report.verdict,
-        report.label_budget().labels,
-        problem.task,
-        report.n_target,
-        report.separators,
-        report.n_labelled,
-        problem.new_class_shares,
-        report.unmeasured,
-        uncovered_share(report.verdict, report.overlap),
-        None if report.shared_noise is None else report.shared_noise.n_groups,
-        bool(found.blind),
-    )
 
 
 def _shown_prior(problem: Problem, found: Findings) -> PriorEstimate | None:

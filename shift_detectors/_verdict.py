@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ._results import Overlap, ShiftTestResult, Verdict
-from ._table import UNLABELLED
 from ._text import and_join, pvalue, share, some
 
 NO_OVERLAP_AUC = 0.97
@@ -348,86 +347,3 @@ def unlabelled_verdict(
         "be tested without target labels; a change of p(y|x) on top of it cannot be excluded."
     )
     return Verdict("covariate", "assumed", text, untestable)
-
-
-def next_steps(
-    verdict: Verdict,
-    n_labels: int | None,
-    task: str | None,
-    n_target: int | None = None,
-    separators: tuple[str, ...] = (),
-    n_labelled: int = 0,
-    new_classes: Mapping[Any, float] | None = None,
-    unmeasured: Mapping[str, tuple[str, ...]] | None = None,
-    uncovered: float = 0.0,
-    n_groups: int | None = None,
-    blind: bool = False,
-) -> tuple[str, ...]:
-    """What to do, in plain sentences.
-
-    `n_labels` would settle whether p(y|x) changed, if the target has as many; None: no number does. Labels of
-    `new_classes`, as in `labelled_verdict`, are refused by adapters. `unmeasured` are those of the `separators` that
-    a domain has no values of. `uncovered` is from `uncovered_share`. The rows belong to `n_groups`, of both sides;
-    `blind` where these are too few for some test.
-    """
-    use = f"Use the {n_labelled} target labels, and more where they can be had:"
-    collect = use if n_labelled else "Collect target labels and"
-    correct = (
-        "Correct the class prior: PriorCorrection re-weights the model's class probabilities, without retraining."
-        if task != "regression"
-        else "Retrain with the source rows weighted by y (TargetShiftWeighting)"
-        + (", or transfer with PriorCentered; adapt() compares them on the labels." if n_labelled else ".")
-    )
-    do_not_weight = (
-        "Do not weight. Align the features if a change of sensor or coding is plausible, otherwise label target rows."
-    )
-    weigh = "Try ImportanceWeighting; a flexible, well-fitted model may not need it (adapt() checks)."
-    steps = {
-        "none": ("Keep the model as it is.",),
-        "covariate": (do_not_weight if uncovered > UNREACHED else weigh,),
-        "label": (correct,),
-        "conditional": ("Align the features (FeatureAlignment with LinearOT or CORAL), or retrain on target labels.",),
-        "concept": (f"{collect} transfer with PriorCentered, or retrain; nothing unlabelled will do.",),
-        "mixed": (f"{collect} transfer with PriorCentered; check alignment as a second candidate.",),
-        "support": (do_not_weight,),
-    }[verdict.kind]
-    if verdict.kind == "none" and blind:
-        steps = ("Compare more groups; if the question is about exactly these, leave groups out.",)
-    elif verdict.kind == "none" and verdict.strength == "assumed":
-        steps = ("Look at how the rows are described: what is compared tells none from another.",)
-    if uncovered and verdict.kind != "support":
-        where = f"the {share(uncovered)} of the target rows that lie where the source has (nearly) none"
-        steps = (*steps, f"Label some of {where}, or leave these out: nothing is known of them.")
-    if new_classes:
-        of = f"the class {next(iter(new_classes))!r}" if len(new_classes) == 1 else "the new classes"
-        learn = (
-            f"Label more target rows of {of} and retrain with them; to adapt to the others, set the labels of these "
-            "rows to missing (None or NaN)."
-        )
-        if tuple(new_classes) == UNLABELLED:
-            learn = (
-                "If -1 marks unlabelled rows, make it missing (NaN). If it is a class, label more of it and retrain."
-            )
-        steps = (learn,) if verdict.kind in ("mixed", "none") else (learn, *steps)
-    if separators:
-        names = some(separators)
-        look = [
-            f"Leave {some(lacking)} out of the model, or measure {'it' if len(lacking) == 1 else 'them'} in the {side}."
-            for side, lacking in (unmeasured or {}).items()
-        ]
-        others = set(separators).difference(*(unmeasured or {}).values())
-        if others:
-            of = some(name for name in separators if name in others)
-            look += [f"Look at {of}: leave out identifiers, dates and leaks; see what happened to a measurement."]
-        if verdict.kind == "none":
-            steps = (f"Keep a model that does not read {names}; for one that does, adapt() tries an alignment.",)
-        steps = (" ".join(look), *steps)
-    # where the source has no rows, labels do not tell either
-    if "p(y|x)" in verdict.untestable and verdict.kind != "support" and task is not None:
-        label = f"about {n_labels} target rows drawn at random."
-        if n_labels is None and n_groups is not None:
-            label = f"rows of further groups: more rows of these {n_groups} add little."
-        elif n_labels is None or (n_target is not None and n_labels > n_target):
-            label = f"all {n_target} target rows: only a small one would stay hidden."
-        steps += (f"If a change of p(y|x) would matter, label {label}",)
-    return steps

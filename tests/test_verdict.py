@@ -5,11 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
+from shift_detectors._next_steps import next_steps
+from shift_detectors._report import ShiftReport
 from shift_detectors._results import VERDICT_KINDS, Effect, Overlap, ShiftTestResult, Verdict
 from shift_detectors._verdict import (
     labelled_kind,
     labelled_verdict,
-    next_steps,
     no_overlap,
     rejected,
     uncovered_share,
@@ -21,6 +22,12 @@ QUANTITIES = ("p(x)", "p(y)", "p(y|x)", "p(x|y)")
 
 def overlap(auc=0.6, ess=0.8, unsupported=0.0):
     return Overlap(ess * 1000, ess, Effect("domain AUC", auc), unsupported, 0.03)
+
+
+def steps(verdict, unsupported=0.0, task="classification", n_labelled=0, new_classes=()):
+    """What is to be done after a verdict on a thousand source rows and 400 target rows."""
+    known = (overlap(unsupported=unsupported), None, None, (), task, 1000, 400, n_labelled, 5, 0.05, {})
+    return next_steps(ShiftReport(verdict, frozenset(), (), (), *known), new_classes, False)
 
 
 def pvalues(*values):
@@ -144,7 +151,7 @@ def test_nothing_is_claimed_about_p_y_given_x_without_labels(fit_p, shifted, auc
     assert verdict.kind in ("none", "covariate", "label", "support")
     assert verdict.kind != "covariate" or verdict.strength == "assumed"
     assert "concept" not in verdict.explanation
-    assert next_steps(verdict, 80, "classification")
+    assert steps(verdict)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +172,7 @@ def test_what_the_source_does_not_cover_counts_by_the_verdict(kind, unsupported,
 
 def test_next_steps_do_not_weight_towards_rows_that_the_source_does_not_have():
     verdict = Verdict("covariate", "assumed", "")
-    plain, some, many = (" ".join(next_steps(verdict, None, None, uncovered=u)) for u in (0.0, 0.2, 0.45))
+    plain, some, many = (" ".join(steps(verdict, share)) for share in (0.0, 0.2, 0.45))
     assert "ImportanceWeighting" in plain and "(nearly) none" not in plain
     assert (
         "ImportanceWeighting" in some and "20% of the target rows that lie where the source has (nearly) none" in some
@@ -200,6 +207,6 @@ def test_verdict_and_next_step_name_a_new_class(pattern, kind):
     new = {"N": 0.06}
     verdict = labelled_verdict(tests, frozenset(pattern), overlap(), 120, new)
     assert verdict.kind == kind and "'N' (6% of its labels); no adapter can learn it." in verdict.explanation
-    first, *others = next_steps(verdict, None, "classification", 400, (), 120, new)
+    first, *others = steps(verdict, n_labelled=120, new_classes=tuple(new))
     assert first.startswith("Label more target rows of the class 'N' and retrain") and "missing" in first
     assert not any("PriorCentered" in step for step in others)
