@@ -298,7 +298,7 @@ def test_folders_patterns_and_large_files_are_left_to_the_library_to_read(files,
     assert diagnose.arguments[0].path == "sour*.csv" and diagnose.arguments[3] == "ill"
     run(capsys, "diagnose source.csv target.csv")
     assert isinstance(diagnose.arguments[0], pd.DataFrame)
-    monkeypatch.setattr(cli, "LARGE", 1000)
+    monkeypatch.setattr(cli._input, "LARGE", 1000)
     run(capsys, "diagnose source.csv target.csv")
     assert diagnose.arguments[0].path == "source.csv" and diagnose.keywords["task"] == "auto"
     fails(capsys, "diagnose source.csv days --label il", "no column 'il'", "Did you mean 'ill'")
@@ -527,7 +527,7 @@ def test_monitor_watches_until_the_alarm(folder, capsys, monkeypatch):
         k = min(hidden)
         hidden.pop(k).rename(folder / "in" / f"{k:02}.csv")
 
-    monkeypatch.setattr(cli.time, "sleep", sleep)
+    monkeypatch.setattr(cli._monitor.time, "sleep", sleep)
     assert run(capsys, "monitor reference.csv in --state s.npz --watch 7 --exclude ill")[0] == 1
     assert set(waits) == {7.0} and 5 <= len(waits) < 8
 
@@ -764,7 +764,7 @@ def test_fields_may_be_empty_or_hold_separators_and_lines(files, capsys):
 
 def test_parquet_without_pyarrow_names_the_extra(files, capsys, monkeypatch):
     (files / "source.parquet").write_bytes(b"PAR1")
-    monkeypatch.setattr(cli.read_table.__globals__["importlib"].util, "find_spec", lambda name: None)
+    monkeypatch.setattr(read_table.__globals__["importlib"].util, "find_spec", lambda name: None)
     fails(capsys, "diagnose source.parquet target.csv", "da-toolkit[parquet]")
 
 
