@@ -23,7 +23,7 @@ from torch import nn  # noqa: E402
 
 from da_toolkit import PriorCorrection, adapt  # noqa: E402
 from da_toolkit._target import Target  # noqa: E402
-from da_toolkit.deep import DANN, MLP, AdaBN, DeepAdapter, DeepCORAL, DomainBatch, SourceFree  # noqa: E402
+from da_toolkit.deep import DANN, MLP, SHOT, AdaBN, DeepAdapter, DeepCORAL, DomainBatch, SourceFree  # noqa: E402
 from da_toolkit.validation import CircularScore  # noqa: E402
 from shift_detectors._errors import InputError, ShiftWarning  # noqa: E402
 
@@ -188,6 +188,20 @@ def test_losses_clone_and_pickle(loss):
 
 
 # --- the estimator contract ---------------------------------------------------------------------------------
+
+
+def test_a_fit_seeds_its_own_device_alone(monkeypatch):
+    """`torch.manual_seed` would seed every CUDA device of the process, also for a fit on the CPU."""
+    from da_toolkit.transfer import FineTuning, PrototypicalNetwork
+
+    X, y, X_target, y_target = problem(60, 60)
+    few = np.where(np.arange(60) < 8, y_target, np.nan)
+    trained = quick()
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("other devices were seeded"))
+    trained.fit(X, y, X_target)
+    SourceFree(trained, SHOT(), max_epochs=1, random_state=0, device="cpu").fit(X_target)
+    FineTuning(trained, epochs=1, random_state=0, device="cpu").fit(None, None, X_target, few)
+    PrototypicalNetwork(n_way=2, n_shot=1, n_query=2, n_episodes=2, random_state=0, device="cpu").fit(X, y)
 
 
 @pytest.mark.parametrize("loss", [None, DANN(), DeepCORAL()])

@@ -37,7 +37,7 @@ from ._batch import DomainBatch, align
 from ._description import describe
 from ._early_stopping import LEAST_JUDGES, BestEpoch, Judgement, judge_classes, judge_values
 from ._network import MLP
-from ._options import check_not_negative, check_positive, check_whole, find_device
+from ._options import check_not_negative, check_positive, check_whole, find_device, seed_torch, seeded
 from ._probe import copy_module, detach_products, explained, find_layer, first_rows, try_module
 from ._rows import DatasetRows, column, digest, float_type, plain, read_rows, read_source, same_rows, to_device
 from ._team import MeanStatistics, Team
@@ -323,15 +323,10 @@ class DeepAdapter(BaseEstimator):
                 "Leave it out to train on all of them alike, or balance them by sample_weight.",
             )
         device = find_device(self.device)
-        cuda = [device] if device.type == "cuda" else []
         team = Team(self.distributed)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         seed = team.first(seed if self.checkpoint is None else Checkpoint.seed_of(self.checkpoint, seed))
-        with torch.random.fork_rng(devices=cuda):
-            torch.default_generator.manual_seed(seed)
-            if cuda:
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(seed)
+        with seeded(seed, device):
             self._fit(X, y, X_target, y_target, sample_weight, groups, device, team)
         return self
 
@@ -425,7 +420,7 @@ class DeepAdapter(BaseEstimator):
             _try_out(objective, source, target if with_target else None, self.batch_size)
         team.join(objective.to(device))
         if team.rank > 0:
-            torch.manual_seed(torch.initial_seed() + team.rank)  # dropout of its own
+            seed_torch(torch.initial_seed() + team.rank, device)  # dropout of its own
         self._train(objective, source, target, with_target, validation, team, identity)
         detach_products(objective)
         self.module_ = objective.target_path

@@ -1,7 +1,9 @@
-"""Options that the torch methods share: the device, whole numbers, numbers of at least zero or above it."""
+"""Options that the torch methods share: device and seed, whole numbers, numbers of at least zero or above it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,22 @@ def find_device(name: Any) -> torch.device:
             '"auto", "cpu", or a device that is here, such as "cuda:0"',
             "Pass one of them.",
         ) from error
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch seeded on the CPU and that device inside the block, their global generators as before after it."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        seed_torch(seed, device)
+        yield
+
+
+def seed_torch(seed: int, device: torch.device) -> None:
+    """Seed the CPU and that device; `torch.manual_seed` would seed all other devices as well."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
 
 
 def check_whole(estimator: Any, **least: int) -> None:

@@ -24,7 +24,7 @@ from shift_detectors._warnings import warn
 from ._adapter import DeepAdapter
 from ._batch import DomainBatch
 from ._early_stopping import collapsed
-from ._options import check_positive, check_whole, find_device
+from ._options import check_positive, check_whole, find_device, seeded
 from ._probe import copy_module, find_layer, first_rows, try_module
 from ._rows import float_type, plain, read_rows, same_rows, to_device
 from ._trainer import Layer, Rows, finite, run_module, to_numpy
@@ -182,8 +182,7 @@ class SourceFree(ClassifierMixin, BaseEstimator):
         self.input_shape_, self._names = tuple(rows.shape[1:]), column_names(X_target)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         self.module_ = module.to(device)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        with seeded(seed, device):
             self._adapt(to_device(rows, float_type(module), device))
         return self
 

@@ -215,7 +215,7 @@ class FineTuning(BaseEstimator):
         """
         import da_toolkit.deep  # noqa: F401  (says what to install where torch is not)
 
-        from ..deep._options import find_device
+        from ..deep._options import find_device, seeded
         from ..deep._probe import copy_module, find_head, first_rows, try_module
         from ..deep._rows import float_type, plain, read_rows, to_device
         from ..deep._trainer import Rows
@@ -247,8 +247,7 @@ class FineTuning(BaseEstimator):
         self._center, self._scale = getattr(source, "_center", 0.0), getattr(source, "_scale", 1.0)
 
         device = find_device(self.device)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        with seeded(seed, device):
             self.source_module_ = copy_module(source_module).to(device).eval()
             module = copy_module(module).to(device)
             dtype = float_type(module)

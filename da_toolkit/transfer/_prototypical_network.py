@@ -120,9 +120,9 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
         -------
         self
         """
-        from ..deep._options import find_device  # says what to install where torch is not
+        from ..deep._options import find_device, seeded  # says what to install where torch is not
         from ..deep._rows import float_type, plain, read_rows, to_device
-        from ._episode_training import torch, train_on_episodes
+        from ._episode_training import train_on_episodes
         from ._modules import remember_columns
 
         if not (isinstance(self.lr, (int, float)) and self.lr > 0):
@@ -133,8 +133,7 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
             raise InputError(f"y has shape {labels.shape}", f"shape ({len(rows)},)", "Pass one class per row.")
         device = find_device(self.device)
         rng = check_random_state(self.random_state)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(rng.randint(2**31 - 1))
+        with seeded(rng.randint(2**31 - 1), device):
             module = self._new_module(rows).to(device)
             inputs = to_device(rows, float_type(module), device)
             n_way = min(self.n_way, len(set(labels.tolist())))
