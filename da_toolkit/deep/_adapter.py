@@ -28,7 +28,7 @@ from da_toolkit._rows import column_names, remember_names
 from da_toolkit._target import unpack_target
 from shift_detectors._boundary import read_ids
 from shift_detectors._errors import InputError
-from shift_detectors._labels import read_labels
+from shift_detectors._labels import Labels, read_labels
 from shift_detectors._random import check_random_state
 from shift_detectors._text import some
 from shift_detectors._warnings import warn
@@ -341,14 +341,47 @@ class DeepAdapter(BaseEstimator):
         device: torch.device,
         team: Team,
     ) -> None:
+        source_x, target_x, labels = self._read(X, y, X_target, y_target)
+        module = self._start(source_x).to(device)
+        weight = _read_weight(sample_weight, len(source_x))
+        keep = np.ones(len(source_x), bool) if weight is None else weight > 0  # a batch of zero weights has no mean
+        held_out = self._held_out(labels, groups, keep)
+        whole, target = self._rows(source_x, target_x, labels, weight, float_type(module), device)
+        source, validation = whole, None
+        if held_out is not None:
+            validation = subset(whole, torch.as_tensor(np.flatnonzero(held_out), device=device))
+            keep &= ~held_out
+        if not keep.all():
+            source = subset(whole, torch.as_tensor(np.flatnonzero(keep), device=device))
+        identity = {} if self.checkpoint is None else self._identity(module, whole, target)
+        objective = self._objective(module, source, target)
+        team.join(objective.to(device))
+        if team.rank > 0:
+            seed_torch(torch.initial_seed() + team.rank, device)  # dropout of its own
+        self._train(objective, source, target, validation, team, identity)
+        detach_products(objective)
+        self.module_ = objective.target_path
+        self.source_module_ = objective.source_path
+        self.loss_ = objective.alignment
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether a fit starts from the weights of the one before."""
+        return self.warm_start and hasattr(self, "module_")
+
+    def _read(self, X: Any, y: Any, X_target: Any, y_target: Any) -> tuple[Any, Any, Labels]:
+        """The rows of both domains and their labels, checked; what `predict` needs to know of them is kept."""
         names = column_names(X)
         (source_x, y), target_x = read_source(X, y), read_rows(X_target, "X_target")
         same_rows(target_x, X_target, "X_target", source_x.shape[1:], names)
         labels = read_labels(column(y), column(y_target), len(source_x), len(target_x), self._known_task, ("y", "X"))
         classes = self._read_classes(labels)
-        again = self.warm_start and hasattr(self, "module_")
-        if again:
+        if self._goes_on:
             self._check_again(classes, source_x.shape[1:])
+        else:
+            scale = labels.task == "regression" and self.scale_y
+            self._center = float(labels.y_source.mean()) if scale else 0.0
+            self._scale = float(labels.y_source.std()) if scale else 1.0
         self.task_ = labels.task
         self.input_shape_ = tuple(source_x.shape[1:])
         self.n_features_in_ = source_x.shape[1]
@@ -357,46 +390,43 @@ class DeepAdapter(BaseEstimator):
             self.classes_ = classes
         elif hasattr(self, "classes_"):
             del self.classes_  # a regression after a classification
-        if not again:
-            scale = labels.task == "regression" and self.scale_y
-            self._center = float(labels.y_source.mean()) if scale else 0.0
-            self._scale = float(labels.y_source.std()) if scale else 1.0
+        return source_x, target_x, labels
 
-        n_outputs = self._n_outputs
-        module = copy_module(self.module_) if again else self._new_module(source_x, n_outputs)
+    def _start(self, source_x: Any) -> nn.Module:
+        """The module with the weights that the training starts from."""
+        module = copy_module(self.module_) if self._goes_on else self._new_module(source_x)
         if any(part.is_meta for part in [*module.parameters(), *module.buffers()]):
             raise InputError(
                 "a module on the meta device, which has no weights",
                 "weights to start from",
                 "Call module.to_empty(device=...) and initialise or load them.",
             )
-        module = module.to(device)
+        return module
+
+    def _rows(
+        self,
+        source_x: Any,
+        target_x: Any,
+        labels: Labels,
+        weight: np.ndarray | None,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> tuple[Rows, Rows]:
+        """All rows of both domains on the device, with what is known of them."""
         to = partial(torch.as_tensor, device=device)
-        dtype = float_type(module)
-        weight = _read_weight(sample_weight, len(source_x))
-        keep = np.ones(len(source_x), bool) if weight is None else weight > 0  # a batch of zero weights has no mean
-        held_out = self._held_out(labels, groups, keep)
-        source = Rows(
-            to_device(source_x, dtype, device),
-            to(self._encode(labels.y_source, dtype)),
-            None if weight is None else to(weight).to(dtype),
-        )
-        whole = source
-        validation = None
-        if held_out is not None:
-            validation = subset(source, to(np.flatnonzero(held_out)))
-            keep &= ~held_out
-        if not keep.all():
-            source = subset(source, to(np.flatnonzero(keep)))
+        y = to(self._encode(labels.y_source, dtype))
+        source = Rows(to_device(source_x, dtype, device), y, None if weight is None else to(weight).to(dtype))
         target = Rows(to_device(target_x, dtype, device))
         if labels.y_target is not None:
             codes = np.full(len(target_x), labels.y_source[0], dtype=labels.y_target.dtype)
             codes[labels.labelled] = labels.y_target[labels.labelled]
             target = Rows(target.inputs, to(self._encode(codes, dtype)), None, to(labels.labelled))
+        return source, target
 
-        identity = {} if self.checkpoint is None else self._identity(module, whole, target, again)
+    def _objective(self, module: nn.Module, source: Rows, target: Rows) -> Objective:
+        """What is to be minimised, tried out on a batch of each domain."""
         loss: Any = clone(self.loss, safe=False)
-        try_module(module, first_rows(source.inputs, self.batch_size), labels.task == "classification")
+        try_module(module, first_rows(source.inputs, self.batch_size), self.task_ == "classification")
         layer = None if loss is None else find_layer(module, self.layer, source.inputs)
         if not any(parameter.requires_grad for parameter in module.parameters()):
             raise InputError(
@@ -404,40 +434,30 @@ class DeepAdapter(BaseEstimator):
                 "parameters with requires_grad",
                 "Pass copy.deepcopy(module).requires_grad_().",
             )
-        with_target = loss is not None or labels.y_target is not None
-        default = getattr(loss, "default_weight", 1.0)
         objective = Objective(
             module,
             loss,
-            default if self.weight is None else self.weight,
+            getattr(loss, "default_weight", 1.0) if self.weight is None else self.weight,
             layer,
-            n_outputs,
-            two_paths=with_target,
-            mixed_precision=self.mixed_precision and dtype == torch.float32,
+            self._n_outputs,
+            two_paths=loss is not None or target.y is not None,
+            mixed_precision=self.mixed_precision and float_type(module) == torch.float32,
             label_weight=len(target.inputs) / len(source.inputs),  # as many are drawn as there are source rows
         )
         with torch.enable_grad():
-            _try_out(objective, source, target if with_target else None, self.batch_size)
-        team.join(objective.to(device))
-        if team.rank > 0:
-            seed_torch(torch.initial_seed() + team.rank, device)  # dropout of its own
-        self._train(objective, source, target, with_target, validation, team, identity)
-        detach_products(objective)
-        self.module_ = objective.target_path
-        self.source_module_ = objective.source_path
-        self.loss_ = loss
+            _try_out(objective, source, target if objective.two_paths else None, self.batch_size)
+        return objective
 
     def _train(
         self,
         objective: Objective,
         source: Rows,
         target: Rows,
-        with_target: bool,
         validation: Rows | None,
         team: Team,
         identity: dict[str, Any],
     ) -> None:
-        batches = PairedBatches(source, target if with_target else None, self.batch_size, self.max_epochs, team)
+        batches = PairedBatches(source, target if objective.two_paths else None, self.batch_size, self.max_epochs, team)
         callbacks = list(copy.deepcopy(self.callbacks) or [])
         if self.lr_schedule == "annealed":
             callbacks.append(("annealing", Annealing()))
@@ -518,7 +538,7 @@ class DeepAdapter(BaseEstimator):
 
         return judge_classification
 
-    def _held_out(self, labels: Any, groups: Any, keep: np.ndarray) -> np.ndarray | None:
+    def _held_out(self, labels: Labels, groups: Any, keep: np.ndarray) -> np.ndarray | None:
         """Mask of the source rows that only judge, drawn among those to keep; None without early stopping."""
         n = len(labels.y_source)
         groups = None if groups is None else read_ids(plain(groups), n, "groups", "X")
@@ -560,13 +580,13 @@ class DeepAdapter(BaseEstimator):
                 "Give those classes rows or weight, hold out fewer rows (patience), or leave target_prior out.",
             )
 
-    def _identity(self, module: nn.Module, source: Rows, target: Rows, again: bool) -> dict[str, Any]:
+    def _identity(self, module: nn.Module, source: Rows, target: Rows) -> dict[str, Any]:
         """What a checkpoint has to agree with: data, architecture and parameters; of a warm start the weights."""
         other = {"module", "checkpoint", "progress", "device", "callbacks", "warm_start"}
         params = {name: describe(value) for name, value in self.get_params(deep=False).items() if name not in other}
         # not its first weights: after an interruption a script draws others, and the file replaces them
         shapes = {k: tuple(v.shape) for k, v in module.named_parameters() if not is_lazy(v)}
-        start = digest("weights", *module.parameters(), *module.buffers()) if again else None
+        start = digest("weights", *module.parameters(), *module.buffers()) if self._goes_on else None
         rows = digest("rows", *source, *target)
         return {"data": rows, "module": digest(repr(shapes)), "warm_start": start} | params
 
@@ -638,7 +658,7 @@ class DeepAdapter(BaseEstimator):
             return torch.as_tensor(np.searchsorted(self.classes_, y))
         return torch.as_tensor((y - self._center) / self._scale).to(dtype)
 
-    def _new_module(self, X: Tensor, n_outputs: int) -> nn.Module:
+    def _new_module(self, X: Any) -> nn.Module:
         if isinstance(self.module, nn.Module):
             return copy_module(self.module)
         if self.module is not None:
@@ -667,7 +687,7 @@ class DeepAdapter(BaseEstimator):
                 "little beside their size that single precision, in which the network reads them, rounds their values "
                 "away. Subtract the source's mean from the columns of both domains before."
             )
-        return MLP(X.shape[1], n_outputs, center=center, scale=scale)
+        return MLP(X.shape[1], self._n_outputs, center=center, scale=scale)
 
     def _check_options(self) -> None:
         if not (self.module is None or isinstance(self.module, nn.Module) or callable(self.module)):

@@ -176,6 +176,7 @@ class Objective(nn.Module):
         if two_paths:
             shared: dict[int, Any] = {id(p): p for p in module.parameters()}
             self.source_path = copy.deepcopy(module, shared)
+        self.two_paths = two_paths
         self.alignment = alignment
         self.weight = weight
         self.layer = layer
