@@ -36,7 +36,7 @@ from shift_detectors._warnings import warn
 from ._batch import DomainBatch, align
 from ._description import describe
 from ._early_stopping import LEAST_JUDGES, BestEpoch, Judgement, judge_classes, judge_values
-from ._network import MLP
+from ._network import column_units, default_network
 from ._options import check_not_negative, check_positive, check_whole, find_device, seed_torch, seeded
 from ._probe import copy_module, detach_products, explained, find_layer, first_rows, try_module
 from ._rows import DatasetRows, column, digest, float_type, plain, read_rows, read_source, same_rows, to_device
@@ -670,16 +670,8 @@ class DeepAdapter(BaseEstimator):
                     "Return the module from it.",
                 )
             return module
-        if X.ndim != 2 or not isinstance(X, Tensor):
-            raise InputError(
-                f"module=None and rows of shape {tuple(X.shape[1:])}",
-                "a table for the default network",
-                "Pass a module for such rows.",
-            )
-        columns = X.double().cpu().numpy()
-        center, scale = columns.mean(axis=0), columns.std(axis=0)
-        scale = np.where(scale > 0, scale, 1.0)
-        rounded = np.abs(columns - columns.astype(np.float32)).max(axis=0) > COARSE * scale
+        network, columns = default_network(X, self._n_outputs), X.double().cpu().numpy()
+        rounded = np.abs(columns - columns.astype(np.float32)).max(axis=0) > COARSE * column_units(X)[1]
         if rounded.any():
             names = getattr(self, "feature_names_in_", range(X.shape[1]))
             warn(
@@ -687,7 +679,7 @@ class DeepAdapter(BaseEstimator):
                 "little beside their size that single precision, in which the network reads them, rounds their values "
                 "away. Subtract the source's mean from the columns of both domains before."
             )
-        return MLP(X.shape[1], self._n_outputs, center=center, scale=scale)
+        return network
 
     def _check_options(self) -> None:
         if not (self.module is None or isinstance(self.module, nn.Module) or callable(self.module)):

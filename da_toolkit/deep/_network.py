@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from shift_detectors._errors import InputError
 
 
 class MLP(nn.Module):
@@ -52,6 +56,25 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Outputs of shape (n, n_outputs)."""
         return self.head(self.encoder((x - self.center) / self.scale))
+
+
+def default_network(X: Any, n_outputs: int) -> MLP:
+    """An `MLP` on the columns of a table in their units."""
+    center, scale = column_units(X)
+    return MLP(X.shape[1], n_outputs, center=center, scale=scale)
+
+
+def column_units(X: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Means and deviations of the columns of a table, constant columns with deviation 1."""
+    if X.ndim != 2 or not isinstance(X, Tensor):
+        raise InputError(
+            f"module=None and rows of shape {tuple(X.shape[1:])}",
+            "a table for the default network",
+            "Pass a module for such rows.",
+        )
+    columns = X.double().cpu().numpy()
+    scale = columns.std(axis=0)
+    return columns.mean(axis=0), np.where(scale > 0, scale, 1.0)
 
 
 def _column(values: np.ndarray | None, n: int, default: float) -> Tensor:

@@ -16,7 +16,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
 from .._rows import column_names, remember_names
-from ..deep._network import MLP
+from ..deep._network import default_network
 from ..deep._probe import copy_module
 from ..deep._rows import DatasetRows, float_type, read_rows, to_device
 from ..deep._trainer import finite, read_outputs
@@ -48,26 +48,12 @@ def remember_columns(estimator: Any, X: Any, rows: Tensor) -> None:
     remember_names(estimator, column_names(X))
 
 
-def column_units(X: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Means and deviations of the columns of a table, constant columns with deviation 1."""
-    if X.ndim != 2:
-        raise InputError(
-            f"module=None and rows of shape {tuple(X.shape[1:])}",
-            "a table for the default network",
-            "Pass a module for such rows.",
-        )
-    columns = X.double().cpu().numpy()
-    scale = columns.std(axis=0)
-    return columns.mean(axis=0), np.where(scale > 0, scale, 1.0)
-
-
 def new_module(module: nn.Module | Callable[[], nn.Module] | None, X: Tensor, n_outputs: int) -> nn.Module:
     """A copy of the user's module, what the user's function makes, or an `MLP` on standardised columns."""
     if isinstance(module, nn.Module):
         return copy_module(module)
     if module is None:
-        center, scale = column_units(X)
-        return MLP(X.shape[1], n_outputs, center=center, scale=scale)
+        return default_network(X, n_outputs)
     made = module() if callable(module) else module
     if not isinstance(made, nn.Module):
         raise InputError(

@@ -145,9 +145,9 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
         return self
 
     def _new_module(self, rows: Any) -> nn.Module:
-        from torch import Tensor, nn
+        from torch import nn
 
-        from ..deep._network import MLP
+        from ..deep._network import default_network
         from ..deep._probe import copy_module
 
         if isinstance(self.module, nn.Module):
@@ -157,12 +157,7 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
             if not isinstance(module, nn.Module):
                 raise InputError(f"module() returned {type(module).__name__}", "a torch nn.Module", "Return it.")
             return module
-        if rows.ndim != 2 or not isinstance(rows, Tensor):
-            got = f"module=None and rows of shape {tuple(rows.shape[1:])}"
-            raise InputError(got, "a table for the default network", "Pass a module for such rows.")
-        columns = rows.double().cpu().numpy()
-        scale = columns.std(axis=0)
-        return MLP(rows.shape[1], 64, center=columns.mean(axis=0), scale=np.where(scale > 0, scale, 1.0))
+        return default_network(rows, 64)
 
     def transform(self, X: Any) -> np.ndarray:
         """Features; shape (n_rows, d)."""
