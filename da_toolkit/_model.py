@@ -16,7 +16,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
-from sklearn.utils import get_tags
+from sklearn.utils import ClassifierTags, RegressorTags, get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 from shift_detectors._columns import take_rows
@@ -34,6 +34,16 @@ def classifies(estimator: Any) -> bool | None:
     """Whether the model predicts classes; None where only its labels tell, as of a network before its fit."""
     kind = get_tags(estimator).estimator_type
     return None if kind is None else kind == "classifier"
+
+
+def tag_task(tags: Any, task: Any) -> Any:
+    """Tags of an adapter that learns from labels, as one of classes or of quantities where it knows its task."""
+    if task == "classification":
+        tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+    elif task == "regression":
+        tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
+    tags.target_tags.required = True
+    return tags
 
 
 def is_frozen(estimator: Any) -> bool:

@@ -22,7 +22,7 @@ from torch.utils.data import Subset
 from da_toolkit._base import BaseAdapter
 from da_toolkit._classes import read_classes
 from da_toolkit._domains import refuse_new_classes
-from da_toolkit._model import clone_keeping
+from da_toolkit._model import clone_keeping, tag_task
 from da_toolkit._parameters import read_prior
 from da_toolkit._rows import column_names, remember_names
 from da_toolkit._target import unpack_target
@@ -767,18 +767,7 @@ class DeepAdapter(BaseEstimator):
         return new
 
     def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        task = getattr(self, "task_", self._known_task)
-        if task == "classification":
-            from sklearn.utils import ClassifierTags
-
-            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
-        elif task == "regression":
-            from sklearn.utils import RegressorTags
-
-            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
-        tags.target_tags.required = True
-        return tags
+        return tag_task(super().__sklearn_tags__(), getattr(self, "task_", self._known_task))
 
     def __getstate__(self):
         """State with the trained modules on the CPU, so that a pickle loads where there is no CUDA device."""

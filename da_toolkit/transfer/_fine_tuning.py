@@ -10,7 +10,6 @@ from scipy.special import softmax
 from scipy.stats import t as student
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,7 +21,7 @@ from shift_detectors._random import check_random_state
 from .._base import BaseAdapter
 from .._classes import positions, read_classes
 from .._domains import as_quantities, cast_labels
-from .._model import clone_keeping
+from .._model import clone_keeping, tag_task
 from .._rows import column_names
 from .._target import unpack_target
 from ._embedding import Embedding
@@ -469,12 +468,7 @@ class FineTuning(BaseEstimator):
             raise InputError(f"task={self.task!r}", '"auto", "classification" or "regression"', "Pass one of them.")
 
     def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
         model = self.model.estimator if isinstance(self.model, FrozenEstimator) else self.model
         task = getattr(self, "task_", getattr(model, "task_", getattr(model, "task", self.task)))
-        if task == "classification" or hasattr(model, "classes_") or self.classes is not None:
-            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
-        elif task == "regression":
-            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
-        tags.target_tags.required = True
-        return tags
+        classifies = hasattr(model, "classes_") or self.classes is not None
+        return tag_task(super().__sklearn_tags__(), "classification" if classifies else task)

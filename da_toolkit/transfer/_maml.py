@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from shift_detectors._labels import read_labels
 
 from .._base import BaseAdapter
 from .._domains import refuse_new_classes
+from .._model import tag_task
 from .._rows import column_names
 from .._target import unpack_target
 from ..deep._options import check_positive, check_whole, find_device
@@ -533,14 +533,7 @@ class MAML(BaseEstimator):
             raise InputError(f"task={self.task!r}", '"auto", "classification" or "regression"', "Pass one of them.")
 
     def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        task = getattr(self, "task_", self.task)
-        if task == "classification":
-            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
-        elif task == "regression":
-            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
-        tags.target_tags.required = True
-        return tags
+        return tag_task(super().__sklearn_tags__(), getattr(self, "task_", self.task))
 
 
 class ANIL(MAML):

@@ -12,13 +12,13 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shift_detectors._errors import InputError
 
+from .._model import tag_task
 from .._rows import column_names
 from .._target import unpack_target
 from ..deep._network import column_units
@@ -538,13 +538,10 @@ class MultiTask(BaseEstimator):
                 raise InputError(f"{name}={getattr(self, name)!r}", "a number of at least 0", "Change it.")
 
     def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
+        task = None
         if getattr(self, "_default", None) is not None:
-            if self._default in self.task_classes_:
-                tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
-            else:
-                tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
-        tags.target_tags.required = True
+            task = "classification" if self._default in self.task_classes_ else "regression"
+        tags = tag_task(super().__sklearn_tags__(), task)
         tags.target_tags.multi_output = True
         return tags
 
