@@ -34,6 +34,7 @@ from shift_detectors._text import some
 from shift_detectors._warnings import warn
 
 from ._batch import DomainBatch, align
+from ._class_frequencies import ClassPrior
 from ._description import describe
 from ._early_stopping import LEAST_JUDGES, BestEpoch, Judgement, judge_classes, judge_values
 from ._network import column_units, default_network
@@ -44,7 +45,6 @@ from ._team import MeanStatistics, Team
 from ._trainer import (
     Annealing,
     Checkpoint,
-    ClassPrior,
     EpochBar,
     Objective,
     PairedBatches,
