@@ -85,7 +85,9 @@ def read_domains(
     X, X_target = read_both(X, X_target, "X")
     check_names(X, "X")
     n = X.shape[0]
-    y = _per_row(y, "y", n, adapter)
+    if y is None:
+        raise InputError(f"{adapter}.fit was called without y", f"y of length {n}", "Pass it.")
+    y = _per_row(y, "y", n)
     missing = int(pd.isna(y).sum())
     if missing:
         raise InputError(
@@ -101,15 +103,13 @@ def read_domains(
     if y_target is None:
         labelled = np.zeros(X_target.shape[0], bool)
     else:
-        y_target, labelled = _target_labels(y_target, y, X_target.shape[0], classification, adapter, classes)
-    sample_weight = _weights(sample_weight, n, adapter)
-    groups, source_domain = _ids(groups, "groups", n, adapter), _ids(source_domain, "source_domain", n, adapter)
+        y_target, labelled = _target_labels(y_target, y, X_target.shape[0], classification, classes)
+    sample_weight = read_weights(sample_weight, n)
+    groups, source_domain = read_row_ids(groups, "groups", n), read_row_ids(source_domain, "source_domain", n)
     return Domains(X, y, X_target, y_target, labelled, sample_weight, groups, source_domain)
 
 
-def _per_row(values: Any, name: str, n: int, adapter: str) -> np.ndarray:
-    if values is None:
-        raise InputError(f"{adapter}.fit was called without {name}", f"{name} of length {n}", "Pass it.")
+def _per_row(values: Any, name: str, n: int) -> np.ndarray:
     # of a list, numpy would turn a missing label among strings into "nan"
     array = np.array(values, dtype=object) if isinstance(values, list | tuple) else np.asarray(values)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -119,11 +119,11 @@ def _per_row(values: Any, name: str, n: int, adapter: str) -> np.ndarray:
     return array
 
 
-def _weights(values: Any, n: int, adapter: str) -> np.ndarray | None:
+def read_weights(values: Any, n: int) -> np.ndarray | None:
     """Weights of the source rows, in the unit in which the user's own model would be given them."""
     if values is None:
         return None
-    given, accepted = _per_row(values, "sample_weight", n, adapter), "finite weights >= 0, not all of them zero"
+    given, accepted = _per_row(values, "sample_weight", n), "finite weights >= 0, not all of them zero"
     try:
         weight = given.astype(float)
     except (TypeError, ValueError):
@@ -133,9 +133,9 @@ def _weights(values: Any, n: int, adapter: str) -> np.ndarray | None:
     return weight
 
 
-def _ids(values: Any, name: str, n: int, adapter: str) -> np.ndarray | None:
+def read_row_ids(values: Any, name: str, n: int) -> np.ndarray | None:
     """One identifier per source row, none missing."""
-    return None if values is None else _plain(read_ids(_per_row(values, name, n, adapter), n, name, "X"))
+    return None if values is None else _plain(read_ids(_per_row(values, name, n), n, name, "X"))
 
 
 def _plain(values: np.ndarray) -> np.ndarray:
@@ -144,10 +144,10 @@ def _plain(values: np.ndarray) -> np.ndarray:
 
 
 def _target_labels(
-    y_target: Any, y: np.ndarray, n_target: int, classification: bool | None, adapter: str, classes: Any
+    y_target: Any, y: np.ndarray, n_target: int, classification: bool | None, classes: Any
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """Target labels in the dtype of `y`, and which rows have one."""
-    raw = _per_row(y_target, "y_target", n_target, adapter)
+    raw = _per_row(y_target, "y_target", n_target)
     labelled = ~pd.isna(raw)
     if not labelled.any():
         return None, labelled

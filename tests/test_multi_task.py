@@ -370,7 +370,7 @@ def test_rows_of_weight_zero_are_left_out_of_the_loss():
     [
         ({"y_target": None}, {}, "without target labels"),
         ({"X_target": None, "source_domain": None}, {}, "single task"),
-        ({"source_domain": np.zeros(9)}, {}, "source_domain of shape"),
+        ({"source_domain": np.zeros(9)}, {}, "source_domain has shape"),
         ({"source_domain": np.array(["a", "b", "target"] * 60)}, {}, "called 'target'"),
         ({"source_domain": np.arange(180)}, {}, "task 0: y has one"),
         ({"y": np.full(180, np.nan)}, {}, "180 of the 180"),

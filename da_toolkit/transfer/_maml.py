@@ -19,7 +19,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._labels import read_labels
 
 from .._base import BaseAdapter
-from .._domains import refuse_new_classes
+from .._domains import read_row_ids, read_weights, refuse_new_classes
 from .._model import tag_task
 from .._rows import column_names
 from .._target import unpack_target
@@ -29,7 +29,6 @@ from ..deep._rows import column, float_type, plain, same_rows, to_device
 from ._inner_loop import Episode, Learner
 from ._modules import (
     new_module,
-    per_row,
     remember_columns,
     run_rows,
     seeded,
@@ -244,17 +243,12 @@ class MAML(BaseEstimator):
                 "y_target with at least one label, missing values elsewhere",
                 "Label some target rows, or use a method for unlabelled targets.",
             )
-        weight, groups, domain = (
-            per_row(values, what, len(rows))
-            for values, what in (
-                (sample_weight, "sample_weight"),
-                (groups, "groups"),
-                (source_domain, "source_domain"),
-            )
+        weight = read_weights(sample_weight, len(rows))
+        weight = np.ones(len(rows)) if weight is None else weight
+        groups, domain = (
+            read_row_ids(values, what, len(rows))
+            for values, what in ((groups, "groups"), (source_domain, "source_domain"))
         )
-        weight = np.ones(len(rows)) if weight is None else weight.astype(float)
-        if not np.isfinite(weight).all() or (weight < 0).any() or weight.sum() == 0:
-            raise InputError("sample_weight with negative, missing or only zero values", "finite weights >= 0")
         kept = np.flatnonzero(weight > 0)
         ids = [] if domain is None else np.unique(domain[kept])
         if domain is None or len(ids) < 2:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -73,16 +72,3 @@ def run_rows(module: nn.Module, X: Tensor, n_outputs: int, device: torch.device,
             for rows in torch.arange(len(X)).split(batch_size)
         ]
     return finite(torch.cat(parts))
-
-
-def per_row(values: Any, name: str, n: int) -> np.ndarray | None:
-    """One value per source row, none missing; None stays None."""
-    if values is None:
-        return None
-    # of a list, numpy would turn a missing value among strings into "nan"
-    array = np.array(values, dtype=object) if isinstance(values, list | tuple) else np.asarray(values)
-    if array.shape != (n,):
-        raise InputError(f"{name} of shape {array.shape}", f"shape ({n},), one value per row", "Check the rows.")
-    if pd.isna(array).any():
-        raise InputError(f"{name} has {pd.isna(array).sum()} missing values", "a value for every row", "Add them.")
-    return np.array(array.tolist()) if array.dtype == object else array

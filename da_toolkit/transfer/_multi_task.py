@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from shift_detectors._errors import InputError
 
+from .._domains import read_row_ids, read_weights
 from .._model import tag_task
 from .._rows import column_names
 from .._target import unpack_target
@@ -27,7 +28,6 @@ from ..deep._rows import float_type, plain, same_rows, to_device
 from ._label_tasks import TARGET, column_tasks, domain_tasks, label_column, label_columns
 from ._modules import (
     new_module,
-    per_row,
     remember_columns,
     seeded,
     whole_rows,
@@ -247,11 +247,9 @@ class MultiTask(BaseEstimator):
             same_rows(target, X_target, "X_target", source.shape[1:], column_names(X))
             rows = torch.cat([source, target.to(source.dtype)])
         n, m = len(source), len(rows) - len(source)
-        weight = per_row(sample_weight, "sample_weight", n)
-        weight = np.concatenate([np.ones(n) if weight is None else weight.astype(float), np.ones(m)])
-        if not np.isfinite(weight).all() or (weight < 0).any():
-            raise InputError("sample_weight with negative or missing values", "finite weights >= 0", "Check them.")
-        domain = per_row(source_domain, "source_domain", n)
+        weight = read_weights(sample_weight, n)
+        weight = np.concatenate([np.ones(n) if weight is None else weight, np.ones(m)])
+        domain = read_row_ids(source_domain, "source_domain", n)
         tables = label_columns(plain(y)) if np.ndim(plain(y)) == 2 else None
         if tables is not None:
             tasks = column_tasks(tables, y_target, n, m, domain, self.task)
