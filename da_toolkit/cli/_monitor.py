@@ -115,8 +115,10 @@ def _read_batches(watched: Any, folder: Path, options: argparse.Namespace) -> li
 
     tables = (path for path in folder.iterdir() if path.name.lower().endswith(CSV + PARQUET) and path.is_file())
     new = sorted(path for path in tables if not (path.name.startswith(".") or watched.has_seen(path.name)))
-    shown, complaints = Console(stderr=True), []
-    for path in track(new, "Reading batches", console=shown, transient=True, disable=not progress(options)):
+    complaints = []
+    if progress(options):
+        new = track(new, "Reading batches", console=Console(stderr=True), transient=True)
+    for path in new:
         before = watched.alarm_batch
         try:
             table = read(path, options)
