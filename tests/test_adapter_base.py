@@ -464,7 +464,7 @@ def test_source_only_is_the_model_itself():
     [
         (np.zeros((5, 1, 8, 8)), "5 rows of shape (1, 8, 8)"),
         ([[1.0, 2.0]], "1 rows, 2 columns"),
-        (sparse.eye_array(3).tocsr(), "3 rows, 3 columns"),
+        (sparse.csr_array(np.eye(3)), "3 rows, 3 columns"),
         (object(), "object"),
     ],
 )

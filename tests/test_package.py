@@ -123,7 +123,7 @@ def state():
         "warnings": str(warnings.filters),
         "sklearn": sklearn.get_config(),
         "rcParams": str(matplotlib.rcParams),
-        "backend": matplotlib.get_backend(auto_select=False),
+        "backend": dict.__getitem__(matplotlib.rcParams, "backend"),  # without choosing one
         "pandas": [pandas.get_option(name) for name in ("display.width", "mode.copy_on_write")],
         "environment": dict(os.environ),
         "torch": deep and str([torch.initial_seed(), torch.get_num_threads(), torch.get_default_dtype()]),
