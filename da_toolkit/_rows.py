@@ -104,7 +104,7 @@ def _to_polars(X: pd.DataFrame, frame: type) -> Any:
     """A polars frame of a pandas one, column by column, without pyarrow."""
 
     def values(column: pd.Series) -> Any:
-        if column.dtype.kind in "biufM" and getattr(column.dtype, "tz", None) is None:
+        if column.dtype.kind in "biufmM" and getattr(column.dtype, "tz", None) is None:
             return column.to_numpy()
         return [None if lacking else value for value, lacking in zip(column, column.isna(), strict=True)]
 

@@ -523,6 +523,7 @@ def test_a_model_sees_the_kind_of_frame_that_it_was_fitted_on(fitted, asked):
         "category": pd.Categorical(["u", None]),
         "day": moment,
         "moment": moment.tz_localize("UTC"),
+        "span": pd.to_timedelta([1, None], unit="D"),
         "truth": [True, False],
         "count": pd.array([1, None], dtype="Int64"),
     }
@@ -530,7 +531,7 @@ def test_a_model_sees_the_kind_of_frame_that_it_was_fitted_on(fitted, asked):
     ours = pd.DataFrame(table, index=[5, 7])
     theirs = in_form_of(form["polars"]({"a": [0]}), ours, "X", "X of fit")
     assert theirs.columns == list(table) and theirs["moment"][0] == ours["moment"].iloc[0]
-    assert [theirs[name][1] for name in ("text", "category", "day", "moment")] == [None] * 4
+    assert [theirs[name][1] for name in ("text", "category", "day", "moment", "span")] == [None] * 5
     back = in_form_of(ours, theirs, "X", "X of fit")
     assert back["category"].tolist() == ["u", None] and back["moment"].iloc[0] == ours["moment"].iloc[0]
 

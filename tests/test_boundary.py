@@ -186,7 +186,8 @@ def test_polars_equals_pandas():
 
     def to_polars(data):
         columns = {name: data[name].astype(object).where(data[name].notna(), None).tolist() for name in data}
-        return pl.DataFrame(columns, strict=False).with_columns(pl.col("kind").cast(pl.Categorical))
+        spans = {name: values.to_numpy() for name, values in data.select_dtypes("timedelta").items()}
+        return pl.DataFrame(columns | spans, strict=False).with_columns(pl.col("kind").cast(pl.Categorical))
 
     expected = problem(source, None, target).table
     got = problem(to_polars(source), None, to_polars(target)).table
