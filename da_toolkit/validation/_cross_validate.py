@@ -11,6 +11,7 @@ from joblib import Parallel, delayed
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import get_scorer
 from sklearn.metrics._scorer import _BaseScorer
+from sklearn.utils import get_tags
 
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
@@ -131,6 +132,9 @@ class OnSource:
     def __getattr__(self, name: str) -> Any:
         answers = ("predict", "predict_proba", "decision_function")
         return getattr(self._model, f"{name}_source" if name in answers else name)
+
+    def __sklearn_tags__(self) -> Any:
+        return get_tags(self._model)
 
 
 def _one_fold(adapter: Any, scorers: dict, domains: Domains, in_source: np.ndarray, in_target: np.ndarray) -> dict:
