@@ -300,3 +300,15 @@ def test_every_extra_that_an_error_names_exists(config):
         for extra in re.findall(r"MissingDependencyError\([^()]*,\s*\"(\w+)\"\)", file.read_text("utf-8"))
     }
     assert named and named <= set(config["options.extras_require"])
+
+
+def test_the_oldest_versions_tested_are_those_promised():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    listed = "\n".join([setup["options"]["install_requires"], *setup["options.extras_require"].values()])
+    promised = dict(re.findall(r"^([\w-]+)(?:\[\w+\])?>=([\d.]+)", listed, re.MULTILINE))
+    pins = re.findall(r"^([\w-]+)==([\d.]+)", (ROOT / "constraints-oldest.txt").read_text(), re.MULTILINE)
+    for name, version in pins:
+        assert f"{version}.".startswith(f"{promised[name]}."), name
+    required = re.findall(r"^([\w-]+)>=", setup["options"]["install_requires"].strip(), re.MULTILINE)
+    assert set(required) <= {name for name, _ in pins}
