@@ -355,7 +355,7 @@ def _impact(estimator, X_source, X_target, problem: Problem, found: Findings, re
             # where the answers depend on the columns set aside, the source has no row like those that the model gets
             answers_changed = reads_columns(estimator, X_source, X_target, report.separators)[1]
             unsupported = min(1.0, unsupported + answers_changed)
-    return replace(impact, estimates=tuple(beyond_support(e, unsupported) for e in impact.estimates))
+    return replace(impact, estimates=tuple(beyond_support(e, unsupported, report.n_target) for e in impact.estimates))
 
 
 def _unique(notes) -> tuple[str, ...]:

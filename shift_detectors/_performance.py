@@ -399,17 +399,19 @@ def where_covered(assumption: str) -> str:
     return f"{assumption.removesuffix(COVERED)} where the source has rows"
 
 
-def beyond_support(estimate: PerformanceEstimate, unsupported_share: float) -> PerformanceEstimate:
+def beyond_support(estimate: PerformanceEstimate, unsupported_share: float, n_target: int) -> PerformanceEstimate:
     """An estimate whose assumption can only hold where the source has rows, with an interval that admits it.
 
-    With a share u of the target rows where the source has (nearly) none, the accuracy there may be anything from 0
-    to 1, so an interval [a, b] of the whole becomes [a - u, b + u], cut to [0, 1]. A loss of numbers has no largest
-    value, so its interval is dropped. The value stays.
+    With a share of the target rows where the source has (nearly) none, the accuracy there may be anything from 0 to 1,
+    so an interval [a, b] of the whole becomes [a - u, b + u], cut to [0, 1], with u the upper end of the share's own
+    95 % interval. A loss of numbers has no largest value, so its interval is dropped. The value stays.
 
     Parameters
     ----------
     estimate : PerformanceEstimate
     unsupported_share : float
+    n_target : int
+        Rows that the share was found in.
 
     References
     ----------
@@ -418,14 +420,17 @@ def beyond_support(estimate: PerformanceEstimate, unsupported_share: float) -> P
     Examples
     --------
     >>> estimate = importance_weighted(np.repeat([1, 0], [800, 200]), np.ones(1000))
-    >>> [round(end, 2) for end in estimate.ci], [round(end, 2) for end in beyond_support(estimate, 0.3).ci]
-    ([0.77, 0.82], [0.47, 1.0])
+    >>> [round(end, 2) for end in estimate.ci], [round(end, 2) for end in beyond_support(estimate, 0.3, 1000).ci]
+    ([0.77, 0.82], [0.44, 1.0])
     """
     if unsupported_share <= 0 or estimate.ci is None:
         return estimate
     low, high = estimate.ci
     bounded = estimate.metric == "accuracy"
-    ci = (max(0.0, low - unsupported_share), min(1.0, high + unsupported_share)) if bounded else None
+    unknown = proportion_interval(unsupported_share, unsupported_share * (1 - unsupported_share) / n_target, n_target)[
+        1
+    ]
+    ci = (max(0.0, low - unknown), min(1.0, high + unknown)) if bounded else None
     rest = f"whatever holds for the {unsupported_share:.0%} of the target rows where the source has (nearly) none"
     return replace(estimate, ci=ci, assumption=f"{where_covered(estimate.assumption)}, {rest}")
 

@@ -61,7 +61,7 @@ def as_covered(estimate: PerformanceEstimate | None, report: ShiftReport) -> Per
     """What is known of a model's performance, when much of the target lies where the source has no rows."""
     if estimate is None or estimate.assumption in (LABELLED, SELECTED):
         return estimate  # labelled rows may lie anywhere
-    return beyond_support(estimate, uncovered_share(report.verdict, report.overlap))
+    return beyond_support(estimate, uncovered_share(report.verdict, report.overlap), report.n_target)
 
 
 def candidate_table(
