@@ -925,6 +925,8 @@ def test_class_frequencies_need_source_rows_of_every_class(prior):
         ({"patience": 0}, "patience=0"),
         ({"patience": 2, "validation_fraction": 1.5}, "validation_fraction=1.5"),
         ({"max_grad_norm": -1.0}, "max_grad_norm=-1"),
+        ({"max_grad_norm": "a"}, "max_grad_norm='a'"),
+        ({"max_grad_norm": math.nan}, "max_grad_norm=nan"),
         ({"lr": "1e-3"}, "lr='1e-3'"),
         ({"lr": 0.0}, "lr=0.0.*above 0"),
         ({"weight": "a"}, "weight='a'"),

@@ -13,6 +13,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import NearestCentroid
@@ -403,6 +404,10 @@ def test_a_prototypical_network_takes_the_columns_of_fit(torch):
     np.testing.assert_array_equal(net.transform(frame), net.transform(X))
     with pytest.raises(InputError, match="another order"):
         net.transform(frame[list("fedcba")])
+    with pytest.raises(InputError, match="module is of type LogisticRegression"):
+        PrototypicalNetwork(LogisticRegression()).fit(X, y)
+    with pytest.warns(match="0, 1, .* vary so little beside their size"):
+        PrototypicalNetwork(n_way=2, n_query=2, n_episodes=2).fit(X + 1e9, y)
 
 
 def test_a_default_network_images_and_bad_calls(torch):

@@ -30,14 +30,13 @@ from shift_detectors._boundary import read_ids
 from shift_detectors._errors import InputError
 from shift_detectors._labels import Labels, read_labels
 from shift_detectors._random import check_random_state
-from shift_detectors._text import some
 from shift_detectors._warnings import warn
 
 from ._batch import DomainBatch, align
 from ._class_frequencies import ClassPrior
 from ._description import describe
 from ._early_stopping import LEAST_JUDGES, BestEpoch, Judgement, judge_classes, judge_values
-from ._network import column_units, default_network
+from ._network import new_module
 from ._options import check_not_negative, check_positive, check_whole, find_device, seed_torch, seeded
 from ._probe import copy_module, detach_products, explained, find_layer, first_rows, try_module
 from ._rows import DatasetRows, column, digest, float_type, plain, read_rows, read_source, same_rows, to_device
@@ -63,8 +62,6 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": partial(torch.optim.AdamW, fused=True),
     "sgd": partial(torch.optim.SGD, momentum=0.9),
 }
-
-COARSE = 0.01  # of a column's standard deviation: an error of rounding that is said
 
 
 def _classifies(self: DeepAdapter) -> bool:
@@ -394,7 +391,11 @@ class DeepAdapter(BaseEstimator):
 
     def _start(self, source_x: Any) -> nn.Module:
         """The module with the weights that the training starts from."""
-        module = copy_module(self.module_) if self._goes_on else self._new_module(source_x)
+        if self._goes_on:
+            module = copy_module(self.module_)
+        else:
+            names = getattr(self, "feature_names_in_", None)
+            module = new_module(self.module, source_x, self._n_outputs, names)
         if any(part.is_meta for part in [*module.parameters(), *module.buffers()]):
             raise InputError(
                 "a module on the meta device, which has no weights",
@@ -658,29 +659,6 @@ class DeepAdapter(BaseEstimator):
             return torch.as_tensor(np.searchsorted(self.classes_, y))
         return torch.as_tensor((y - self._center) / self._scale).to(dtype)
 
-    def _new_module(self, X: Any) -> nn.Module:
-        if isinstance(self.module, nn.Module):
-            return copy_module(self.module)
-        if self.module is not None:
-            module = self.module()
-            if not isinstance(module, nn.Module):
-                raise InputError(
-                    f"module() returned {type(module).__name__}",
-                    "a torch nn.Module",
-                    "Return the module from it.",
-                )
-            return module
-        network, columns = default_network(X, self._n_outputs), X.double().cpu().numpy()
-        rounded = np.abs(columns - columns.astype(np.float32)).max(axis=0) > COARSE * column_units(X)[1]
-        if rounded.any():
-            names = getattr(self, "feature_names_in_", range(X.shape[1]))
-            warn(
-                f"the columns {some(str(name) for name, coarse in zip(names, rounded, strict=True) if coarse)} vary so "
-                "little beside their size that single precision, in which the network reads them, rounds their values "
-                "away. Subtract the source's mean from the columns of both domains before."
-            )
-        return network
-
     def _check_options(self) -> None:
         if not (self.module is None or isinstance(self.module, nn.Module) or callable(self.module)):
             raise InputError(
@@ -722,9 +700,7 @@ class DeepAdapter(BaseEstimator):
                 "a file, in a folder that is there",
                 "Make the folder, or name another file.",
             )
-        if self.max_grad_norm is not None and self.max_grad_norm <= 0:
-            raise InputError(f"max_grad_norm={self.max_grad_norm}", "a number above 0, or None", "Change it.")
-        check_positive(self, "lr")
+        check_positive(self, "lr", *([] if self.max_grad_norm is None else ["max_grad_norm"]))
         if not (self.weight is None or callable(self.weight)):
             check_not_negative(self, "weight")
 

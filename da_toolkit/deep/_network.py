@@ -1,7 +1,8 @@
-"""The network for people who bring none."""
+"""The network that is trained: a copy of the user's, or one for people who bring none."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from shift_detectors._errors import InputError
+from shift_detectors._text import some
+from shift_detectors._warnings import warn
+
+from ._probe import copy_module
+
+COARSE = 0.01  # of a column's standard deviation: an error of rounding that is said
 
 
 class MLP(nn.Module):
@@ -58,14 +65,31 @@ class MLP(nn.Module):
         return self.head(self.encoder((x - self.center) / self.scale))
 
 
-def default_network(X: Any, n_outputs: int) -> MLP:
-    """An `MLP` on the columns of a table in their units."""
-    center, scale = column_units(X)
-    return MLP(X.shape[1], n_outputs, center=center, scale=scale)
+def new_module(
+    module: nn.Module | Callable[[], nn.Module] | None, X: Any, n_outputs: int, names: Iterable | None = None
+) -> nn.Module:
+    """A copy of the user's module, what the user's function makes, or an `MLP` on the columns of a table."""
+    if isinstance(module, nn.Module):
+        return copy_module(module)
+    if module is None:
+        center, scale = column_units(X, names)
+        return MLP(X.shape[1], n_outputs, center=center, scale=scale)
+    made = module() if callable(module) else module
+    if not isinstance(made, nn.Module):
+        got = "module() returned" if callable(module) else "module is of type"
+        raise InputError(
+            f"{got} {type(made).__name__}",
+            "a torch nn.Module, or a class or function that makes one",
+            "Estimators of scikit-learn are adapted by the adapters outside of da_toolkit.deep, such as TransferStack.",
+        )
+    return made
 
 
-def column_units(X: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Means and deviations of the columns of a table, constant columns with deviation 1."""
+def column_units(X: Any, names: Iterable | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Means and deviations of the columns of a table, constant columns with deviation 1.
+
+    Warns of columns, called by their `names`, that single precision rounds away.
+    """
     if X.ndim != 2 or not isinstance(X, Tensor):
         raise InputError(
             f"module=None and rows of shape {tuple(X.shape[1:])}",
@@ -74,7 +98,16 @@ def column_units(X: Any) -> tuple[np.ndarray, np.ndarray]:
         )
     columns = X.double().cpu().numpy()
     scale = columns.std(axis=0)
-    return columns.mean(axis=0), np.where(scale > 0, scale, 1.0)
+    scale = np.where(scale > 0, scale, 1.0)
+    rounded = np.abs(columns - columns.astype(np.float32)).max(axis=0) > COARSE * scale
+    if rounded.any():
+        names = range(X.shape[1]) if names is None else names
+        which = some(str(name) for name, coarse in zip(names, rounded, strict=True) if coarse)
+        warn(
+            f"the columns {which} vary so little beside their size that single precision, in which the network reads "
+            "them, rounds their values away. Subtract the source's mean from the columns of both domains before."
+        )
+    return columns.mean(axis=0), scale
 
 
 def _column(values: np.ndarray | None, n: int, default: float) -> Tensor:

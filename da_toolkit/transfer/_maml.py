@@ -23,12 +23,12 @@ from .._domains import read_row_ids, read_weights, refuse_new_classes
 from .._model import tag_task
 from .._rows import column_names
 from .._target import unpack_target
+from ..deep._network import new_module
 from ..deep._options import check_positive, check_whole, find_device
 from ..deep._probe import find_head, find_layer, first_rows, try_module
 from ..deep._rows import column, float_type, plain, same_rows, to_device
 from ._inner_loop import Episode, Learner
 from ._modules import (
-    new_module,
     remember_columns,
     run_rows,
     seeded,

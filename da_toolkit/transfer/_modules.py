@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,12 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shift_detectors._errors import InputError
 from shift_detectors._random import check_random_state
 
 from .._rows import column_names, remember_names
-from ..deep._network import default_network
-from ..deep._probe import copy_module
 from ..deep._rows import DatasetRows, float_type, read_rows, to_device
 from ..deep._trainer import finite, read_outputs
 
@@ -45,22 +42,6 @@ def remember_columns(estimator: Any, X: Any, rows: Tensor) -> None:
     estimator.input_shape_ = tuple(rows.shape[1:])
     estimator.n_features_in_ = rows.shape[1]
     remember_names(estimator, column_names(X))
-
-
-def new_module(module: nn.Module | Callable[[], nn.Module] | None, X: Tensor, n_outputs: int) -> nn.Module:
-    """A copy of the user's module, what the user's function makes, or an `MLP` on standardised columns."""
-    if isinstance(module, nn.Module):
-        return copy_module(module)
-    if module is None:
-        return default_network(X, n_outputs)
-    made = module() if callable(module) else module
-    if not isinstance(made, nn.Module):
-        raise InputError(
-            f"module gives {type(made).__name__}" if callable(module) else f"module is of type {type(made).__name__}",
-            "a torch nn.Module, or a class or function that makes one",
-            "Estimators of scikit-learn are adapted by TransferStack.",
-        )
-    return made
 
 
 def run_rows(module: nn.Module, X: Tensor, n_outputs: int, device: torch.device, batch_size: int = 1024) -> Tensor:

@@ -22,12 +22,11 @@ from .._domains import read_row_ids, read_weights
 from .._model import tag_task
 from .._rows import column_names
 from .._target import unpack_target
-from ..deep._network import column_units
+from ..deep._network import column_units, new_module
 from ..deep._options import check_positive, check_whole, find_device
 from ..deep._rows import float_type, plain, same_rows, to_device
 from ._label_tasks import TARGET, column_tasks, domain_tasks, label_column, label_columns
 from ._modules import (
-    new_module,
     remember_columns,
     seeded,
     whole_rows,

@@ -120,6 +120,7 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
         -------
         self
         """
+        from ..deep._network import new_module
         from ..deep._options import find_device, seeded  # says what to install where torch is not
         from ..deep._rows import float_type, plain, read_rows, to_device
         from ._episode_training import train_on_episodes
@@ -134,7 +135,7 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
         device = find_device(self.device)
         rng = check_random_state(self.random_state)
         with seeded(rng.randint(2**31 - 1), device):
-            module = self._new_module(rows).to(device)
+            module = new_module(self.module, rows, 64).to(device)
             inputs = to_device(rows, float_type(module), device)
             n_way = min(self.n_way, len(set(labels.tolist())))
             shots = n_way, self.n_shot, self.n_query, self.n_episodes
@@ -143,21 +144,6 @@ class PrototypicalNetwork(TransformerMixin, BaseEstimator):
         self.module_ = module.eval()
         remember_columns(self, X, rows)
         return self
-
-    def _new_module(self, rows: Any) -> nn.Module:
-        from torch import nn
-
-        from ..deep._network import default_network
-        from ..deep._probe import copy_module
-
-        if isinstance(self.module, nn.Module):
-            return copy_module(self.module)
-        if self.module is not None:
-            module = self.module()
-            if not isinstance(module, nn.Module):
-                raise InputError(f"module() returned {type(module).__name__}", "a torch nn.Module", "Return it.")
-            return module
-        return default_network(rows, 64)
 
     def transform(self, X: Any) -> np.ndarray:
         """Features; shape (n_rows, d)."""
