@@ -273,9 +273,8 @@ def numeric_effect(source, target, w_source, w_target, g_source=None, g_target=N
         return Effect("KS distance", 1.0 if len(source) + len(target) else 0.0), missing
     both = np.r_[source, target]
     jump = np.r_[-w_source / w_source.sum(), w_target / w_target.sum()]
-    order = np.argsort(
-        both, kind=None if g_source is None else "stable"
-    )  # among equal values it matters to groups only
+    # the order among equal values matters to groups only
+    order = np.argsort(both, kind=None if g_source is None else "stable")
     cdf = np.cumsum(jump[order])
     ends = np.r_[np.diff(both[order]) != 0, True]
     ks = float(np.abs(cdf[ends]).max())

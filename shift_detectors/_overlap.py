@@ -106,15 +106,14 @@ def _alike(columns: dict[str, np.ndarray], datetimes: frozenset[str]) -> list[li
     """Names of columns in sets: those that follow a datetime, and those that order the rows alike, up or down."""
     sets: dict[str | bytes, list[str]] = {}
     for name, values in columns.items():
-        date = next((date for date in columns if date in datetimes and _follows(values, columns[date])), None)
         ranks = rankdata(values)
+        date = next((date for date in columns if date in datetimes and _follows(ranks, columns[date])), None)
         sets.setdefault(date or min(ranks.tobytes(), (len(ranks) + 1 - ranks).tobytes()), []).append(name)
     return list(sets.values())
 
 
-def _follows(values: np.ndarray, other: np.ndarray) -> bool:
-    """Whether values only rise, or only fall, along another column."""
-    ranks = rankdata(values)
+def _follows(ranks: np.ndarray, other: np.ndarray) -> bool:
+    """Whether a column, by the ranks of its values, only rises, or only falls, along another one."""
     return any((np.diff(side[np.lexsort((side, other))]) >= 0).all() for side in (ranks, -ranks))
 
 
