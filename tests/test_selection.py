@@ -624,6 +624,18 @@ def test_label_shift_that_would_leave_one_class_is_not_believed():
     assert result.candidates[1].reason in result.explanation  # a gain that is sure is not left for being uncertain
 
 
+def test_a_class_that_is_hardly_answered_any_more_leaves_the_correction_unsure():
+    rng = np.random.default_rng(0)
+    y, y_target = (rng.random(n) < p for n, p in ((1500, 0.45), (700, 0.1)))
+    X, X_target = (rng.normal(size=(len(v), 2)) + 0.9 * v[:, None] for v in (y, y_target))
+    result = adapt(LogisticRegression(), X, y, X_target, candidates=["PriorCorrection"], random_state=0)
+    assert (result.report.verdict.kind, result.status) == ("label", "plausible")
+    assert "hardly answers any more" in result.explanation and result.settings["source_share"] == 0.5
+    labelled = np.where(np.arange(700) < 200, y_target.astype(float), np.nan)  # labels show the change themselves
+    result = adapt(LogisticRegression(), X, y, X_target, labelled, candidates=["PriorCorrection"], random_state=0)
+    assert (result.status, result.settings["source_share"]) == ("verified", 0.0)
+
+
 @pytest.mark.parametrize(
     ("source", "target", "error", "believed"),
     [

@@ -606,20 +606,19 @@ def _held_back(
     Where the source has rows, either may be right, and each counts half; where it has none, the model's own answer has
     no claim where the adapter moved the rows; it keeps a third all the same if a single heuristic score speaks for the
     adapter. Source rows as evidence tell neither from the other where they have none. `apart` says that no
-    target row lies where the source does, in what the model reads. The share is also 0 where class frequencies explain
-    the target well, so that only the size of the gain is unsure, and where answers cannot be averaged: of a torch
-    module, of a classifier that does not answer its likeliest class.
+    target row lies where the source does, in what the model reads. The share is also 0 where the caller knows the
+    class frequencies of the target, and where answers cannot be averaged: of a torch module, of a classifier that does
+    not answer its likeliest class.
     """
+    trial = next(t for t in case.trials if t.name == name)
     by_prior = "prior" in ways and evidence.assumption == LABEL
-    sound = by_prior and guarding.fits_well(case.report)
     old = evidence.findings[name]
     by_weights = old.after is not None and old.after.assumption == COVARIATE
-    moved = 0.0 if by_weights else case.report.overlap.unsupported_share
-    share = 0.0 if apart or sound else OWN * (1 - moved)
+    moved = 0.0 if by_weights or by_prior else case.report.overlap.unsupported_share
+    share = 0.0 if apart or (by_prior and guarding.gives_prior(trial.adapter)) else OWN * (1 - moved)
     share = round(max(share, LEAST if old.alone else 0.0), 2)
     if share < NEGLIGIBLE:
         return evidence, 0.0
-    trial = next(t for t in case.trials if t.name == name)
     mixed = averaged(trial, case.baseline, share, case.classes) if isinstance(trial.adapter, BaseAdapter) else None
     if mixed is None and case.baseline.answers.of_scores:  # type: ignore[union-attr]
         (mixed,) = race({name: Averaged(trial.adapter, share)})

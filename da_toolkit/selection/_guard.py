@@ -46,7 +46,7 @@ from shift_detectors._performance import (
 from shift_detectors._prior import PriorFit, estimate_prior, proportion_interval
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate
-from shift_detectors._text import amounts, share
+from shift_detectors._text import amounts, and_join, share
 from shift_detectors._verdict import uncovered_share
 from shift_detectors._warnings import ignored
 
@@ -63,6 +63,8 @@ LEVEL = 0.05  # one-sided, over all candidates together
 NEAR_ZERO = 0.01  # a gain up to here, in accuracy or as a share of a regressor's loss, is called none
 RIVAL = 2.0  # how many times what is lost under covariate shift must be gained under label shift
 OTHERS = 0.05  # share of all classes but one in the target up to which label shift is believed only if it is sure
+HARDLY = 0.5  # share of a class's estimated frequency below which it is hardly answered
+EXPECTED = 5  # target rows of a class below which its absence from the answers says nothing
 DOUBTFUL_FIT = 0.15  # p-value of the label-shift fit below which the assumption, though not rejected, is in doubt
 NOT_WORTH = 0.002  # an expected gain of accuracy, or share of a loss, that is not worth an unverified change
 SAME = "It gives the same answers as the model as it is."
@@ -216,8 +218,10 @@ def by_prior(case: Case) -> Evidence:
     worth = NOT_WORTH * case.unit(before)
     found = {name: _expected(f, gains[name], expected[name], worth) for name, f in found.items()}
     if case.report.test("p(y)") is None:  # no target labels show the change
-        estimated = {trial.name for trial in case.trials if not _gives_prior(trial.adapter)}
-        found = {name: _unless_one_is_left(f, prior) if name in estimated else f for name, f in found.items()}
+        for trial in case.trials:
+            if not gives_prior(trial.adapter):
+                left = _unless_one_is_left(found[trial.name], prior)
+                found[trial.name] = _if_all_are_answered(left, case, trial, prior)
     return Evidence(method, LABEL, before, {name: _if_it_fits(f, case.report) for name, f in found.items()})
 
 
@@ -272,7 +276,7 @@ def _weighted(case: Case, values: np.ndarray, weights: np.ndarray) -> Performanc
     return replace(found, method="weighting by the distribution of y", assumption=LABEL)
 
 
-def _gives_prior(adapter: Any) -> bool:
+def gives_prior(adapter: Any) -> bool:
     """Whether the frequencies of the target's classes are the caller's, which no moved class can mislead."""
     return getattr(adapter, "prior", None) is not None and not hasattr(adapter.prior, "fit")
 
@@ -294,19 +298,31 @@ def _unless_one_is_left(finding: Finding, prior: PriorFit) -> Finding:
     return replace(finding, earned="", reason=finding.reason + doubt)
 
 
-def _if_it_fits(finding: Finding, report: ShiftReport) -> Finding:
-    """No more than plausible when label shift fits the target only just: the gain rests on that assumption."""
-    fit = report.test("label-shift fit")
-    if finding.earned != "verified" or fit is None or fits_well(report):
+def _if_all_are_answered(finding: Finding, case: Case, trial: Trial, prior: PriorFit) -> Finding:
+    """No more than plausible when a class is hardly answered any more, for as often as it is estimated to occur.
+
+    Where x says little about y, a small change of p(x|y), which no test sees, moves the estimated frequencies far, and
+    the correction answers hardly anything but the class that seems frequent.
+    """
+    answers = (answers_of(t).on_target[:, None] == prior.classes for t in (case.baseline, trial))
+    before, behind = (np.average(one, axis=0, weights=case.weight_target) for one in answers)
+    least = HARDLY * prior.prior
+    there = prior.prior * len(case.domains.labelled) >= EXPECTED
+    dropped = prior.classes[there & (behind < least) & (least <= before)]
+    if not finding.earned or not len(dropped):
         return finding
-    doubt = f" Label shift fits the target only just (p = {fit.pvalue:.2g}), so this is not called verified."
+    named = and_join(map(str, dropped))
+    doubt = f" But x says too little about y for it to find {named}, which it hardly answers any more."
     return replace(finding, earned="plausible", reason=finding.reason + doubt)
 
 
-def fits_well(report: ShiftReport) -> bool:
-    """Whether other class frequencies explain the target without much doubt, as far as that was tested."""
+def _if_it_fits(finding: Finding, report: ShiftReport) -> Finding:
+    """No more than plausible when label shift fits the target only just: the gain rests on that assumption."""
     fit = report.test("label-shift fit")
-    return fit is None or fit.pvalue >= DOUBTFUL_FIT
+    if finding.earned != "verified" or fit is None or fit.pvalue >= DOUBTFUL_FIT:
+        return finding
+    doubt = f" Label shift fits the target only just (p = {fit.pvalue:.2g}), so this is not called verified."
+    return replace(finding, earned="plausible", reason=finding.reason + doubt)
 
 
 def _expected(finding: Finding, gain: Gain, expected: Gain, worth: float) -> Finding:
