@@ -205,6 +205,7 @@ def diagnose(
             label_variance=found.label_variance,
             shared_noise=found.shared_noise,
             labels_selected=found.labels_selected,
+            labels_by_y=found.labels_by_y,
             column_shifts=columns,
             data_digest=_digest(given),
         )
@@ -275,6 +276,7 @@ def _digest(given: Rows) -> tuple[str, ...]:
 
 def _shown_prior(problem: Problem, found: Findings) -> PriorEstimate | None:
     """What the report says of p(y): where labels are there and it is not label shift, they alone are counted."""
+    problem = problem.without_labels() if found.labels_by_y else problem
     enough = problem.n_labelled >= MIN_LABELS and found.verdict.kind not in ("none", "label")
     if problem.task == "classification" and (enough or (problem.n_labelled and problem.new_classes)):
         part = problem.labelled_part()
@@ -330,6 +332,7 @@ def _beside(alone: tuple[str, ...], verdict: Verdict, related: list[str]) -> Ver
 
 def _impact(estimator, X_source, X_target, problem: Problem, found: Findings, report: ShiftReport):
     n_source = problem.table.n_source
+    problem = problem.seen().without_labels() if found.labels_by_y else problem
     weights, groups = problem.sides(problem.weight), problem.sampled_groups()
     with ignored(UserWarning):  # the model's own remarks on column names
         impact = measure_impact(

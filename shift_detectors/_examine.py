@@ -31,6 +31,10 @@ JOINT_SHARE = 0.9  # share of the level of p(x) that goes to the permutation por
 FOLDS = 5
 MIN_CLASS_ROWS = 3  # source rows of a class from which on its frequency in the target is estimated
 NEGLIGIBLE = "p(x) differs significantly, but negligibly: every effect is below min_effect"
+BY_Y = (
+    "labelled and unlabelled target rows differ in x; the labelled ones may have been chosen by y, as where one class "
+    "is known first: their labels are set aside"
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Conclusion(NamedTuple):
     blind: tuple[str, ...]
     notes: tuple[str, ...] = ()
     labels_selected: bool = False
+    labels_by_y: bool = False
     label_shift_rejected: bool = False
 
 
@@ -107,6 +112,7 @@ class Findings:
     label_variance: float | None
     shared_noise: SharedNoise | None
     labels_selected: bool
+    labels_by_y: bool
     label_shift_rejected: bool
     blind: tuple[str, ...]
     notes: tuple[str, ...]
@@ -130,6 +136,10 @@ def examine(
     if problem.task is not None and problem.n_labelled >= MIN_LABELS:
         step("testing p(y), p(y|x) and p(x|y)")
         found = _with_labels(problem, learned, inputs, prior, settings, step, rng, evidence)
+        if found.labels_by_y:
+            prior, notes = _target_prior(seen.without_labels(), learned.y)
+            without = _without_labels(problem.without_labels(), learned, inputs, prior, settings, step)
+            found = _beside_unused(found, without)
     else:
         found = _without_labels(problem, learned, inputs, prior, settings, step)
     differs = inputs.combined.pvalue <= settings.alpha and problem.table.names
@@ -145,6 +155,7 @@ def examine(
         label_variance=label_variance,
         shared_noise=shared,
         labels_selected=found.labels_selected,
+        labels_by_y=found.labels_by_y,
         label_shift_rejected=found.label_shift_rejected,
         blind=found.blind,
         notes=notes + found.notes,
@@ -235,6 +246,8 @@ def _with_labels(
     if selected:  # by x: of the target these say nothing, while p(y|x) is the same among the labelled rows
         pvalues |= {"p(y)": 1.0, "p(x|y)": 1.0}
     differs = rejected(pvalues, settings.alpha)
+    # chosen by y, labelled rows are like those of their class, and y is another at equal x though nothing changed
+    by_y = selected and "p(y|x)" in differs and not tests["p(x|y)"].rejects(settings.alpha) and not problem.new_classes
     shifts, sizes = _that_count(differs, tests, inputs.negligible, settings)
     fit, frequencies = None, False
     if shifts == {"p(x)"} and problem.n_labelled < problem.table.n_target and not selected:
@@ -264,7 +277,18 @@ def _with_labels(
         blind,
         notes + sizes,
         labels_selected=selected,
+        labels_by_y=by_y,
         label_shift_rejected=fit is not None and fit.pvalue <= settings.alpha,
+    )
+
+
+def _beside_unused(labelled: Conclusion, without: Conclusion) -> Conclusion:
+    """What all rows say, beside the tests on labels that do not speak for the target."""
+    return without._replace(
+        tests=(*labelled.tests, *without.tests),
+        notes=(BY_Y, *without.notes),
+        labels_selected=True,
+        labels_by_y=True,
     )
 
 

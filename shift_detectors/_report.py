@@ -90,6 +90,9 @@ class ShiftReport:
     labels_selected : bool
         Whether labelled and unlabelled target rows differ in x (p <= .01, of ten rows or more each, weights counted):
         what the labels show is then about the labelled rows.
+    labels_by_y : bool
+        Whether these may have been chosen by y: at equal x their labels differ from the source's, and at equal y their
+        x do not. The verdict is then that without target labels.
     column_shifts : tuple of ColumnShift
         Of sparse rows, whose `features` are components: up to 20 columns, such as words, that are not zero in more or
         in fewer of the target's rows, the clearest first; none where p(x) does not differ. The verdict does not rest on
@@ -124,6 +127,7 @@ class ShiftReport:
     regions: tuple[Region, ...] = ()
     data_digest: tuple[str, ...] = ()
     labels_selected: bool = False
+    labels_by_y: bool = False
     unmeasured: dict[str, tuple[str, ...]] = field(default_factory=dict)
     column_shifts: tuple[ColumnShift, ...] = ()
 

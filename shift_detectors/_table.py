@@ -239,6 +239,10 @@ class Problem:
         weight = None if np.ptp(source) == 0 else np.concatenate([source, np.ones_like(target)])
         return replace(self, weight=weight)
 
+    def without_labels(self) -> Problem:
+        """The same rows, those of the target unlabelled."""
+        return replace(self, y_target=None, labelled=np.zeros_like(self.labelled))
+
     def labelled_part(self) -> Problem:
         """The problem restricted to rows with a label: all of the source, the labelled target rows."""
         return self.with_target(np.flatnonzero(self.labelled))

@@ -292,7 +292,7 @@ def outcome(report: ShiftReport, test: ShiftTestResult) -> str:
     if not math.isfinite(test.pvalue):
         return "not tested"
     if test.quantity in set_aside(report):
-        return "set aside: labels chosen by x"
+        return f"set aside: labels chosen by {'x or y' if report.labels_by_y else 'x'}"
     rejected = test.rejects(report.alpha)
     if test.quantity == "label-shift fit":
         return "label shift alone does not fit" if rejected else "label shift alone would fit"
@@ -315,7 +315,9 @@ def _significant(report: ShiftReport) -> frozenset[str]:
 
 
 def set_aside(report: ShiftReport) -> tuple[str, ...]:
-    """Quantities whose tests say nothing of the target, since its labelled rows were chosen by x."""
+    """Quantities whose tests say nothing of the target, since its labelled rows were chosen by x, or by y."""
+    if report.labels_by_y:
+        return ("p(y)", "p(y|x)", "p(x|y)")
     return ("p(y)", "p(x|y)") if report.labels_selected else ()
 
 

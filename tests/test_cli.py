@@ -44,6 +44,7 @@ class Answer:
     prior: object = None
     tested: tuple = ("p(x)",)
     labels_selected: bool = False
+    labels_by_y: bool = False
 
     def __str__(self):
         return "the answer in words"
@@ -629,6 +630,10 @@ def test_a_gate_that_cannot_close_says_so(files, capsys, diagnose):
     diagnose.answer = Answer(Verdict(untestable=("p(y)", "p(x|y)")), tested=("p(x)", "p(y|x)"), labels_selected=True)
     blind = run(capsys, f"{rest} concept,label,conditional --quiet")[2]
     assert "label, conditional cannot be found (the labelled rows were chosen by x)" in blind
+    by_y = {"labels_selected": True, "labels_by_y": True}
+    diagnose.answer = Answer(Verdict(untestable=("p(y|x)",)), tested=("p(x)", "p(y|x)"), **by_y)
+    blind = run(capsys, f"{rest} concept,label,conditional --quiet")[2]
+    assert "concept, conditional cannot be found (the labelled rows were chosen by x or y)" in blind
 
 
 def test_monitor_says_before_reading_what_it_could_not_draw_and_when_nothing_came(files, capsys):

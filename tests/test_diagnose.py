@@ -156,6 +156,28 @@ def test_labels_of_a_selected_part_are_reported():
         assert text.count("set aside: labels chosen by x") == 2 and "not after correction" not in text
 
 
+@pytest.mark.parametrize("changed", [False, True])
+def test_labels_chosen_by_y_show_no_change_of_y_at_equal_x(changed):
+    """A class is known first: nothing changed. Labels chosen by x show a change of p(y|x) as before."""
+    rng = np.random.default_rng(0)
+
+    def draw(n, sign):
+        X = rng.normal(size=(n, 3))
+        return X, (rng.uniform(size=n) < 1 / (1 + np.exp(2.5 - 1.5 * sign * X[:, 0]))).astype(int)
+
+    (X, y), (X_target, y_target) = draw(800, 1), draw(800, -1 if changed else 1)
+    chosen = X_target[:, 0] > 0.7 if changed else y_target == 1
+    chosen[rng.choice(800, 40, replace=False)] = True
+    known = np.where(chosen, y_target, np.nan)
+    report = diagnose(X, y, X_target, known, random_state=0, n_permutations=199)
+    assert report.labels_selected and report.test("p(y|x)").rejects(report.alpha)
+    assert report.labels_by_y != changed and ("p(y|x)" in report.shifts) == changed
+    if not changed:
+        assert report.verdict.kind == "none" and "p(y|x)" in report.verdict.untestable
+        assert report.prior.ci[1][0] <= y_target.mean() <= report.prior.ci[1][1]
+        assert str(report).count("set aside: labels chosen by x or y") == 3
+
+
 def test_weights_undo_how_labelled_rows_were_chosen():
     """Of many rows that were labelled by x, so that the rest alone is far from the target."""
     pair = datasets.make_no_shift(100, 600, n_features=3, random_state=0)

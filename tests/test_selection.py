@@ -509,6 +509,18 @@ def test_labels_chosen_by_x_verify_nothing():
     assert all(SELECTED == advice.assumption for advice in result.recommendations[:-1])
 
 
+def test_labels_chosen_by_y_are_not_adapted_to():
+    """Of a rare class all rows are known, as of fraud that was reported; p(x) moved a little."""
+    rng = np.random.default_rng(0)
+    y, y_target = ((rng.uniform(size=600) < p).astype(int) for p in (0.3, 0.1))
+    X, X_target = (rng.normal(size=(600, 2)) + 1.5 * labels[:, None] for labels in (y, y_target))
+    known = np.where(y_target == 1, 1.0, np.nan)
+    result = adapt(LogisticRegression(), X, y, X_target, known, scoring="neg_log_loss", random_state=0)
+    assert result.report.labels_by_y and result.adapter == "PriorCorrection"
+    assert abs(result.estimator.predict_proba(X_target)[:, 1].mean() - y_target.mean()) < 0.05  # about 3 sd
+    assert "target labels were not used" in result.explanation
+
+
 def test_labels_chosen_by_x_leave_what_the_source_rows_verify():
     pair = make_covariate_shift(600, 700, random_state=0)
     known = np.where(pair.X_target[:, 0] > np.quantile(pair.X_target[:, 0], 0.8), pair.y_target, np.nan)

@@ -74,7 +74,7 @@ def _unseen(report: Any, words: list[str]) -> list[str]:
     """What a gate that names `words` cannot see, in sentences: it may be open because of that."""
     verdict = report.verdict
     said = [] if "any" in words or not words else [f"only 'any' stops at {found}" for found in _beside(report)]
-    labelled = report.test("p(y|x)") is not None
+    labelled = report.test("p(y|x)") is not None and not report.labels_by_y
     unknown = {word for word, quantity in SHIFTS.items() if quantity in verdict.untestable}
     if "p(y|x)" in verdict.untestable:
         unknown |= {"mixed"} if labelled else set(NEED_LABELS)
@@ -83,9 +83,10 @@ def _unseen(report: Any, words: list[str]) -> list[str]:
     blind = [word for word in words if word in unknown and SHIFTS[word] not in report.shifts]
     if blind:
         support = verdict.kind == "support"
-        chosen = "the labelled rows were chosen by x" if report.labels_selected else "there are too few groups"
+        by = "x or y" if report.labels_by_y else "x"
+        chosen = f"the labelled rows were chosen by {by}" if report.labels_selected else "there are too few groups"
         why = "the target lies where the source has no rows" if support else chosen
-        known = labelled or "p(x)" in verdict.untestable
+        known = labelled or report.labels_by_y or "p(x)" in verdict.untestable
         said.append(f"{', '.join(blind)} cannot be found {f'({why})' if known else 'without labels in TARGET'}")
     return said
 

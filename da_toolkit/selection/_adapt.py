@@ -232,6 +232,8 @@ def adapt(
     _check_task(report, estimator)
     if report is given:
         _check_data(report, X_source, y_source, X_target, y_target, int(domains.labelled.sum()))
+    if report.labels_by_y:
+        domains = domains.without_labels()
     baseline = baseline_of(estimator, task)
     diagnosis = report
     report, reads = _as_the_model_meets_it(diagnosis, baseline, estimator, domains, seed)

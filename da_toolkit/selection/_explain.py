@@ -137,6 +137,7 @@ def explain(
         reason, labelled = evidence.findings[name].reason, case.report.n_labelled
         known = f"With so few target labels ({labelled})" if labelled else "Without target labels"
         known = "By labels of rows that were chosen by x" if case.report.labels_selected else known
+        known = "Without labels of randomly chosen target rows" if case.report.labels_by_y else known
         return (
             f"{name} is plausible: {reason[0].lower()}{reason[1:]} {known} its gain cannot be verified; it rests on: "
             f"{evidence.assumption}. {_to_label(case.report)}"
@@ -195,6 +196,11 @@ def selected_labels(report: ShiftReport) -> str:
     """A word on target labels that do not speak for the target."""
     if not report.labels_selected:
         return ""
+    if report.labels_by_y:
+        return (
+            f" The {report.n_labelled} target labels were not used: their rows differ from the others in x, and may "
+            "have been chosen by y. Labels of randomly chosen rows would speak for the target."
+        )
     return (
         " The labelled target rows differ from the others in x: what is measured on them holds for rows like them. "
         "Labels of randomly chosen rows, or weights that undo how they were chosen (sample_weight_target), would speak "

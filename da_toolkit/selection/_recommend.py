@@ -50,7 +50,7 @@ def recommend(report: ShiftReport, *, estimator: Any = None) -> tuple[Recommenda
     >>> [advice.name for advice in recommend(diagnose(X, y, X_target, random_state=0))]
     ['ImportanceWeighting', 'FeatureAlignment(TCA)', 'SourceOnly']
     """
-    kind, labelled = report.verdict.kind, report.n_labelled >= MIN_LABELS
+    kind, labelled = report.verdict.kind, report.n_labelled >= MIN_LABELS and not report.labels_by_y
     if kind == "none":
         return (Recommendation("SourceOnly", f"{nothing_found(report)}: there is nothing to adapt to.", "no shift"),)
     advice: list[Recommendation] = []
