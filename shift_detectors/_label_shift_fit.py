@@ -156,7 +156,7 @@ def predicts_p_x(problem: Problem, scores: np.ndarray, p_x: float, p_x_given_y: 
     the target, sum_y q(y) E_s[h | y], while a change of p(y|x) alone leaves it where it was. The nearer of the
     two wins, unless "p(x|y) is equal" is doubtful (p < .2) and fits worse than "p(x) is equal". When the two
     predictions lie within one standard error of each other, x says nothing about y and label shift is the
-    sparser explanation.
+    sparser explanation. Numbers are compared in tenths of the source; those beyond its range count as its outermost.
 
     Parameters
     ----------
@@ -174,7 +174,8 @@ def predicts_p_x(problem: Problem, scores: np.ndarray, p_x: float, p_x_given_y: 
     known = problem.labelled
     y_source, y_target = problem.y_source, problem.y_target[known]
     if problem.task != "classification":
-        edges = np.unique(np.quantile(np.r_[y_source, y_target], np.linspace(0, 1, 11)[1:-1]))
+        edges = np.unique(np.quantile(y_source, np.linspace(0, 1, 11)[1:-1], method="inverted_cdf"))
+        edges = edges[edges < y_source.max()]  # the source has rows in every cell
         y_source, y_target = np.searchsorted(edges, y_source), np.searchsorted(edges, y_target)
     values, code = np.unique(y_source, return_inverse=True)
     p = np.bincount(code, weights=w_source) / w_source.sum()

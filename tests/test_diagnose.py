@@ -797,3 +797,16 @@ def test_the_auc_of_a_column_is_that_of_scikit_learn(values):
         column[rng.random(300) < 0.2] = -np.inf
     # scikit-learn takes no infinite values
     assert _auc(column, domain) == pytest.approx(roc_auc_score(domain, np.maximum(column, -1e9)), abs=1e-14)
+
+
+@pytest.mark.parametrize(
+    "recorded", [lambda y, rng: np.where(rng.random(len(y)) < 0.3, -999, y), lambda y, _: 1.8 * y + 32]
+)
+def test_other_numbers_for_the_same_labels_are_no_label_shift(recorded):
+    """Numbers beyond the source's range were not counted, so that p(x) seemed to stay as label shift predicts."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    y = 2 * X[:, 0] + X[:, 1] + rng.normal(size=400)
+    y_target = recorded(y[200:], rng)
+    report = diagnose(X[:200], y[:200], X[200:], y_target, task="regression", n_permutations=99, random_state=0)
+    assert report.verdict.kind == "concept"
