@@ -19,6 +19,7 @@ MAX_REGIONS = 6
 MAX_LEVELS = 10  # categories of a column that a rule may name
 DEPTH = 3
 SMALLEST = 0.03  # share of the rows
+SLIP = 0.005  # share of the rows that rounding may put on the other side of a bound
 CHI_SQUARE = 15.0  # of a split that is worth a condition
 
 
@@ -189,7 +190,12 @@ class _Conditions:
             return ""
         if self.table.numeric_names[column] in self.table.datetimes:
             return datetime.fromtimestamp(value, timezone.utc).strftime("%Y-%m-%d")
-        return number(value)
+        below = self.table.numeric[:, column] <= value
+        for digits in range(3, 17):
+            text = number(value, digits)
+            if (below != (self.table.numeric[:, column] <= float(text.replace(",", "")))).mean() <= SLIP:
+                break
+        return text
 
 
 def _is_whole(values: np.ndarray) -> bool:

@@ -128,3 +128,14 @@ def test_same_seed_same_regions():
     rng = np.random.default_rng(0)
     table = table_of(rng.normal(size=(500, 3)), rng.normal(size=(500, 3)) + 1)
     assert find_regions(table, random_state=3) == find_regions(table, random_state=3)
+
+
+def test_a_bound_beside_a_frequent_value_is_said_with_the_digits_that_it_takes():
+    """Values below a detection limit of -0.5 are recorded as -0.5: "x0 ≤ -0.5" would hold these rows."""
+    rng = np.random.default_rng(0)
+    source, target = rng.normal(size=(2000, 1)), np.maximum(rng.normal(size=(2000, 1)), -0.5)
+    below = min(find_regions(table_of(source, target), random_state=0), key=lambda region: region.target)
+    assert below.target == 0
+    bound = float(below.rule[0].removeprefix("x0 ≤ "))
+    assert bound < -0.5
+    assert np.mean(source <= bound) == pytest.approx(below.source, abs=0.05)
