@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,6 +94,8 @@ def real():
     yield from _pairs("adult", [("us_born", "foreign_born")])
     yield from _pairs("student_performance", [("math_*", "portuguese_*"), ("*_GP", "*_MS")])
     yield from _pairs("compas", [("2013*", "2014*")])
+    yield from _subgroups("compas", "race", ["Hispanic", "African-American", "Caucasian"])
+    yield from _subgroups("compas", "sex", ["Female"])
     yield from _pairs("electricity", [([f"block{i}" for i in range(5)], [f"block{i}" for i in range(5, 10)])])
     yield from _pairs("diabetes130", [("physician_referral", "emergency_room")])
     yield from _pairs("bike_sharing", [("2011_*", "2012_*"), ("*_season1", "*_season3")])
@@ -178,13 +181,20 @@ def _halve(pair, n):
     return Sample(pair.X_source, pair.y_source, first, rest, pair.y_target[n:])
 
 
-def _pairs(name, tasks, *, text=False, prepare=None):
+def _subgroups(name, column, values):
+    """Rows with one value of a column as target, all others as source; no model sees the column."""
     data = datasets.fetch(name)
+    by_value = replace(data, X=data.X.drop(columns=column), domain=data.X[column].to_numpy(str))
+    yield from _pairs(name, [(None, value) for value in values], data=by_value, family=f"{name} by {column}")
+
+
+def _pairs(name, tasks, *, text=False, prepare=None, data=None, family=None):
+    data = datasets.fetch(name) if data is None else data
     for source, target in tasks:
         label = " -> ".join("rest" if s is None else s if isinstance(s, str) else "+".join(s) for s in (source, target))
         yield Shift(
             f"{name} {label}",
-            name,
+            family or name,
             data.entry.task,
             "",
             lambda seed, task=(source, target): _draw(data, *task, seed, text, prepare),
