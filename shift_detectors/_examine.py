@@ -13,12 +13,12 @@ from ._copies import compared_target
 from ._domain_classifier import DomainClassifierTest, prequential_scores, rank_sum
 from ._exchanges import out_of_reach
 from ._label_noise import SharedNoise, label_noise
-from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_scores
+from ._label_shift_fit import fit_label_shift, fit_result, predicts_p_x, source_scores, standardised
 from ._label_tests import LabelTest, StratifiedTest
 from ._learners import Inputs, best_blend, crossfit_learners, domain_folds
 from ._multivariate import JointTest
 from ._overlap import feature_importance, measure_overlap
-from ._permutation import against_all, permuted_domains, pvalue, signed
+from ._permutation import against_all, permuted_domains, product, pvalue, signed
 from ._portfolio import portfolio
 from ._prior import PriorFit, among, counted, estimate_prior
 from ._results import MIN_LABELS, Effect, FeatureShift, Overlap, ShiftTestResult, Verdict
@@ -33,7 +33,8 @@ MIN_CLASS_ROWS = 3  # source rows of a class from which on its frequency in the 
 NEGLIGIBLE = "p(x) differs significantly, but negligibly: every effect is below min_effect"
 BY_Y = (
     "labelled and unlabelled target rows differ in x; the labelled ones may have been chosen by y, as where one class "
-    "is known first: their labels are set aside"
+    "is known first: their labels are set aside. If x alone decided who was labelled, say so by sample_weight_target, "
+    "one over the probability of being labelled"
 )
 
 
@@ -236,9 +237,9 @@ def _with_labels(
     rng: np.random.Generator,
     evidence: SummaryEvidence | None,
 ) -> Conclusion:
-    selected, notes = False, ()
+    selected, along_y, notes = False, False, ()
     if problem.n_labelled < problem.table.n_target:
-        selected, note = _label_selection(problem, rng)
+        selected, along_y, note = _label_selection(problem, _linear_scores(problem, learned.y), rng)
         notes = (note,)
     of_y = _label_tests(problem, learned, settings, evidence)
     tests = {"p(x)": inputs.combined, **of_y}
@@ -247,7 +248,8 @@ def _with_labels(
         pvalues |= {"p(y)": 1.0, "p(x|y)": 1.0}
     differs = rejected(pvalues, settings.alpha)
     # chosen by y, labelled rows are like those of their class, and y is another at equal x though nothing changed
-    by_y = selected and "p(y|x)" in differs and not tests["p(x|y)"].rejects(settings.alpha) and not problem.new_classes
+    alike_at_equal_y = not tests["p(x|y)"].rejects(settings.alpha) and not problem.new_classes
+    by_y = along_y and problem.task == "classification" and "p(y|x)" in differs and alike_at_equal_y
     shifts, sizes = _that_count(differs, tests, inputs.negligible, settings)
     fit, frequencies = None, False
     if shifts == {"p(x)"} and problem.n_labelled < problem.table.n_target and not selected:
@@ -423,14 +425,14 @@ def _target_prior(problem: Problem, proba: np.ndarray) -> tuple[PriorFit | None,
     return fit.widened(classes, columns, np.bincount(codes, weights=weight) / len(codes)), notes
 
 
-def _label_selection(problem: Problem, rng: np.random.Generator) -> tuple[bool, str]:
-    """Whether labelled and unlabelled target rows differ in x, and a note that says so.
+def _label_selection(problem: Problem, scores: np.ndarray, rng: np.random.Generator) -> tuple[bool, bool, str]:
+    """Whether labelled and unlabelled target rows differ in x, and in what it says of y (`scores`), and a note.
 
     Weights of the labelled rows alone undo how these were chosen: with them they are compared with all target rows.
     """
     labelled = problem.labelled
     if min(labelled.sum(), (~labelled).sum()) < MIN_LABELS:
-        return False, "the labelled target rows are assumed to be a random sample of the target"
+        return False, False, "the labelled target rows are assumed to be a random sample of the target"
     n_source = problem.table.n_source
     rows = n_source + np.r_[np.flatnonzero(~labelled), np.flatnonzero(labelled)]
     n_others = int((~labelled).sum())
@@ -443,8 +445,14 @@ def _label_selection(problem: Problem, rng: np.random.Generator) -> tuple[bool, 
         U, undone = against_all(members, weight), True
     row, _, _ = portfolio(part, U, rng, kernels=False, two_samples=not undone)
     if pvalue(row) <= 0.01:
-        return True, (
-            "labelled and unlabelled target rows differ in x: the tests of p(y), p(y|x) and p(x|y) describe the "
-            "labelled rows only, and those of p(y) and p(x|y) do not enter the verdict"
+        says_of_y = standardised(scores[rows])
+        along_y = says_of_y.shape[1] > 0 and pvalue(np.abs(product(says_of_y, U)).max(axis=0)) <= 0.05
+        return (
+            True,
+            along_y,
+            (
+                "labelled and unlabelled target rows differ in x: the tests of p(y), p(y|x) and p(x|y) describe the "
+                "labelled rows only, and those of p(y) and p(x|y) do not enter the verdict"
+            ),
         )
-    return False, "no difference between labelled and unlabelled target rows was found"
+    return False, False, "no difference between labelled and unlabelled target rows was found"

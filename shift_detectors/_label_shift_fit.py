@@ -215,7 +215,7 @@ def fit_label_shift(problem: Problem, scores: np.ndarray, domain_score: np.ndarr
     learnt = np.column_stack([H[:, : scores.shape[1]], _normal_scores(domain_score)])
     fit, other = (
         _gmm(columns[:n_source], columns[n_source:], basis, frequency, w_source, w_target)
-        for columns in (moments(problem, H, basis.shape[1], smallest, seed), _standardised(learnt))
+        for columns in (moments(problem, H, basis.shape[1], smallest, seed), standardised(learnt))
     )
     if problem.groups is not None:
         return replace(fit, statistic=0.0, degrees=0, pvalue=1.0, change_pvalue=1.0)
@@ -231,7 +231,7 @@ def _normal_scores(score: np.ndarray) -> np.ndarray:
     return result
 
 
-def _standardised(columns: np.ndarray) -> np.ndarray:
+def standardised(columns: np.ndarray) -> np.ndarray:
     """Columns with mean 0 and standard deviation 1, without constant ones."""
     scale = columns.std(axis=0)
     return (columns[:, scale > 1e-9] - columns[:, scale > 1e-9].mean(axis=0)) / scale[scale > 1e-9]
@@ -256,7 +256,7 @@ def moments(problem, H, k, smallest, seed) -> np.ndarray:
     n_target = problem.table.n - problem.table.n_source
     room = max(k + 2, min(smallest // ROWS_PER_MOMENT, n_target // TARGET_ROWS_PER_MOMENT))
     columns = columns[:, :room]
-    return _standardised(columns)
+    return standardised(columns)
 
 
 def _gmm(H_source, H_target, basis, frequency, w_source, w_target) -> LabelShiftFit:

@@ -201,16 +201,14 @@ def test_adapt_keeps_a_third_of_the_model_where_one_score_alone_speaks_for_the_a
         assert result.status == "plausible" and result.settings["source_share"] == share
 
 
-def test_adapt_does_not_average_where_label_shift_fits_and_only_the_size_of_the_gain_is_unsure():
-    shares, model = {}, make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+def test_what_is_plausible_under_label_shift_is_averaged_where_frequencies_fit_well_too():
+    shares, model = [], make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     for seed in range(8):
         pair = load_digits_label(random_state=seed)
         result = adapt(model, *pair.seen, random_state=seed)
         if result.status == "plausible":
-            fit = result.report.test("label-shift fit").pvalue
-            shares[seed] = (fit >= 0.15, result.settings["source_share"])
-    assert any(fits for fits, _ in shares.values())
-    assert all((share == 0) == fits for fits, share in shares.values())
+            shares.append(result.settings["source_share"])
+    assert shares and set(shares) == {0.5}
 
 
 @pytest.mark.slow

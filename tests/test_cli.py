@@ -1,6 +1,7 @@
 """The command line: arguments reach the library, files are read and written, errors are one line."""
 
 import gzip
+import io
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from da_toolkit import cli
 from da_toolkit._files import read_model, read_table
+from da_toolkit.cli._output import keep_streams_open
 from shift_detectors._base import BaseDetector
 from shift_detectors._errors import ShiftWarning
 
@@ -933,3 +935,12 @@ def test_as_a_process(files):
 def test_the_package_runs_as_a_program():
     done = subprocess.run([sys.executable, "-m", "da_toolkit", "--version"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("da-toolkit ")
+
+
+def test_characters_that_a_stream_does_not_have_do_not_end_the_command(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1252"))
+    keep_streams_open()
+    sys.stdout.write("Where: age \u2264 35")
+    sys.stdout.flush()
+    assert written.getvalue() == b"Where: age ? 35"

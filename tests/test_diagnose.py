@@ -810,3 +810,12 @@ def test_other_numbers_for_the_same_labels_are_no_label_shift(recorded):
     y_target = recorded(y[200:], rng)
     report = diagnose(X[:200], y[:200], X[200:], y_target, task="regression", n_permutations=99, random_state=0)
     assert report.verdict.kind == "concept"
+
+
+def test_large_values_that_are_known_first_are_read_in_a_regression():
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(2, 400, 3))
+    y, y_target = (side[:, 0] + rng.normal(size=400) for side in (X, X_target))
+    known = np.where(rng.random(400) < np.where(y_target > 0.5, 0.6, 0.05), y_target, np.nan)
+    report = diagnose(X, y, X_target, known, n_permutations=99, random_state=0)
+    assert report.labels_selected and not report.labels_by_y  # set aside are labels of classes alone

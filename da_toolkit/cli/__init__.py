@@ -22,7 +22,7 @@ from ._output import (
     UNEXPECTED,
     USAGE,
     in_shell_words,
-    open_closed_streams,
+    keep_streams_open,
     say,
     warnings_in_one_line,
 )
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Arguments without the program's name; those of the process by default.
     """
-    open_closed_streams()
+    keep_streams_open()
     try:
         options = make_parser().parse_args(argv)
     except SystemExit as stop:  # argparse: 0 after --help, 2 after a usage error

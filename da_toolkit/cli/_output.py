@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import sys
@@ -87,11 +88,17 @@ def say(message: str, quiet: bool = False) -> None:
         sys.stderr.write(message + "\n")
 
 
-def open_closed_streams() -> None:
-    """Let what is written to a stream that the caller closed (``2>&-``) go nowhere: the exit code still tells."""
+def keep_streams_open() -> None:
+    """Let no stream end the command: its exit code tells, whatever becomes of the text.
+
+    What is written to a closed stream (``2>&-``) goes nowhere; characters that the encoding does not have, such as "≤"
+    in the code page to which Windows redirects, become "?".
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))
+        elif isinstance(getattr(sys, name), io.TextIOWrapper):
+            getattr(sys, name).reconfigure(errors="replace")
 
 
 def progress(options: argparse.Namespace) -> bool:
