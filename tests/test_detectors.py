@@ -26,6 +26,7 @@ from shift_detectors import (
 )
 from shift_detectors._boundary import read_problem
 from shift_detectors._distance_tests import BLOCK, _gaussians, gaussian_rows, mean_rows, squared_bandwidths
+from shift_detectors._permutation import permuted_domains
 
 X_TESTS = [FeatureTest, EnergyTest, MMDTest, MomentTest, JointTest, DomainClassifierTest]
 ALL = X_TESTS + [LabelTest, StratifiedTest, ConditionalScoreTest, LabelShiftFitTest]
@@ -57,6 +58,28 @@ def test_level_of_p_x_on_ties_and_heavy_tails(detector):
         result = make(detector, seed).test(discrete(rng, 60), discrete(rng, 90))
         hits += result.rejects()
     assert level_accepts(hits, repeats)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_stratified_test_is_exact_with_a_rare_class(gaps, monkeypatch):
+    """Whichever of 20 assignments within classes was the observed one, of all 20 at most k have a p-value of k / 20."""
+    rng = np.random.default_rng(0)
+    y, target = np.repeat([0, 0, 1, 1], [120, 100, 22, 4]), np.repeat([False, True, False, True], [120, 100, 22, 4])
+    X = pd.DataFrame(discrete(rng, len(y)) * rng.choice([1, 1, 30], (len(y), 1)) + y[:, None]).add_prefix("x")
+    X["place"] = np.minimum(rng.zipf(1.5, len(y)), 30).astype(str)
+    if gaps:
+        X.loc[rng.random(len(y)) < 0.2, "x2"] = np.nan
+    assignments = permuted_domains(target, 19, rng, strata=y)
+    pvalues = []
+    for observed in range(20):
+        rows = np.argsort(assignments[:, observed], kind="stable")
+        drawn = assignments[rows][:, np.r_[observed, np.delete(np.arange(20), observed)]]
+        monkeypatch.setattr("shift_detectors._label_tests.permuted_domains", lambda *_, drawn=drawn: drawn)
+        source, there = np.split(rows, [int((~target).sum())])
+        test = StratifiedTest(n_permutations=19, random_state=0)
+        result = test.test(X.iloc[source], X.iloc[there], y_source=y[source], y_target=y[there])
+        pvalues.append(result.pvalue)
+    assert (np.sort(pvalues) >= np.arange(1, 21) / 20 - 1e-9).all()
 
 
 @pytest.mark.slow
