@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import sparse
 
+from . import _text
 from ._base import BaseDetector
 from ._influence import rows_worth, weighted_mean
 from ._permutation import (
@@ -30,6 +31,7 @@ BINS = 128  # cells between pooled quantiles, at most, in which the rows of a nu
 FIRST = 3.0  # how much more the first statistic of a feature counts than another: most changes move the mean
 CHUNK = 16 * BLOCK  # rows that are counted at a time
 DEGREE = 6  # of the polynomials in the ranks: location, scale, asymmetry, number of humps, and what is between them
+Found = tuple[Effect, str]  # how large a difference is, and its direction in words
 
 
 class FeatureTest(BaseDetector):
@@ -51,6 +53,10 @@ class FeatureTest(BaseDetector):
     of which all but the first (AD or chi-squared) are multiplied by 3, ranked again. All features are permuted
     *jointly*: the smallest p-value over features is compared with its own permutation distribution (Westfall and
     Young 1993), which is exact under ties and discreteness and uses the dependence between features.
+
+    The effect is the KS distance of the values, or the total variation of the frequencies. Where numbers are missing,
+    their total variation is the difference of the missing rates: the effect, and the words beside it, are those of the
+    one of the two, values or missing rates, whose 95 % interval excludes 0, or the larger one of both.
 
     Assumption: rows (or groups) are exchangeable between domains under the null. Fails to see changes in
     dependence between features that leave every single one as it was (see `MomentTest`, `MMDTest`), and changes
@@ -263,14 +269,39 @@ def feature_shifts(
     return tuple(sorted(shifts, key=lambda s: (s.pvalue, -s.effect.value)))
 
 
-def numeric_effect(source, target, w_source, w_target, g_source=None, g_target=None):
+def numeric_effect(source, target, w_source, w_target, g_source=None, g_target=None) -> Found:
     """Effect of one numeric column on the two sides, and its direction in words."""
-    keep_s, keep_t = ~np.isnan(source), ~np.isnan(target)
-    rate_s, rate_t = 1 - np.average(keep_s, weights=w_source), 1 - np.average(keep_t, weights=w_target)
-    missing = _missing_phrase(rate_s, rate_t)
-    source, target, w_source, w_target = source[keep_s], target[keep_t], w_source[keep_s], w_target[keep_t]
-    if not len(source) or not len(target):
-        return Effect("KS distance", 1.0 if len(source) + len(target) else 0.0), missing
+    gone_s, gone_t = np.isnan(source), np.isnan(target)
+    if not (gone_s.any() or gone_t.any()):
+        return value_effect(source, target, w_source, w_target, g_source, g_target)
+    codes_s, codes_t = -gone_s.astype(np.int32), -gone_t.astype(np.int32)
+    gap, _ = categorical_effect(codes_s, codes_t, ("present",), w_source, w_target, g_source, g_target)
+    missing = gap, missing_phrase(np.average(gone_s, weights=w_source), np.average(gone_t, weights=w_target))
+    if gone_s.all() or gone_t.all():
+        return missing
+    source, w_source, g_source = _kept(~gone_s, source, w_source, g_source)
+    target, w_target, g_target = _kept(~gone_t, target, w_target, g_target)
+    return carrying(value_effect(source, target, w_source, w_target, g_source, g_target), missing)
+
+
+def _kept(rows: np.ndarray, values: np.ndarray, weight: np.ndarray, groups: np.ndarray | None):
+    """Those rows of a side."""
+    return values[rows], weight[rows], None if groups is None else groups[rows]
+
+
+def carrying(values: Found, missing: Found) -> Found:
+    """Effect and words of what carries the difference of a column: its values, how often they are missing, or both.
+
+    Those whose 95 % interval excludes 0, or both where neither does; of two the larger effect.
+    """
+    both = [values, missing]
+    clear = [(effect, words) for effect, words in both if effect.ci and effect.ci[0] > 0] or both
+    effect = max((effect for effect, _ in clear), key=lambda effect: effect.value)
+    return effect, "; ".join(words for _, words in clear if words)
+
+
+def value_effect(source, target, w_source, w_target, g_source=None, g_target=None) -> Found:
+    """Effect and direction of the values that are present."""
     both = np.r_[source, target]
     jump = np.r_[-w_source / w_source.sum(), w_target / w_target.sum()]
     # the order among equal values matters to groups only
@@ -299,11 +330,10 @@ def numeric_effect(source, target, w_source, w_target, g_source=None, g_target=N
         direction = "other shape" if ks >= 0.05 else "about the same"
     place = np.empty(len(both))
     place[order] = np.arange(len(both))
-    n = _worth(place[: len(source)], w_source, None if g_source is None else g_source[keep_s])
-    m = _worth(place[len(source) :], w_target, None if g_target is None else g_target[keep_t])
+    n = _worth(place[: len(source)], w_source, g_source)
+    m = _worth(place[len(source) :], w_target, g_target)
     margin = 1.36 * np.sqrt(1 / n + 1 / m)  # Kolmogorov band of the difference, 95 %
-    effect = Effect("KS distance", ks, (max(0.0, ks - margin), min(1.0, ks + margin)))
-    return effect, "; ".join(filter(None, [direction, missing]))
+    return Effect("KS distance", ks, (max(0.0, ks - margin), min(1.0, ks + margin))), direction
 
 
 def categorical_effect(source, target, categories, w_source, w_target, g_source=None, g_target=None):
@@ -333,7 +363,7 @@ def _worth(values: np.ndarray, weight: np.ndarray, groups: np.ndarray | None) ->
     return rows_worth(weighted_mean(values, weight, groups)[1])
 
 
-def _missing_phrase(rate_s: float, rate_t: float) -> str:
-    if abs(rate_t - rate_s) < 0.01:
-        return ""
-    return f"missing {rate_s:.0%} in the source, {rate_t:.0%} in the target"
+def missing_phrase(rate_s: float, rate_t: float) -> str:
+    """How often a value is missing: ``"missing 0% in the source, 22% in the target"``; "" where that is the same."""
+    part_s, part_t = _text.share(rate_s), _text.share(rate_t)
+    return "" if part_s == part_t else f"missing {part_s} in the source, {part_t} in the target"

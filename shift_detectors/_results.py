@@ -87,9 +87,12 @@ class FeatureShift:
     pvalue : float
         Adjusted over all features (family-wise).
     effect : Effect
-        KS distance (numeric) or total variation (categorical), between 0 and 1.
+        KS distance of the values (numeric) or total variation (categorical), between 0 and 1. Of numbers that are
+        missing more or less often the total variation of missing and present, the difference of the two rates, where
+        it carries the difference: where its 95 % interval alone excludes 0, or it is the larger of the two.
     direction : str
-        In words, for example ``"higher in the target (+0.8 sd)"`` or ``"more 'private'"``.
+        In words, for example ``"higher in the target (+0.8 sd)"``, ``"more 'private'"`` or ``"missing 0% in the source,
+        22% in the target"``; of what carries the difference.
     importance : float or None
         Share of the domain classifier's discrimination that is lost when the feature is permuted.
     kind : str

@@ -27,17 +27,20 @@ from ._distance_tests import moment_rows
 from ._domain_summary import BINS, KERNELS, UNIT, WAVES, Column, DomainSummary
 from ._errors import InputError
 from ._feature_test import (
+    Found,
+    carrying,
     categorical_effect,
     chi_squared,
     distribution_rows,
+    missing_phrase,
     missing_rates,
-    numeric_effect,
     smallest_logp,
+    value_effect,
 )
 from ._label_tests import moved_most, over_strata, where_clearer
 from ._permutation import pvalue, settled, smallest, squared_length, step_down, tail_logp
 from ._portfolio import _family, combined, largest_effect
-from ._results import Effect, FeatureShift, ShiftTestResult
+from ._results import FeatureShift, ShiftTestResult
 
 FEW = 20  # bins with rows, over both sides, below which exchanging them says nothing
 FEW_OF_CLASS = 100  # rows of a class on one side below which its bins are too unlike sums of many rows
@@ -253,7 +256,10 @@ class Strata:
             rows = counts.sum(axis=2)
             share = rows.sum(axis=0) / rows.sum()
             sides = (counts * (share * rows.sum(axis=1, keepdims=True) / np.maximum(rows, 1))[..., None]).sum(axis=1)
-            effect, direction = (_frequencies if column.kind == "categorical" else _distances)(column, *sides)
+            if column.kind == "categorical":
+                effect, direction = _frequencies(np.append(column.points, "any other value"), *sides)
+            else:
+                effect, direction = _distances(column, *sides)
             shifts.append(FeatureShift(column.name, float(p), effect, direction, None, column.kind))
         return tuple(sorted(shifts, key=lambda s: (s.pvalue, -s.effect.value)))
 
@@ -377,27 +383,31 @@ def residuals(sums: np.ndarray, mass: np.ndarray) -> np.ndarray:
     return (sums - mass[:, None] * mean) / np.sqrt(np.maximum(mass, 1))[:, None]
 
 
-def _distances(column: Column, source: np.ndarray, target: np.ndarray) -> tuple[Effect, str]:
-    """KS distance at the edges; its interval allows for what may happen between two edges.
+def _distances(column: Column, source: np.ndarray, target: np.ndarray) -> Found:
+    """KS distance of the values at the edges, or total variation of their being missing, see `carrying`.
 
-    Mean and spread in words are those of the cells' upper edges: of a heavy tail they see less.
+    The interval of the former allows for what may happen between two edges. Mean and spread in words are those of the
+    cells' upper edges: of a heavy tail they see less.
     """
-    points = np.r_[np.nan, column.points, np.nextafter(column.points[-1], np.inf)]
-    (x_source, w_source), (x_target, w_target) = ((points[side > 0], side[side > 0]) for side in (source, target))
-    effect, direction = numeric_effect(x_source, x_target, w_source.astype(float), w_target.astype(float))
-    n_source, n_target = source[1:].sum(), target[1:].sum()
-    if not n_source or not n_target:
-        return effect, direction
-    F_source, F_target = (np.r_[0, np.cumsum(side[1:]) / side[1:].sum()] for side in (source, target))
+    sides = np.array([source, target])
+    present = sides[:, 1:]
+    n = present.sum(axis=1)
+    gap, _ = _frequencies(np.array(["present"]), *np.column_stack([sides[:, 0], n]))
+    missing = gap, missing_phrase(*sides[:, 0] / np.maximum(sides.sum(axis=1), 1))
+    if not n.all():
+        return missing
+    points = np.r_[column.points, np.nextafter(column.points[-1], np.inf)]
+    (x_source, w_source), (x_target, w_target) = ((points[side > 0], side[side > 0].astype(float)) for side in present)
+    effect, direction = value_effect(x_source, x_target, w_source, w_target)
+    F_source, F_target = (np.r_[0, np.cumsum(side) / side.sum()] for side in present)
     inside = np.maximum(F_source[1:] - F_target[:-1], F_target[1:] - F_source[:-1])[column.wide]
-    margin = 1.36 * float(np.sqrt(1 / n_source + 1 / n_target))  # Kolmogorov band of the difference, 95 %
+    margin = 1.36 * float(np.sqrt((1 / n).sum()))  # Kolmogorov band of the difference, 95 %
     high = max(effect.value, float(inside.max(initial=0.0))) + margin
-    return replace(effect, ci=(max(0.0, effect.value - margin), min(1.0, high))), direction
+    return carrying((replace(effect, ci=(max(0.0, effect.value - margin), min(1.0, high))), direction), missing)
 
 
-def _frequencies(column: Column, source: np.ndarray, target: np.ndarray) -> tuple[Effect, str]:
-    """Total variation of the frequencies."""
-    names = np.append(column.points, "any other value")
+def _frequencies(names: np.ndarray, source: np.ndarray, target: np.ndarray) -> Found:
+    """Total variation of the frequencies of what is missing, and of these names."""
     codes = [np.flatnonzero(side) - 1 for side in (source, target)]
     weights = [side[side > 0].astype(float) for side in (source, target)]
     effect, direction = categorical_effect(codes[0], codes[1], names, weights[0], weights[1])

@@ -1,12 +1,13 @@
 """Level, power and edge cases of the detectors. Long calibration tables: benchmarks/bench_verdict.py."""
 
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from scipy.stats import binom
+from scipy.stats import binom, norm
 from sklearn.base import clone
 
 import shift_detectors
@@ -186,7 +187,28 @@ def test_feature_test_names_the_feature_and_the_direction():
     assert by_name["age"].direction.startswith("higher in the target")
     assert "unseen in the source: 'x'" in by_name["sex"].direction
     assert "missing 0% in the source, 27% in the target" in by_name["bmi"].direction
-    assert by_name["sex"].effect.name == "total variation"
+    assert by_name["sex"].effect.name == by_name["bmi"].effect.name == "total variation"
+
+
+@pytest.mark.parametrize(
+    ("move", "missing", "name", "value", "words"),
+    [
+        (0.0, (0, 60), "total variation", 0.2, "missing 0% in the source, 20% in the target"),
+        (0.2, (0, 15), "total variation", 0.05, "missing 0% in the source, 5% in the target"),  # KS .08, as by chance
+        (1.0, (0, 60), "KS distance", 0.38, "higher in the target; missing 0% in the source, 20% in the target"),
+        (1.0, (0, 150), "total variation", 0.5, "higher in the target; missing 0% in the source, 50% in the target"),
+        (1.0, (30, 33), "KS distance", 0.38, "higher in the target"),
+        (0.2, (30, 33), "KS distance", 0.08, "higher in the target; missing 10% in the source, 11% in the target"),
+        (0.0, (300, 270), "total variation", 0.1, "missing 100% in the source, 90% in the target"),
+    ],
+)
+def test_the_effect_is_of_what_differs_values_or_missing_rates(move, missing, name, value, words):
+    """Of 300 rows a side the values are normal quantiles; those that are missing lie all over them."""
+    quantiles, gone = norm.ppf((np.arange(300) + 0.5) / 300), np.arange(300) * 187 % 300
+    sides = (np.where(gone < n, np.nan, quantiles + by)[:, None] for n, by in zip(missing, (0, move), strict=True))
+    shift = FeatureTest(n_permutations=19, random_state=0).test(*sides).per_feature[0]
+    assert shift.effect.name == name and shift.effect.value == pytest.approx(value, abs=0.015)
+    assert re.sub(r" \(.* sd\)", "", shift.direction) == words
 
 
 def test_feature_family_wise_error_with_one_shifted_feature():

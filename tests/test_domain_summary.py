@@ -273,11 +273,14 @@ def test_paired_exchanges_swap_bins_of_equal_number_only():
     assert np.array_equal(np.sort(exchanged, axis=0), np.tile(np.arange(8)[:, None], 201))
 
 
-def test_effects_are_those_of_the_rows(pair):
+@pytest.mark.parametrize("gaps", [0.0, 0.3])
+def test_effects_are_those_of_the_rows(pair, gaps):
     source, target = pair[0], table(5000, seed=2, shift=0.4)
+    target.loc[np.random.default_rng(0).random(5000) < gaps, ["plain", "holes"]] = np.nan
     summed = {f.feature: f for f in evidence(source, target).joint(names(evidence(source, target).plan)).per_feature}
     rows = FeatureTest(random_state=0).test(source.drop(columns="y"), target.drop(columns="y"))
     for exact in rows.per_feature:
+        assert summed[exact.feature].effect.name == exact.effect.name
         assert abs(summed[exact.feature].effect.value - exact.effect.value) < 0.002
         if exact.feature != "skewed":  # its mean lies far out, where the cells are wide
             assert summed[exact.feature].direction.split("(")[0] == exact.direction.split("(")[0]
