@@ -76,6 +76,18 @@ def squeeze(text: object, width: int = 22) -> str:
     return line if len(line) <= width else f"{line[: width // 2]}…{line[width // 2 + 1 - width :]}"
 
 
+def quoted(name: object, width: int = 20) -> str:
+    """A name in quotes, with the blanks at its ends: they may tell it from another one.
+
+    Examples
+    --------
+    >>> quoted("No "), quoted(1), quoted("a very long class name", 12)
+    ("'No '", "'1'", "'a very long…'")
+    """
+    text = str(name)
+    return repr(text if len(text) <= width else text[: width - 1].rstrip() + "…")
+
+
 def printable(text: object) -> str:
     """The text on one line without control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
@@ -363,7 +375,7 @@ def prior_sentence(prior: PriorEstimate, most: int = 2) -> str:
         return share(value, RARE)
 
     shown = [
-        f"{clean(prior.classes[k], 20)!r} {frequency(prior.source[k])} -> {frequency(prior.target[k])} "
+        f"{quoted(prior.classes[k])} {frequency(prior.source[k])} -> {frequency(prior.target[k])} "
         f"[{frequency(prior.ci[k][0])}, {frequency(prior.ci[k][1])}]"
         for k in order[: 1 if two else most]
     ]
@@ -422,7 +434,7 @@ def column_shifts_sentence(report: ShiftReport, most: int = 5) -> str:
     if not changed:
         return "No single column is more or less frequent after correction for their number."
     shown = "; ".join(
-        f"{clean(c.column, 20)!r} {share(c.source)} -> {share(c.target)} ({pvalue(c.pvalue)})" for c in changed[:most]
+        f"{quoted(c.column)} {share(c.source)} -> {share(c.target)} ({pvalue(c.pvalue)})" for c in changed[:most]
     )
     return f"Columns whose frequency changed most (share of rows in which they are not zero): {shown}."
 
