@@ -184,9 +184,13 @@ def _label(found: Labelled) -> tuple[str, str]:
         )
     within = found.tests["p(x|y)"].effect
     bounded = within is not None and (within.value if within.ci is None else within.ci[1]) <= EQUIVALENCE
-    return "confirmed" if bounded else "consistent", (
-        "The frequencies of y changed, but rows with the same y look the same in both domains: label shift. "
+    of_x = (
         "The change of p(x) follows from it."
+        if "p(x)" in found.shifts | found.negligible
+        else "No change of p(x) was shown, which agrees with what that of p(y) predicts."
+    )
+    return "confirmed" if bounded else "consistent", (
+        f"The frequencies of y changed, but rows with the same y look the same in both domains: label shift. {of_x}"
     )
 
 

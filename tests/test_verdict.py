@@ -141,6 +141,17 @@ def test_strength_of_covariate_follows_the_interval_of_the_change():
     assert verdict((-0.2, 0.3)).strength == "consistent"
 
 
+@pytest.mark.parametrize(("x", "follows"), [("differs", True), ("negligible", True), ("same", False)])
+def test_a_change_of_p_x_that_was_not_shown_does_not_follow_from_label_shift(x, follows):
+    tests = {q: result(q, 0.5 if q != "p(y)" and (q, x) != ("p(x)", "differs") else 0.001, None) for q in QUANTITIES}
+    shifts = frozenset({"p(y)", "p(x)"} if x == "differs" else {"p(y)"})
+    negligible = frozenset({"p(x)"} if x == "negligible" else ())
+    verdict = labelled_verdict(tests, shifts, overlap(), 100, negligible=negligible)
+    assert verdict.kind == "label"
+    assert ("change of p(x) follows from it" in verdict.explanation) == follows
+    assert ("No change of p(x) was shown" in verdict.explanation) != follows
+
+
 @pytest.mark.parametrize("fit_p", [0.001, 0.6, None])
 @pytest.mark.parametrize("shifted", [True, False])
 @pytest.mark.parametrize("auc", [0.6, 0.99])
