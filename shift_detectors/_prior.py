@@ -5,6 +5,9 @@ Formula: with calibrated probabilities g(x) and their mean pi over held-out sour
 is p_s(x) * sum_y q_y g_y(x) / pi_y, so q maximises mean log sum_y q_y g_y(x) / pi_y over the target rows
 (concave; expectation-maximisation to start, then Newton with q >= 0). Because pi is the mean *calibrated*
 prediction and not the label frequency, a target that equals the source gives q = pi.
+Estimate: the maximum with one labelled row more, spread evenly over the classes (were all rows labelled, the mean under
+Perks' prior): its log q_y keeps classes from zero, the further the less the rows say about them. To take a class for
+absent that is not may cost any log loss. The intervals are those of the likelihood alone.
 Intervals: the influence function of q on every target row and on every held-out source row (through the
 calibration and through pi), turned into a Wilson interval with the effective number of rows and Student's
 quantiles, the degrees of freedom those of the rows of each source class (Welch, Satterthwaite).
@@ -53,17 +56,18 @@ class PriorFit:
     ----------
     classes : ndarray of shape (n_classes,)
     prior : ndarray of shape (n_classes,)
-        Target prior; shrunk to the source prior when that was asked for.
+        Target prior; with one row more, spread over the classes, so that none is zero (but where every target row is
+        labelled); shrunk to the source prior when that was asked for.
     source_prior : ndarray of shape (n_classes,)
         Mean calibrated prediction over the held-out source rows.
     ci : ndarray of shape (n_classes, 2)
-        95 % interval of the unshrunk target prior, each class by itself.
+        95 % interval of the maximum-likelihood target prior, each class by itself.
     covariance : ndarray of shape (n_classes, n_classes)
-        Of the unshrunk target prior, sampling of target and held-out source included.
+        Of the maximum-likelihood target prior, sampling of target and held-out source included.
     pvalue : float
         Score test of "target prior = source prior".
     shrinkage : float
-        Weight of the maximum-likelihood estimate in `prior`; 1 without shrinkage.
+        Weight of the target's rows in `prior`, beside the source prior; 1 without shrinkage.
     corrected : float
         How far the correction for what the calibration could not repair was taken, from 0 to 1.
     n_iter : int
@@ -195,6 +199,7 @@ def estimate_prior(
     ratio[labelled] = np.eye(len(classes))[rows.known]
 
     q, n_iter = _maximise(ratio, w_target, pi)
+    pull = np.zeros(len(q)) if labelled.all() else _maximise(*_and_one_row(ratio, w_target), pi)[0] - q
     moved = calibrate.influence(proba_source, y, w_source)
     log_source, log_target = calibrate.log(proba_source), calibrate.log(proba_target)
     on_source, on_target, blind = _influence(
@@ -223,6 +228,9 @@ def estimate_prior(
         df = len(classes) - 1
         doubt = df + 2 * np.sqrt(2 * df)
         weight = float(1 - (doubt / max(statistic, doubt)) ** 2)
+    if pull.any():
+        q = np.maximum(q + pull, _inside(np.zeros(len(q)), len(w_target)))
+        q /= q.sum()
     return PriorFit(
         classes,
         weight * q + (1 - weight) * pi,
@@ -400,6 +408,13 @@ def _maximise(ratio: np.ndarray, weight: np.ndarray, start: np.ndarray) -> tuple
             break  # no further progress in double precision
         q = trial
     return q / q.sum(), n_iter
+
+
+def _and_one_row(ratio: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The target rows and one labelled row more, spread evenly over the classes."""
+    k = ratio.shape[1]
+    weight = np.append(weight, np.full(k, 1 / k))
+    return np.vstack([ratio, np.eye(k)]), weight / weight.mean()
 
 
 def _influence(

@@ -84,9 +84,21 @@ def test_calibration_weights_are_repeated_rows():
 def test_source_as_target_is_a_fixed_point():
     proba, y, _, _ = draw(3, 3, 400, [1 / 3] * 3, source=[0.5, 0.3, 0.2])
     fit = estimate_prior(proba, y, proba, [0, 1, 2])
-    assert fit.prior == pytest.approx(fit.source_prior, abs=1e-6)
+    assert fit.prior == pytest.approx(fit.source_prior, rel=0.01)  # but for the one row more
     assert fit.pvalue == pytest.approx(1)
     assert estimate_prior(proba, y, proba, [0, 1, 2], shrink=True).shrinkage == 0
+
+
+def test_no_rare_class_is_taken_for_absent():
+    target, excess = [0.98, 0.02], []
+    for seed in range(40):
+        proba, y, proba_target, y_target = draw(seed, 2, 500, target, source=[0.9, 0.1], n_target=200)
+        fit = estimate_prior(proba, y, proba_target, [0, 1])
+        assert fit.prior.min() > 0
+        known = correct_proba(fit.calibration(proba_target), fit.source_prior, np.array(target))
+        rows = np.arange(200), y_target
+        excess.append(np.mean(np.log(known[rows]) - np.log(fit.correct(proba_target)[rows])))
+    assert np.mean(excess) < 0.02
 
 
 @pytest.mark.parametrize("k", [2, 3, 10])
@@ -95,10 +107,9 @@ def test_maximum_satisfies_the_optimality_conditions(k):
     proba, y, proba_target, _ = draw(4, k, 1500, target / target.sum())
     fit = estimate_prior(proba, y, proba_target, np.arange(k))
     ratio = fit.calibration(proba_target) / fit.source_prior
-    score = (ratio / (ratio @ fit.prior)[:, None]).mean(axis=0)
-    assert fit.prior.min() >= 0 and fit.prior.sum() == pytest.approx(1)
-    assert score.max() < 1 + 1e-6
-    assert score[fit.prior > 1e-4] == pytest.approx(1, abs=1e-4)
+    score = (ratio / (ratio @ fit.prior)[:, None]).sum(axis=0)
+    assert fit.prior.min() > 0 and fit.prior.sum() == pytest.approx(1)
+    assert score + 1 / (k * fit.prior) == pytest.approx(1501, rel=1e-4)
     assert fit.n_iter <= 30
     assert (fit.ci[:, 0] <= fit.prior).all() and (fit.prior <= fit.ci[:, 1]).all()
     assert (fit.ci[: k // 3, 0] == 0).all()  # no class is claimed present that is not there
@@ -297,7 +308,7 @@ def test_weights_are_repeated_rows():
         weighted = estimate_prior(proba, y, proba_target, **options, weight_source=weight, weight_target=weight)
         repeated = estimate_prior(*rows, **options)
         if calibration is None:
-            assert weighted.prior == pytest.approx(repeated.prior, abs=1e-6)
+            assert weighted.prior == pytest.approx(repeated.prior, abs=1e-3)  # of which one row more is less
         # weights are no evidence: repeated rows seem to be more, and are corrected and claimed as such
         assert weighted.corrected <= repeated.corrected
         assert (np.diag(weighted.covariance) > np.diag(repeated.covariance)).all()

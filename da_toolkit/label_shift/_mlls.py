@@ -15,9 +15,10 @@ class MLLS(BaseEstimator):
 
     q maximises the mean over target rows of log sum_y q_y g_y(x) / pi_y, where g are calibrated source
     posteriors and pi is their mean over held-out source rows. What the calibration could not repair is estimated
-    from the held-out labels and taken back as far as it is more than noise. Assumes that p(x|y) is the same in
-    source and target. Works for any number of classes, also when some are absent from the target. Fails when
-    p(x|y) changed. See `shift_detectors._prior`.
+    from the held-out labels and taken back as far as it is more than noise. One labelled row, spread evenly over the
+    classes, is added to the target's: no class is estimated at zero, which would cost any log loss if it does occur.
+    Assumes that p(x|y) is the same in source and target. Works for any number of classes, also when some are absent
+    from the target. Fails when p(x|y) changed. See `shift_detectors._prior`.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ class MLLS(BaseEstimator):
     ----------
     prior_, source_prior_ : ndarray of shape (n_classes,)
     confidence_interval_ : ndarray of shape (n_classes, 2)
-        95 %, each class by itself; of the estimate without shrinkage.
+        95 %, each class by itself; of the maximum-likelihood estimate, without the row added and without shrinkage.
     pvalue_ : float
         Test of "the prior did not change".
     classes_ : ndarray of shape (n_classes,)

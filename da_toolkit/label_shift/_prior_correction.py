@@ -116,7 +116,7 @@ class PriorCorrection(BaseAdapter):
     >>> model.prior_.round(2)
     array([0.1, 0.9])
     >>> float(np.mean(model.predict_source(X_target) == y_target)), model.score(X_target, y_target)
-    (0.7575, 0.90675)
+    (0.7575, 0.90725)
     """
 
     def __init__(
