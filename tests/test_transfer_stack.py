@@ -20,6 +20,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from da_toolkit._target import Target
 from da_toolkit.alignment import CORAL, FeatureAlignment
+from da_toolkit.transfer import _prior_centered
 from da_toolkit.transfer._transfer_stack import (
     TEMPERATURE,
     TransferStack,
@@ -331,6 +332,20 @@ def test_weights_of_source_rows_are_kept():
     np.testing.assert_allclose(stack.predict_source(X_new), Ridge().fit(X[:150], y[:150]).predict(X_new))
     pooled = Ridge().fit(np.r_[X[:150], X_target[:20]], np.r_[y[:150], few[:20]])
     np.testing.assert_allclose(stack.members_["pooled"].predict(X_new), pooled.predict(X_new))
+
+
+def test_the_source_is_cross_fitted_once(monkeypatch):
+    calls = []
+
+    def counted(*given, **options):
+        calls.append(len(given[1]))
+        return crossed(*given, **options)
+
+    crossed = _prior_centered.cross_val_predict
+    monkeypatch.setattr(_prior_centered, "cross_val_predict", counted)
+    X, y, X_target, y_target = problem("classification", 0, 0.5, 30)[:4]
+    TransferStack(LogisticRegression(), random_state=0).fit(X, y, X_target, y_target)
+    assert calls == [len(X)]
 
 
 def test_remembered_fits_are_shared():

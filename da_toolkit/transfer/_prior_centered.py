@@ -385,12 +385,16 @@ def not_below(corrected: np.ndarray, own: np.ndarray, floor: float) -> np.ndarra
 
 def cross_fitted(head: Any, Z: Any, domains: Domains, fold: list, method: str) -> np.ndarray:
     """Answers for every source row by a clone that was fitted without it."""
-    parameter = weight_parameter(head)
-    weighted = domains.sample_weight is not None and parameter is not None
-    params = {parameter: domains.sample_weight} if weighted else None
-    with config_context(enable_metadata_routing=False):  # passed by name, as in `fit_weighted`
-        crossed: Any = cross_val_predict(spelt_out(clone(head)), Z, domains.y, cv=fold, method=method, params=params)
-    return crossed
+
+    def answers() -> Any:
+        parameter = weight_parameter(head)
+        weighted = domains.sample_weight is not None and parameter is not None
+        params = {parameter: domains.sample_weight} if weighted else None
+        with config_context(enable_metadata_routing=False):  # passed by name, as in `fit_weighted`
+            return cross_val_predict(spelt_out(clone(head)), Z, domains.y, cv=fold, method=method, params=params)
+
+    once = getattr(head, "_once", None)  # a model that is shared remembers
+    return answers() if once is None else once((Z, domains.y, domains.sample_weight, fold, method), answers)
 
 
 def _logit_method(model: Any, Z: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import joblib
@@ -472,7 +472,7 @@ class _Pooled(BaseAdapter):
 
 
 class _Remembered(BaseEstimator):
-    """The user's model, fitted once per table: what members and folds fit on the same rows is shared."""
+    """The user's model, fitted and cross-fitted once per table: members and folds share it on the same rows."""
 
     def __init__(self, estimator: Any, memory: dict, random_state: Any = None):
         self.estimator = estimator
@@ -483,11 +483,17 @@ class _Remembered(BaseEstimator):
         return _Remembered(self.estimator, self.memory, self.random_state)  # the same memory
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None):
-        key = joblib.hash((X, y, sample_weight))
-        if key not in self.memory:
-            self.memory[key] = fit_weighted(self.estimator, X, y, sample_weight, self.random_state)
-        self.fitted_ = self.memory[key]
+        self.fitted_ = self._once(
+            (X, y, sample_weight), lambda: fit_weighted(self.estimator, X, y, sample_weight, self.random_state)
+        )
         return self
+
+    def _once(self, given: tuple, make: Callable[[], Any]) -> Any:
+        """What is made of the given, which is made once."""
+        key = joblib.hash(given)
+        if key not in self.memory:
+            self.memory[key] = make()
+        return self.memory[key]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in ("estimator", "memory", "fitted_"):
