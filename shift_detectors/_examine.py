@@ -239,7 +239,7 @@ def _with_labels(
 ) -> Conclusion:
     selected, along_y, notes = False, False, ()
     if problem.n_labelled < problem.table.n_target:
-        selected, along_y, note = _label_selection(problem, _linear_scores(problem, learned.y), rng)
+        selected, along_y, note = _label_selection(problem, learned.y, rng)
         notes = (note,)
     of_y = _label_tests(problem, learned, settings, evidence)
     tests = {"p(x)": inputs.combined, **of_y}
