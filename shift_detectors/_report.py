@@ -91,8 +91,8 @@ class ShiftReport:
         Whether labelled and unlabelled target rows differ in x (p <= .01, of ten rows or more each, weights counted):
         what the labels show is then about the labelled rows.
     labels_by_y : bool
-        Whether these may have been chosen by y: at equal x their labels differ from the source's, and at equal y their
-        x do not. The verdict is then that without target labels.
+        Whether these, in a classification, may have been chosen by y: they differ in what x says of y, at equal x their
+        labels differ from the source's, and at equal y their x do not. The verdict is then that without target labels.
     column_shifts : tuple of ColumnShift
         Of sparse rows, whose `features` are components: up to 20 columns, such as words, that are not zero in more or
         in fewer of the target's rows, the clearest first; none where p(x) does not differ. The verdict does not rest on
