@@ -66,6 +66,7 @@ def grid_once(data, shift, seed):
 def grid(run, scale):
     """Median over the repeats, times 1000."""
     lines, names = [], [*METHODS]
+    CACHE.mkdir(exist_ok=True)
     for data in ("digits", "mnist", "usps", "cifar10"):
         try:
             proba, y = predictions(data)
