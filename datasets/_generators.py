@@ -5,7 +5,8 @@ covariate, concept, mixed and support shift live there. In the *y-first* world y
 x | y ~ N(mean(y), I); label and conditional shift live there.
 
 At ``strength=1`` every shift is moderate: the likelihood-ratio test with the true densities has power of at
-least .99 at 1000 rows per side. At ``strength=0`` source and target agree.
+least .99 at 1000 rows per side. At ``strength=0`` source and target agree, but for `make_support_shift`: without
+the empty slab its domains touch, and still have no row in common.
 """
 
 from __future__ import annotations
@@ -435,19 +436,28 @@ def make_support_shift(
     Parameters
     ----------
     n_source, n_target, n_features, strength, task, as_frame, random_state
-        As in `make_no_shift`. At strength 0 the two half spaces touch.
+        As in `make_no_shift`. `strength` is the width of the slab: at 0 the two half spaces touch, which is a support
+        shift, too. For no shift call `make_no_shift`.
 
     Returns
     -------
     DomainPair
-        Of kind "support". The density ratio does not exist.
+        Of kind "support", at every strength. The density ratio does not exist.
 
     Examples
     --------
     >>> make_support_shift(n_source=100, n_target=50, random_state=0)
     DomainPair('support_shift', kind='support', task='classification', n_source=100, n_target=50, n_features=10)
     """
-    _check(n_source, n_target, n_features, strength, task, as_frame)
+    _check(
+        n_source,
+        n_target,
+        n_features,
+        strength,
+        task,
+        as_frame,
+        strengths="It is the width of the empty slab: at 0 the domains touch, a support shift, too.",
+    )
     rng = check_random_state(random_state)
     u = _direction(n_features)
 
@@ -585,7 +595,7 @@ def _to_frame(X: np.ndarray, rng: np.random.RandomState) -> pd.DataFrame:
     return frame
 
 
-def _check(n_source, n_target, n_features, strength, task, as_frame) -> None:
+def _check(n_source, n_target, n_features, strength, task, as_frame, strengths="1 is moderate, 0 is no shift.") -> None:
     if task not in TASKS:
         raise InputError(f"task={task!r}", " or ".join(TASKS), "Choose one.")
     for name, value, least in (
@@ -598,4 +608,4 @@ def _check(n_source, n_target, n_features, strength, task, as_frame) -> None:
     if as_frame and n_features < 6:
         raise InputError(f"n_features={n_features} with as_frame=True", "at least 6", "Raise n_features.")
     if isinstance(strength, str) or not (np.isfinite(strength) and strength >= 0):
-        raise InputError(f"strength={strength!r}", "a finite number >= 0", "1 is moderate, 0 is no shift.")
+        raise InputError(f"strength={strength!r}", "a finite number >= 0", strengths)

@@ -275,6 +275,19 @@ def test_strength_zero_is_no_shift(make, task):
 
 
 @pytest.mark.parametrize("make", GENERATORS)
+def test_what_strength_zero_is_said_to_be_it_is(make):
+    with pytest.raises(InputError) as error:
+        make(strength=-1)
+    assert ("0 is no shift" in str(error.value)) == (make(strength=0, random_state=0).kind == "none")
+
+
+def test_support_shift_of_strength_zero_still_has_no_row_in_common():
+    pair = ds.make_support_shift(2000, 2000, strength=0, random_state=0)
+    u = world._direction(10)
+    assert pair.kind == "support" and (pair.X_source @ u).max() < 0 < (pair.X_target @ u).min()
+
+
+@pytest.mark.parametrize("make", GENERATORS)
 def test_frames_have_columns_of_many_types(make):
     pair = make(200, 150, as_frame=True, random_state=0)
     for X in (pair.X_source, pair.X_target):
