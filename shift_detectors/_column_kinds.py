@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ._errors import InputError
+from ._text import and_join
 
 NUMERIC = 0.9  # a text column with a smaller share of numbers among its distinct values is text
 MANY_NUMBERS = 30  # so many distinct numbers in text may be names of categories
 PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
+DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}([.'\s]\d{3})+),\d+")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}([,'\s]\d{3})+(\.\d*)?")
 LOCAL_DATE = re.compile(r"(\d{1,2}([./-])\d{1,2}\2\d{4}|\d{4}/\d{1,2}/\d{1,2})(\s.*)?")
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$")
@@ -186,16 +187,17 @@ def broken_numbers(values: np.ndarray, distinct: bool) -> tuple[str, str] | None
     if words:
         more = f" and {len(words) - 1} more are" if len(words) > 1 else " is"
         got = f"{count} of {len(texts)} distinct values are numbers, {words[0]!r}{more} not"
-        remedy = f"Mark {words[0]!r} as missing"
     else:
         got = f"all {count} distinct values are numbers, such as {texts[0]!r}"
-        remedy = "Convert it by pandas.to_numeric"
+    steps = [f"mark {words[0]!r} as missing"] if words else [] if marked else ["convert it by pandas.to_numeric"]
     if marked:
         commas = [text for text in marked if not THOUSANDS.fullmatch(text)]
-        how = "read it with decimal=','" if commas else "write it without separators of thousands"
-        got += f", such as {(commas or marked)[0]!r}" if words else ""
-        remedy = f"{remedy} and {how}" if words else how[0].upper() + how[1:]
-    return got, remedy
+        separated = [text for text in commas if len(re.findall(r"[.,'\s]", text)) > 1] if commas else marked
+        steps += ["write it without separators of thousands"] if separated else []
+        steps += ["read it with decimal=','"] if commas else []
+        got += f", such as {(separated or commas)[0]!r}" if words else ""
+    remedy = and_join(steps)
+    return got, remedy[0].upper() + remedy[1:]
 
 
 def _has_zone(series: pd.Series) -> bool:

@@ -481,6 +481,16 @@ def numbers_as_text(kind, rng, n):
         "decimal comma": [f"{x:.3f}".replace(".", ",") for x in real],
         "word and comma": ["ERR", *(f"{x:.1f}".replace(".", ",") for x in real[1:])],
         "thousands": [f"{x:,}" for x in rng.integers(10**3, 10**8, n)],
+        "thousands with a decimal comma": [
+            f"{x:,.2f}".translate(str.maketrans(",.", ".,")) for x in 1e5 * rng.random(n)
+        ],
+        "blanks with a decimal comma": [
+            f"{x:,.2f}".translate(str.maketrans(",.", "\xa0,")) for x in 1e5 * rng.random(n)
+        ],
+        "a word and all that": [
+            "ERR",
+            *(f"{x:,.2f}".translate(str.maketrans(",.", ".,")) for x in 1e5 * rng.random(n - 1)),
+        ],
         "zip code": [f"{x:05d}" for x in rng.integers(0, 10**5, n)],
         "zip code and a word": ["none", *(f"{x:05d}" for x in rng.integers(0, 80, n - 1))],
         "number of a person": [str(x) for x in rng.integers(0, 10**9, n)],
@@ -508,7 +518,10 @@ def of_text(kind):
         ("decimals", "pandas.to_numeric"),
         ("decimal comma", "Read it with decimal=','"),
         ("word and comma", "Mark 'ERR' as missing and read it with decimal=','"),
-        ("thousands", "Write it without separators of thousands"),
+        ("thousands", "Write it without separators of thousands, or name"),
+        ("thousands with a decimal comma", "Write it without separators of thousands and read it with decimal=','"),
+        ("blanks with a decimal comma", "Write it without separators of thousands and read it with decimal=','"),
+        ("a word and all that", "Mark 'ERR' as missing, write it without separators of thousands and read it with"),
     ],
 )
 def test_broken_columns_of_numbers_are_refused(kind, words):

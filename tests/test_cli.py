@@ -231,6 +231,13 @@ def test_a_decimal_comma_is_advised(files, capsys):
         assert run(capsys, f"diagnose source.csv {target} --separator ; --decimal ,")[0] == 0
 
 
+def test_thousands_that_a_decimal_comma_cannot_read_are_told(files, capsys):
+    amounts = [f"{x // 1000}.{x % 1000:03d},5" for x in range(1000, 90_000, 1000)]
+    pd.DataFrame({"a": amounts, "b": 1}).to_csv("amounts.csv", index=False, sep=";")
+    command = "diagnose amounts.csv amounts.csv --separator ; --decimal ,"
+    fails(capsys, command, "'a' is text", "Write it without separators of thousands and read it with --decimal")
+
+
 @pytest.mark.parametrize(
     ("kind", "shifts", "fail_on", "code"),
     [
