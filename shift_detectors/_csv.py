@@ -41,7 +41,7 @@ def header_of(path: Path, separator: str, remedy: str) -> list[str]:
         raise InputError(
             f"{path} has one column only, {names[0][:60]!r}",
             f"columns separated by {separator!r}",
-            remedy.format(repr(other)),
+            remedy.format(repr(other).replace("'", '"')),  # which every shell takes off
         )
     twice = dict.fromkeys(name for name in names if name and names.count(name) > 1)
     if twice:
@@ -72,12 +72,13 @@ def broken(path: Path, error: Exception) -> InputError:
     """What to say of a file that cannot be read."""
     with open(path, "rb") as file:
         head = file.read(1024)
-    encoding = "UTF-16" if head.startswith(UTF_16) else "" if b"\0" in head else "WINDOWS-1252"
+    encoding = "utf-16" if head.startswith(UTF_16) else "" if b"\0" in head else "cp1252"
     if encoding and isinstance(error, UnicodeDecodeError):
         return InputError(
             f"{path} is not in UTF-8",
             "text in UTF-8",
-            f"Convert it, for example: iconv -f {encoding} -t UTF-8 {path} > utf8-{path.name}",
+            'Save it as UTF-8 (Excel: as "CSV UTF-8"), or convert it in Python: from pathlib import Path; '
+            f"Path({f'utf8-{path.name}'!r}).write_text(Path({str(path)!r}).read_text({encoding!r}), 'utf-8')",
         )
     said = (str(error).strip().splitlines() or [type(error).__name__])[0]
     found = TOO_LONG.search(said)

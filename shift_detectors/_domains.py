@@ -484,7 +484,7 @@ def files_of(X: Any, argument: str) -> list[Path]:
         found, what = [], f"{text} does not exist"
     if not found:
         raise InputError(
-            f"{argument}: {what}", "a Parquet or CSV file, a folder of them, or a pattern such as 'part-*.parquet'"
+            f"{argument}: {what}", 'a Parquet or CSV file, a folder of them, or a pattern such as "part-*.parquet"'
         )
     for path in found:
         if not str(path).lower().endswith(PARQUET + CSV):

@@ -34,7 +34,7 @@ class MissingDependencyError(ImportError):
     """An optional package is not installed; the message names the extra that brings it."""
 
     def __init__(self, package: str, extra: str):
-        super().__init__(f"{package} is not installed. Install it with: pip install 'da-toolkit[{extra}]'")
+        super().__init__(f'{package} is not installed. Install it with: pip install "da-toolkit[{extra}]"')
 
 
 class ShiftWarning(UserWarning):

@@ -325,7 +325,7 @@ def example_result(report: ShiftReport | None = None, status: str = "verified", 
             "Its estimated gain is negative.",
             before.method,
         ),
-        Candidate("DeepAdapter(DANN)", None, None, 0.0, "dropped", "Needs torch: pip install 'da-toolkit[deep]'."),
+        Candidate("DeepAdapter(DANN)", None, None, 0.0, "dropped", 'Needs torch: pip install "da-toolkit[deep]".'),
     )
     return AdaptationResult(
         **{

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -190,7 +191,7 @@ def test_other_formats_are_equal_to_csv(files, capsys, diagnose, suffix):
 def test_separator(files, capsys, diagnose):
     for name in ("source", "target"):
         table().to_csv(f"{name}.csv", index=False, sep=";")
-    fails(capsys, "diagnose source.csv target.csv --label ill", "one column only", "--separator ';'")
+    fails(capsys, "diagnose source.csv target.csv --label ill", "one column only", '--separator ";"')
     assert run(capsys, "diagnose source.csv target.csv --label ill --separator ;")[0] == 0
 
 
@@ -227,7 +228,7 @@ def test_a_decimal_comma_is_advised(files, capsys):
     for path in ("source.csv", "days/1.csv", "days/2.csv"):
         pd.DataFrame({"a": rng.normal(size=70), "b": 1}).to_csv(path, index=False, sep=";", decimal=",")
     for target in ("source.csv", "days"):
-        fails(capsys, f"diagnose source.csv {target} --separator ;", "'a' is text", "--decimal ',', or name it in --ex")
+        fails(capsys, f"diagnose source.csv {target} --separator ;", "'a' is text", '--decimal ",", or name it in --ex')
         assert run(capsys, f"diagnose source.csv {target} --separator ; --decimal ,")[0] == 0
 
 
@@ -235,7 +236,7 @@ def test_thousands_that_a_decimal_comma_cannot_read_are_told(files, capsys):
     amounts = [f"{x // 1000}.{x % 1000:03d},5" for x in range(1000, 90_000, 1000)]
     pd.DataFrame({"a": amounts, "b": 1}).to_csv("amounts.csv", index=False, sep=";")
     command = "diagnose amounts.csv amounts.csv --separator ; --decimal ,"
-    fails(capsys, command, "'a' is text", "Write it without separators of thousands and read it with --decimal")
+    fails(capsys, command, "'a' is text", 'Write it without separators of thousands and read it with --decimal ","')
 
 
 @pytest.mark.parametrize(
@@ -662,7 +663,7 @@ def test_monitor_says_before_reading_what_it_could_not_draw_and_when_nothing_cam
 def test_a_decimal_comma_that_the_file_has_not_is_told(files, capsys):
     rng = np.random.default_rng(0)
     pd.DataFrame({"a": rng.normal(size=100), "b": 1}).to_csv("points.csv", sep=";", index=False)
-    fails(capsys, "diagnose points.csv points.csv --separator ; --decimal ,", "'a' is text", "leave out --decimal ','")
+    fails(capsys, "diagnose points.csv points.csv --separator ; --decimal ,", "'a' is text", 'leave out --decimal ","')
 
 
 def test_a_class_that_only_the_target_has_stops_any_and_is_told_to_the_others(files, capsys):
@@ -726,12 +727,17 @@ def test_files_that_cannot_be_used(files, capsys, diagnose):
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_other_encodings_are_told(files, capsys, encoding):
-    table().assign(ward="Süd").to_csv("old.csv", index=False, encoding=encoding)
-    for command in ("diagnose old.csv target.csv", "predict model.joblib old.csv"):
-        told = "WINDOWS-1252" if encoding == "latin-1" else "UTF-16"
-        fails(capsys, command, "old.csv is not in UTF-8", f"iconv -f {told} -t UTF-8 old.csv > utf8-old.csv")
-    fails(capsys, "diagnose ol*.csv target.csv", "UTF-8")
+def test_other_encodings_are_told_with_what_converts_them(files, capsys, encoding):
+    (files / "Daten von '24").mkdir()
+    old = "Daten von '24/old.csv"
+    table().assign(ward="Süd").to_csv(old, index=False, encoding=encoding)
+    for command in (["diagnose", old, "target.csv"], ["predict", "model.joblib", old]):
+        code = cli.main(command)
+        told = capsys.readouterr().err
+        assert code == 2 and "old.csv is not in UTF-8" in told and '"CSV UTF-8"' in told
+    fails(capsys, "diagnose D*/ol*.csv target.csv", "UTF-8")
+    exec(re.search("in Python: (.*)", told)[1])
+    pd.testing.assert_frame_equal(pd.read_csv("utf8-old.csv"), table().assign(ward="Süd"))
 
 
 MISFITS = {  # what pandas reads without a word: shifted by a column, filled with missing values, renamed

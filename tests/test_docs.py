@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,6 +77,23 @@ def test_the_command_lines_are_those_of_the_readme_and_run(ext, tmp_path, monkey
     joblib.dump(LogisticRegression(max_iter=1000), "model.joblib")
     line = next(line for line in page.splitlines() if "--fail-on" in line)
     assert cli.main(line.split()[1:]) == cli.OK, capsys.readouterr().err
+
+
+def test_the_command_that_converts_to_utf8(tmp_path):
+    program = re.search(r"`python -c \"(.*)\"`", (DOCS / "command-line.md").read_text(encoding="utf-8"))[1]
+    (tmp_path / "old.csv").write_text("ward\nSüd €\n", encoding="cp1252")
+    subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, check=True)
+    assert (tmp_path / "new.csv").read_text(encoding="utf-8") == "ward\nSüd €\n"
+
+
+def test_what_is_to_be_typed_has_quotes_that_every_shell_takes():
+    """The command prompt of Windows passes single quotes on."""
+    packages = [
+        path for folder in ("da_toolkit", "shift_detectors", "datasets") for path in (ROOT / folder).rglob("*.py")
+    ]
+    for path in [ROOT / "README.md", *PAGES, *packages]:
+        typed = re.findall(r"(?:pip install|[` ]--[a-z]+)[^`\n\"]* '.*", path.read_text(encoding="utf-8"))
+        assert not typed, f"{path.name}: {typed}"
 
 
 # --- what is generated -------------------------------------------------------------------------------------

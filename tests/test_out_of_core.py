@@ -546,7 +546,7 @@ def test_broken_csv_names_the_file(tmp_path):
         diagnose([tmp_path / "whole.csv", tmp_path / "narrow.csv"], "y", tmp_path / "whole.csv", **FAST)
     with pytest.raises(InputError, match="are of two kinds"):
         diagnose([tmp_path / "whole.csv", tmp_path / "rows.parquet"], "y", tmp_path / "whole.csv", **FAST)
-    with pytest.raises(InputError, match=r"one column only, .*separator seems to be ','"):
+    with pytest.raises(InputError, match='one column only, .*separator seems to be ","'):
         diagnose(Files(tmp_path / "whole.csv", ";"), "y", tmp_path / "whole.csv", **FAST)
     (tmp_path / "header.csv").write_text(lines[0])
     with pytest.raises(InputError, match="X_source has no rows"):

@@ -14,7 +14,7 @@ from ._lists import datasets, demo, list_methods
 from ._monitor import monitor
 from ._output import EXIT_CODES, USAGE
 
-PIECES = """Folders, patterns such as 'part-*.csv', and files of more than 500 MB together are read in pieces;
+PIECES = """Folders, patterns such as "part-*.csv", and files of more than 500 MB together are read in pieces;
 what fits into memory does not matter then."""
 
 TRUST = "Loading a joblib file runs code from it: only use files that you trust; a .skops file runs none."
@@ -189,7 +189,7 @@ _seconds = _number(float, lambda value: 0 < value < float("inf"), "a positive nu
 
 
 def _separator(text: str) -> str:
-    text = text.replace("\\t", "\t")  # as a shell passes '\t'
+    text = text.replace("\\t", "\t")  # as a shell passes "\t"
     if len(text) != 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one character, such as ';' or '\\t'")
+        raise argparse.ArgumentTypeError(f'{text!r} is not one character, such as ";" or "\\t"')
     return text
