@@ -71,16 +71,17 @@ def labelled_kind(
     p(x)  p(y)  p(y|x)  p(x|y)  reading (R rejected, - not, any)
     ===== ===== ======= ======= =====================================================================
     \-    \-    \-      \-      none
-    R     any   any     any     support, when the domains hardly overlap: p(y|x) cannot be compared there
-    R     any   \-      any     covariate
-    R     any   \-      \-      label, if p(y) moved, by its test or in the rows without label, and p(x|y) fits better
-                              than p(y|x); otherwise covariate
-    R     R     R       \-      label: p(y|x) changes with the class frequencies
-    \-    R     any     \-      label, if p(x) moved as the change of p(y) predicts, otherwise concept
-    \-    any   R       any     concept
-    \-    \-    \-      R       whichever of p(x) and p(y|x) agrees worse: covariate or concept
+    R     any   any     any     support, when the domains hardly overlap: p(y|x) cannot be compared there; otherwise
+    R     any   \-      \-      label, if p(y) moved, by its test or in the rows without label, and p(x|y) agrees at
+                              least as well as p(y|x); otherwise covariate
+    R     any   \-      R       covariate
     R     \-    R       any     conditional
+    R     R     R       \-      label: p(y|x) changes with the class frequencies
     R     R     R       R       mixed
+    \-    \-    \-      R       whichever of p(x) and p(y|x) agrees worse: covariate or concept
+    \-    \-    R       any     concept
+    \-    R     any     \-      label, if p(x) moved as the change of p(y) predicts, otherwise concept
+    \-    R     any     R       concept
     ===== ===== ======= ======= =====================================================================
     """
     x, y, y_x, x_y = (q in shifts for q in ("p(x)", "p(y)", "p(y|x)", "p(x|y)"))

@@ -1,6 +1,8 @@
 """The reading of rejections as a verdict."""
 
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,11 +61,36 @@ def test_patterns(pattern, kind):
     assert labelled_kind(frozenset(pattern), p, overlap()) == kind
 
 
-def test_every_pattern_has_a_reading():
-    for size in range(5):
-        for pattern in itertools.combinations(QUANTITIES, size):
-            p = {q: 0.001 if q in pattern else 0.5 for q in QUANTITIES}
-            assert labelled_kind(frozenset(pattern), p, overlap()) in VERDICT_KINDS
+def readings(pattern):
+    """All that a pattern may be read as, whatever agrees how well among that which was not rejected."""
+    agreements = itertools.product(*((0.001,) if q in pattern else (0.2, 0.8) for q in QUANTITIES))
+    told = itertools.product(agreements, (False, True), (False, True))
+    return {labelled_kind(frozenset(pattern), pvalues(*p), overlap(), *known) for p, *known in told}
+
+
+def rows_of_the_docstring():
+    for line in re.sub(r"\n {20,}", " ", labelled_kind.__doc__).splitlines():  # a reading may go on below
+        if found := re.fullmatch(r"\s*" + r"(\\-|R|any)\s+" * 4 + "(.*)", line):
+            *marks, reading = found.groups()
+            kinds = set(re.findall(r"\w+", reading)) & set(VERDICT_KINDS)
+            yield [{"R": True, "\\-": False}.get(mark) for mark in marks], kinds
+
+
+def rows_of_the_documentation():
+    page = (Path(__file__).resolve().parents[1] / "docs/which-shift.md").read_text(encoding="utf-8")
+    for line in page.splitlines():
+        *marks, reading = re.split(r"(?<!\\)\|", line.strip("|")) if line.startswith("| ") else [""]
+        if len(marks) == 4 and marks[0] != " p(x) ":
+            told = [{"same": False}.get(mark.strip(), True if "differs" in mark else None) for mark in marks]
+            yield told, set(re.findall(r"\(#(\w+)\)", reading))
+
+
+@pytest.mark.parametrize("rows", [rows_of_the_docstring, rows_of_the_documentation])
+def test_the_table_has_one_row_for_each_pattern_and_says_what_it_is_read_as(rows):
+    table = [row for row in rows() if row[1] != {"support"}]
+    for told in itertools.product((False, True), repeat=4):
+        (kinds,) = [kinds for marks, kinds in table if all(m in (None, t) for m, t in zip(marks, told, strict=True))]
+        assert kinds == readings([q for q, differs in zip(QUANTITIES, told, strict=True) if differs]), told
 
 
 def test_without_overlap_it_is_support_whatever_the_conditionals_say():
