@@ -3,9 +3,9 @@
 With target labels four equalities are tested: p(x), p(y), p(y|x), p(x|y). They are logically linked: if p(x)
 and p(y|x) both agree, so does everything; likewise p(y) and p(x|y). So once *something* differs, at most two
 of the four can still be equal, and only as {p(x), p(y)} or {p(y), p(y|x)} (provided that x says something about
-y): after a gatekeeper (the smallest p-value against alpha/4) the single tests are judged at alpha/2, and at alpha
-where only one can be left (Shaffer 1986). The pattern of rejections is then read as the sparsest explanation over
-p(x) p(y|x) and p(y) p(x|y).
+y): after a gatekeeper (the smallest p-value against alpha/4) the single tests are judged at alpha/2, and the others at
+alpha once p(y), or p(x) and p(y|x), differ: only one can be left then (Shaffer 1986). The pattern of rejections is then
+read as the sparsest explanation over p(x) p(y|x) and p(y) p(x|y).
 
 Without target labels p(x) is tested, then whether changed class frequencies alone explain it
 (`LabelShiftFitTest`). Nothing is ever claimed about p(y|x).
@@ -30,10 +30,8 @@ def rejected(p: dict[str, float], alpha: float) -> frozenset[str]:
     if min(p.values()) > alpha / len(p):
         return frozenset()
     out = {q for q, value in p.items() if value <= alpha / 2}
-    if "p(y)" in out:  # one equality at most is left
+    if "p(y)" in out or {"p(x)", "p(y|x)"} <= out:  # one equality at most is left: neither pair is
         out |= {q for q, value in p.items() if value <= alpha}
-    if {"p(x)", "p(y|x)"} <= out and p["p(y)"] <= alpha:
-        out.add("p(y)")
     return frozenset(out)
 
 

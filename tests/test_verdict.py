@@ -133,12 +133,27 @@ def test_gatekeeper_and_step_down():
     assert rejected(pvalues(0.5, 1.0, 0.001, 0.001), 0.05) == {"p(y|x)", "p(x|y)"}
     # ... and at alpha once p(y) is rejected, since one equality at most is left
     assert rejected(pvalues(0.001, 0.001, 0.04, 0.9), 0.05) == {"p(x)", "p(y)", "p(y|x)"}
+    # ... and once p(x) and p(y|x) are, which leaves p(y) or p(x|y)
+    assert rejected(pvalues(0.001, 0.04, 0.001, 0.04), 0.05) == set(QUANTITIES)
 
 
 def test_family_wise_error_of_the_gatekeeper_under_the_global_null():
     rng = np.random.default_rng(0)
     hits = np.mean([bool(rejected(pvalues(*row), 0.05)) for row in rng.random((20_000, 4))])
     assert 0.04 < hits <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 20_000)
+
+
+@pytest.mark.parametrize("equal", ["p(y)", "p(x|y)"])
+def test_step_down_error_when_one_is_equal(equal):
+    """The other of the two is rejected, or it nearly is, or it is not."""
+    rng = np.random.default_rng(0)
+    wrong = np.mean(
+        [
+            equal in rejected({**pvalues(1e-6, other, 1e-6, other), equal: p}, 0.05)
+            for p, other in zip(rng.random(6000), [0.01, 0.04, 0.5] * 2000, strict=True)
+        ]
+    )
+    assert wrong <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 6000)
 
 
 def test_step_down_error_when_p_x_and_p_y_are_equal():
