@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._report import ShiftReport
 from ._table import UNLABELLED
-from ._text import share, some
+from ._text import quoted, share, some
 from ._verdict import UNREACHED, uncovered_share
 
 
@@ -62,7 +62,7 @@ def _about_verdict(report: ShiftReport, uncovered: float, blind: bool) -> str:
 def _about_new_classes(new: tuple) -> str:
     if new == UNLABELLED:
         return "If -1 marks unlabelled rows, make it missing (NaN). If it is a class, label more of it and retrain."
-    of = f"the class {new[0]!r}" if len(new) == 1 else "the new classes"
+    of = f"the class {quoted(new[0])}" if len(new) == 1 else "the new classes"
     return (
         f"Label more target rows of {of} and retrain with them; to adapt to the others, set the labels of these rows "
         "to missing (None or NaN)."

@@ -14,6 +14,7 @@ import numpy as np
 
 from ._influence import sampled_groups
 from ._results import MIN_LABELS
+from ._text import quoted
 
 if TYPE_CHECKING:
     from ._sparse_columns import SparseColumns
@@ -281,7 +282,7 @@ def new_classes_note(new: tuple) -> list[str]:
     if not new:
         return []
     hint = " Rows without a label have a missing one (None, NaN), not -1." if new == UNLABELLED else ""
-    return [f"The target has classes that the source has not: {', '.join(map(repr, new))}.{hint}"]
+    return [f"The target has classes that the source has not: {', '.join(map(quoted, new))}.{hint}"]
 
 
 def chose_labels(weight: np.ndarray, labelled: np.ndarray) -> bool:

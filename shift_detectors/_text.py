@@ -57,10 +57,10 @@ def clean(text: object, width: int = 40) -> str:
     --------
     >>> clean("mean\nradius")
     'mean radius'
-    >>> clean("a very long column name", 12)
-    'a very long…'
+    >>> clean("a very long column name", 12), clean("No ")
+    ('a very long…', "'No '")
     """
-    line = printable(text)
+    line = _line(text)
     return line if len(line) <= width else line[: width - 1].rstrip() + "…"
 
 
@@ -69,10 +69,10 @@ def squeeze(text: object, width: int = 22) -> str:
 
     Examples
     --------
-    >>> squeeze("blood pressure, evening 2", 18)
-    'blood pre…vening 2'
+    >>> squeeze("blood pressure, evening 2", 18), squeeze("No ")
+    ('blood pre…vening 2', "'No '")
     """
-    line = printable(text)
+    line = _line(text)
     return line if len(line) <= width else f"{line[: width // 2]}…{line[width // 2 + 1 - width :]}"
 
 
@@ -86,6 +86,12 @@ def quoted(name: object, width: int = 20) -> str:
     """
     text = str(name)
     return repr(text if len(text) <= width else text[: width - 1].rstrip() + "…")
+
+
+def _line(text: object) -> str:
+    """A name on one line, in quotes where it is told from another by blanks at its ends."""
+    name = str(text)
+    return printable(name if name == name.strip() else repr(name))
 
 
 def printable(text: object) -> str:
@@ -208,7 +214,7 @@ def headline(report: ShiftReport) -> str:
     alone = some(report.separators) if report.separators else ""
     told = report.verdict.strength != "assumed"
     classes = (
-        f"{'a class' if len(new) == 1 else 'classes'} that the source has not, {some(map(repr, new))}" if new else ""
+        f"{'a class' if len(new) == 1 else 'classes'} that the source has not, {some(map(quoted, new))}" if new else ""
     )
     if kind == "none" and (classes or alone):
         aside = f", setting aside what tells source and target apart alone: {alone}" if alone else ""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ._results import Overlap, ShiftTestResult, Verdict
-from ._text import and_join, clean, pvalue, share, some
+from ._text import and_join, pvalue, quoted, share, some
 
 NO_OVERLAP_AUC = 0.97
 UNCOVERED = 0.1  # share of target rows without source rows from which on nothing is said as if these were covered
@@ -275,10 +275,10 @@ def new_classes_sentence(new: Mapping[Any, float]) -> str:
     --------
     >>> new_classes_sentence({"N": 0.058})
     "The target has a class that the source does not have, 'N' (5.8% of its labels); no adapter can learn it."
-    >>> new_classes_sentence({"virginica": 0.33})[54:]
-    "'virginica' (33% of its labels); no adapter can learn it."
+    >>> new_classes_sentence({2: 0.33})[54:]
+    "'2' (33% of its labels); no adapter can learn it."
     """
-    named = some((f"{clean(repr(name), 24)} ({share(part)} of its labels)" for name, part in new.items()), 60)
+    named = some((f"{quoted(name)} ({share(part)} of its labels)" for name, part in new.items()), 60)
     what, it = ("a class", "it") if len(new) == 1 else ("classes", "them")
     return f"The target has {what} that the source does not have, {named}; no adapter can learn {it}."
 

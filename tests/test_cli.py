@@ -672,12 +672,12 @@ def test_a_class_that_only_the_target_has_stops_any_and_is_told_to_the_others(fi
     target.to_csv("target.csv", index=False)
     rest = "diagnose source.csv target.csv --label ill --exclude site --fail-on"
     code, out, err = run(capsys, f"{rest} any")
-    assert code == 1 and "No shift found, but for a class that the source has not, 2" in out
-    assert "found classes that only TARGET has: 2" in err
+    assert code == 1 and "No shift found, but for a class that the source has not, '2'" in out
+    assert "found classes that only TARGET has: '2'" in err
     assert run(capsys, f"{rest} label --quiet") == (
         0,
         "",
-        "da-toolkit: --fail-on: only 'any' stops at classes that only TARGET has: 2\n",
+        "da-toolkit: --fail-on: only 'any' stops at classes that only TARGET has: '2'\n",
     )
 
 

@@ -236,9 +236,9 @@ def test_new_class_in_the_target_is_reported():
         pair.X_source[keep], pair.y_source[keep], pair.X_target, pair.y_target, random_state=0, n_permutations=99
     )
     assert report.verdict.kind == "mixed"
-    assert "a class that the source does not have, 2 (" in report.verdict.explanation
-    assert str(report).startswith("Mixed shift: the target has a class that the source has not, 2.")
-    assert len(report.next_steps) == 1 and "Label more target rows of the class 2" in report.next_steps[0]
+    assert "a class that the source does not have, '2' (" in report.verdict.explanation
+    assert str(report).startswith("Mixed shift: the target has a class that the source has not, '2'.")
+    assert len(report.next_steps) == 1 and "Label more target rows of the class '2'" in report.next_steps[0]
 
 
 def test_a_few_rows_of_a_new_class_are_always_shown():
@@ -247,7 +247,7 @@ def test_a_few_rows_of_a_new_class_are_always_shown():
     X, X_target = (np.eye(5)[part] + rng.normal(size=(300, 5)) for part in (y, y_target))
     y_target[:2] = -1
     report = diagnose(X, y, X_target, y_target, random_state=0, n_permutations=99)
-    assert report.verdict.kind == "none" and "that the source does not have, -1 (0.67%" in report.verdict.explanation
+    assert report.verdict.kind == "none" and "that the source does not have, '-1' (0.67%" in report.verdict.explanation
     frequencies = " ".join(str(report).split())
     assert "(observed labels): '-1' 0% -> 0.67%" in frequencies and "and 4 more classes." in frequencies
     assert "Rows without a label have a missing one (None, NaN), not -1." in " ".join(report.notes)
@@ -653,7 +653,7 @@ def test_frequencies_are_those_of_the_labels_where_it_is_not_label_shift():
     known[~np.isnan(known) & (rng.random(1000) < 0.3)] = 2
     report = diagnose(X, y, X_target, known, random_state=0)
     assert report.prior.classes == (0, 1, 2) and report.prior.target[2] > 0.2 and report.prior.source[2] == 0
-    assert "Label more target rows of the class 2" in " ".join(report.next_steps)
+    assert "Label more target rows of the class '2'" in " ".join(report.next_steps)
 
 
 def test_a_change_that_averages_out_is_not_told_as_its_average():

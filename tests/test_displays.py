@@ -351,6 +351,15 @@ def test_many_classes_with_long_names_stay_apart(n, left_out):
     check_inside(display)
 
 
+def test_names_that_differ_by_blanks_at_their_ends_look_different():
+    prior = PriorEstimate(("No", "No ", "Yes"), np.full(3, 1 / 3), np.full(3, 1 / 3), np.full((3, 2), 1 / 3), "MLLS")
+    summary = FeatureSummary("answer ", "categorical", ("No", "No "), np.full(2, 0.5), np.full(2, 0.5))
+    drawn = [PriorDisplay(prior).plot(), FeatureDisplay(summary).plot()]
+    names = [[label.get_text() for label in display.ax_.get_yticklabels()] for display in drawn]
+    assert names == [["No", "'No '", "Yes"], ["No", "'No '"]]
+    assert drawn[1].title == "'answer '"
+
+
 def test_wrong_number_of_axes(report):
     with pytest.raises(InputError, match="2 axes"):
         EffectsDisplay(report).plot(Figure().subplots(1, 2))

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from shift_detectors._columns import IDENTIFIER
-from shift_detectors._text import some
+from shift_detectors._text import quoted, some
 
 from ._input import check_outputs, in_pieces, name_pair, read_pair, trusted_model
 from ._output import FOUND, OK, progress, say, show
@@ -98,5 +98,5 @@ def _beside(report: Any) -> list[str]:
         alone = some(report.separators, 30)
         found.append(f"what tells SOURCE and TARGET apart alone: {alone} (--exclude identifiers and dates)")
     if report.verdict.kind == "none" and report.prior is not None and report.prior.new_classes:
-        found.append(f"classes that only TARGET has: {some(map(repr, report.prior.new_classes), 30)}")
+        found.append(f"classes that only TARGET has: {some(map(quoted, report.prior.new_classes), 30)}")
     return found
