@@ -582,9 +582,8 @@ def test_training_curves(epochs):
         TrainingDisplay.from_estimator(SourceOnly(Ridge()))
 
 
+@pytest.mark.torch
 def test_training_of_a_network(moved):
-    pytest.importorskip("torch")
-    pytest.importorskip("skorch")
     from da_toolkit.deep import DANN, DeepAdapter
 
     X, y, X_target, _ = moved

@@ -47,11 +47,13 @@ def blocks(page: Path, language: str) -> list[str]:
 # --- the code on the pages ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.stem)
+def code_pages() -> list:
+    code = {page: "".join(blocks(page, "python")) for page in PAGES}
+    return [pytest.param(p, id=p.stem, marks=[pytest.mark.torch] * ("torch" in code[p])) for p in PAGES if code[p]]
+
+
+@pytest.mark.parametrize("page", code_pages())
 def test_python_blocks_run(page, ext, tmp_path, monkeypatch):
-    if any("torch" in block for block in blocks(page, "python")):
-        pytest.importorskip("torch")
-        pytest.importorskip("skorch")
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
     ext.pictures.write_tables(tmp_path)
@@ -101,8 +103,6 @@ def test_what_is_to_be_typed_has_quotes_that_every_shell_takes():
 
 @pytest.mark.torch
 def test_every_adapter_of_the_registry_is_on_one_page_with_its_assumption(ext):
-    pytest.importorskip("torch")
-    pytest.importorskip("skorch")
     shown = [row.name for family in ext.registry_pages.FAMILIES for row in ext.registry_pages.rows_of(family)]
     assert sorted(shown) == sorted(row.name for row in ADAPTERS)
     silent = {row.name for row in ADAPTERS if not ext.registry_pages.assumption_and_failure(row.load())[0]}
@@ -140,8 +140,6 @@ def test_help_is_what_the_command_prints(ext, command):
 
 @pytest.mark.torch
 def test_the_reference_lists_every_public_name_once(ext):
-    pytest.importorskip("torch")
-    pytest.importorskip("skorch")
     listed = [
         path
         for package in ext.public_names.PAGES

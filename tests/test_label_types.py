@@ -24,7 +24,11 @@ NETWORKS = {
     "MultiTask": {"task": "regression", "max_epochs": 2, "device": "cpu"},
     "FeatureExtraction": {"layer": "1", "estimator": PoissonRegressor()},
 }
-ROWS = [row for row in _registry.ADAPTERS if "regression" in row.tasks]
+ROWS = [
+    pytest.param(row, id=row.name, marks=[pytest.mark.torch] * (row.holder in NETWORKS))
+    for row in _registry.ADAPTERS
+    if "regression" in row.tasks
+]
 
 
 def made(row):
@@ -33,7 +37,8 @@ def made(row):
     adapter = _registry.find(row.holder).load()
     if row.holder not in NETWORKS:
         return adapter(PoissonRegressor(), **QUICK.get(row.name, {}), **options)
-    torch = pytest.importorskip("torch", reason="the [deep] extra is not installed")
+    import torch
+
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))
@@ -53,14 +58,14 @@ def fitted(row, X, y, X_target, few):
     return made(row).fit(X, y, X_target, few, **domains)
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])
+@pytest.mark.parametrize("row", ROWS)
 def test_whole_numbers_are_the_quantities_that_they_are_as_floats(row):
     X, y, X_target, few = counts()
     whole, floats = (fitted(row, X, labels, X_target, few).predict(X_target) for labels in (y, y.astype(float)))
     np.testing.assert_array_equal(whole, floats)
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS if row.slot is None])
+@pytest.mark.parametrize("row", [row for row in ROWS if row.values[0].slot is None])
 def test_an_infinite_target_label_is_refused(row):
     X, y, X_target, few = counts()
     few[3] = np.inf

@@ -9,7 +9,6 @@ import ast
 import re
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -101,10 +100,10 @@ def test_public_names_only(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, id=p.stem, marks=[pytest.mark.torch] * (p.stem in NEEDS_TORCH)) for p in NOTEBOOKS]
+)
 def test_runs_and_says_the_same(path):
-    if path.stem in NEEDS_TORCH and not (find_spec("torch") and find_spec("skorch")):
-        pytest.skip("needs the [deep] extra")
     stored, fresh = nbformat.read(path, as_version=4), execute(path)
     again = f"python tests/test_notebooks.py {path.name[:2]} stores the outputs anew"
     assert verdicts(fresh) == verdicts(stored), again

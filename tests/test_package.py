@@ -13,7 +13,6 @@ import pkgutil
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import da_toolkit.datasets
@@ -29,10 +28,9 @@ PACKAGES = (
     "da_toolkit.datasets",
     "da_toolkit.label_shift",
     "da_toolkit.selection",
-    "da_toolkit.transfer",
     "da_toolkit.validation",
     "da_toolkit.weighting",
-    pytest.param("da_toolkit.deep", marks=pytest.mark.torch),
+    *(pytest.param(name, marks=pytest.mark.torch) for name in ("da_toolkit.deep", "da_toolkit.transfer")),
 )
 DATASETS = sorted(f"da_toolkit.datasets.{module.name}" for module in pkgutil.iter_modules(da_toolkit.datasets.__path__))
 # public things without a doctest, and why
@@ -71,13 +69,6 @@ def python(code: str) -> dict:
     return json.loads(done.stdout)
 
 
-def load(package: str):
-    if package == "da_toolkit.deep":
-        pytest.importorskip("torch")
-        pytest.importorskip("skorch")
-    return importlib.import_module(package)
-
-
 # --- imports -----------------------------------------------------------------------------------------------
 
 LOADED = "import json, sys, time; t = time.perf_counter(); {}; t = time.perf_counter() - t; \
@@ -105,14 +96,12 @@ def test_an_import_takes_well_under_a_second(package):
     assert min(python(LOADED.format(f"import {package}"))[0] for _ in range(3)) < 0.3
 
 
+@pytest.mark.torch
 def test_imports_change_no_global_state():
     changed = python("""
 import importlib, json, os, pkgutil, random, sys, warnings
 import jinja2, matplotlib.pyplot, numpy as np, pandas, rich.console, scipy.optimize, sklearn
-from importlib.util import find_spec
-deep = find_spec("torch") is not None and find_spec("skorch") is not None
-if deep:
-    import skorch, torch
+import skorch, torch
 
 def state():
     return {
@@ -126,7 +115,7 @@ def state():
         "backend": dict.__getitem__(matplotlib.rcParams, "backend"),  # without choosing one
         "pandas": [pandas.get_option(name) for name in ("display.width", "mode.copy_on_write")],
         "environment": dict(os.environ),
-        "torch": deep and str([torch.initial_seed(), torch.get_num_threads(), torch.get_default_dtype()]),
+        "torch": str([torch.initial_seed(), torch.get_num_threads(), torch.get_default_dtype()]),
         "excepthook": str(sys.excepthook),
     }
 
@@ -135,8 +124,7 @@ before = state()
 import da_toolkit, da_toolkit.datasets, shift_detectors
 for package in (shift_detectors, da_toolkit, da_toolkit.datasets):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".", onerror=lambda name: None):
-        if deep or ".deep" not in module.name:
-            importlib.import_module(module.name)
+        importlib.import_module(module.name)
 after = state()
 print(json.dumps([name for name in before if before[name] != after[name]]))
 """)
@@ -174,7 +162,7 @@ def test_torch_is_imported_at_the_top_of_deep_and_transfer_files_only():
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_public_name_resolves(package):
-    module = load(package)
+    module = importlib.import_module(package)
     assert len(module.__all__) == len(set(module.__all__))
     for name in module.__all__:
         assert getattr(module, name) is not None
@@ -186,7 +174,7 @@ def test_every_public_name_resolves(package):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_star_import(package):
     names: dict = {}
-    module = load(package)
+    module = importlib.import_module(package)
     exec(f"from {package} import *", names)
     assert set(module.__all__) <= set(names)
 
@@ -200,8 +188,6 @@ def public():
     seen = set()
     for package in PACKAGES:
         name = package if isinstance(package, str) else package.values[0]
-        if name == "da_toolkit.deep" and (find_spec("torch") is None or find_spec("skorch") is None):
-            continue
         module = importlib.import_module(name)
         for attribute in module.__all__:
             thing = getattr(module, attribute)
@@ -210,16 +196,19 @@ def public():
                 yield attribute, thing
 
 
+@pytest.mark.torch
 def test_every_public_class_and_function_has_an_example():
     without = {name for name, thing in public() if ">>> " not in (inspect.getdoc(thing) or "")}
     assert without - set(NO_EXAMPLE) == set()
 
 
+@pytest.mark.torch
 def test_the_list_of_exemptions_is_not_stale():
     having = {name for name, thing in public() if ">>> " in (thing.__doc__ or "")}
     assert set(NO_EXAMPLE) & having == set()
 
 
+@pytest.mark.torch
 def test_every_parameter_of_a_public_class_or_function_is_documented():
     lacking = {}
     for name, thing in public():

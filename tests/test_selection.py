@@ -105,24 +105,24 @@ def public_methods(package):
 
 
 @pytest.mark.parametrize(
-    "package", ["da_toolkit", "da_toolkit.weighting", "da_toolkit.alignment", "da_toolkit.transfer"]
+    "package",
+    [
+        "da_toolkit",
+        "da_toolkit.weighting",
+        "da_toolkit.alignment",
+        pytest.param("da_toolkit.transfer", marks=pytest.mark.torch),
+        pytest.param("da_toolkit.deep", marks=pytest.mark.torch),
+    ],
 )
 def test_every_adapter_and_method_has_a_row(package):
-    if package.endswith("transfer"):
-        pytest.importorskip("torch")
     assert public_methods(package) <= {row.name for row in _registry.ADAPTERS}
 
 
-@pytest.mark.torch
-def test_every_deep_method_has_a_row():
-    pytest.importorskip("torch")
-    assert public_methods("da_toolkit.deep") <= {row.name for row in _registry.ADAPTERS}
-
-
-@pytest.mark.parametrize("row", _registry.ADAPTERS, ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, id=row.name, marks=[pytest.mark.torch] * (row.extra == "deep")) for row in _registry.ADAPTERS],
+)
 def test_rows_import_and_tell_the_truth(row):
-    if row.extra == "deep":
-        pytest.importorskip("torch")
     assert row.load().__name__ == row.name
     assert row.target_labels in ("unused", "optional", "required")
     if row.slot is not None:

@@ -27,11 +27,6 @@ from shift_detectors._errors import InputError
 WORDS = {"good": [1.0, 0.2], "fine": [0.9, 0.1], "bad": [-1.0, 0.1], "poor": [-0.8, 0.3]}
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch", reason="the [deep] extra is not installed")
-
-
 def rings(n, seed, turn=0.0, m=None):
     """Inside or outside of a ring: no linear function of the two columns, but one of a hidden layer's."""
     rng = np.random.default_rng(seed)
@@ -220,7 +215,6 @@ def test_few_labels_bring_a_gain_under_shift_and_little_harm_without(torch, seed
 
 
 def test_regression_of_a_fitted_deep_adapter_by_its_two_paths(torch):
-    pytest.importorskip("skorch")
     from da_toolkit.deep import DeepAdapter, DeepCORAL
 
     rng = np.random.default_rng(12)

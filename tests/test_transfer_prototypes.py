@@ -335,12 +335,6 @@ def test_bad_calls_are_explained():
 # --- prototypical networks ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def torch():
-    pytest.importorskip("skorch", reason="the [deep] extra is not installed")
-    return pytest.importorskip("torch", reason="the [deep] extra is not installed")
-
-
 def many_classes(seed, n_classes=40, per_class=20):
     """Classes differ in 4 of 20 columns; the others vary more and mean nothing."""
     rng = np.random.default_rng(seed)
