@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, offline, and their stored outputs are those of today's code.
+"""The notebooks run from top to bottom, offline; what they find, and the kinds of their outputs, are as stored.
 
 ``python tests/test_notebooks.py [01 05 ...]`` runs notebooks and stores their outputs anew.
 """
