@@ -24,6 +24,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
+from shift_detectors._models import answers_of
 from shift_detectors._version import __version__
 from shift_detectors._warnings import said_once, warn
 
@@ -150,7 +151,7 @@ class BaseAdapter(MetaEstimatorMixin, BaseEstimator):
         check_is_fitted(self)
         X = self._check_rows(X)
         Z = X if self.front_ is None else self.front_.transform(X)
-        return getattr(self.head_, method)(self._map(Z, domain))
+        return answers_of(self.head_, self._map(Z, domain), method)
 
     def _decided_from(self, X: Any) -> np.ndarray | None:
         """Probabilities of source rows that `predict` reads classes off; None where the model answers itself."""

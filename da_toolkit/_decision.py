@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
+from shift_detectors._models import answers_of
 
 from ._classes import positions
 
@@ -108,7 +109,7 @@ def scores_classes(model: Any, X: Any, path: str = "") -> bool:
         return True
     if values.shape[1] != len(model.classes_):
         return False
-    answered = positions(getattr(model, f"predict{path}")(X), model.classes_)
+    answered = positions(answers_of(model, X, f"predict{path}"), model.classes_)
     wins = np.bincount(answered, values.argmax(axis=1) == answered)
     rows = np.bincount(answered)
     return bool(np.mean(wins[rows > 0] / rows[rows > 0]) >= AGREED)

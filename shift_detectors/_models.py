@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import is_classifier, is_regressor
 
-from ._columns import read_rows, take_rows
+from ._columns import read_rows, row_count, take_rows
 from ._errors import InputError
 
 READ = 200  # rows on which is tried which columns a model reads
@@ -23,15 +23,47 @@ def task_of(estimator: Any) -> str:
     return "auto" if classes is None or not len(classes) else "classification"
 
 
-def predictions(estimator: Any, X: Any, name: str) -> Any:
-    """Of a model the caller gave, which may not be fitted, or fitted on other columns."""
+def answers_of(model: Any, X: Any, method: str = "predict") -> np.ndarray:
+    """What a method of a fitted model gives for the rows; of predictions one for every row, shape (n_rows,)."""
+    given = getattr(model, method)(X)
+    return as_answers(given, row_count(X), model) if method in ("predict", "predict_source") else given
+
+
+def as_answers(given: Any, n_rows: int, model: Any) -> np.ndarray:
+    """Predictions of a model in one dimension; some models give them as a table of one column.
+
+    CatBoost does so with three classes or more, and scikit-learn's regressors that were fitted on such a table.
+
+    Examples
+    --------
+    >>> as_answers([["a"], ["b"]], 2, None).tolist()
+    ['a', 'b']
+    """
+    answers = np.asarray(given)
+    if answers.ndim == 2 and answers.shape[1] == 1:
+        answers = answers[:, 0]
+    if answers.shape != (n_rows,):
+        several = answers.ndim == 2 and len(answers) == n_rows
+        raise InputError(
+            f"{type(model).__name__}.predict gave shape {np.shape(given)} for {n_rows} rows",
+            f"one answer for every row, shape ({n_rows},)",
+            "Of several outputs one is treated at a time: pass a model that was fitted on one column of y."
+            if several
+            else "Let predict answer every row, and nothing else.",
+        )
+    return answers
+
+
+def predictions(estimator: Any, X: Any, name: str) -> np.ndarray:
+    """Of a model the caller gave, which may not be fitted, or fitted on other columns; shape (n_rows,)."""
     try:
-        return estimator.predict(X)
+        given = estimator.predict(X)
     except Exception as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(
             f"the estimator cannot predict {name} ({what})", "a model fitted on rows with the same columns"
         ) from error
+    return as_answers(given, row_count(X), estimator)
 
 
 def reads_columns(
@@ -79,7 +111,7 @@ def reads_columns(
     for name in names:
         if name in target.names and name in donors.names:
             swapped = _with_column(swapped, target.names.index(name), values, donors.names.index(name))
-    changed = np.asarray(estimator.predict(as_it_is)) != np.asarray(estimator.predict(swapped))
+    changed = answers_of(estimator, as_it_is) != answers_of(estimator, swapped)
     reads = bool(changed.any())
     if not reads and hasattr(estimator, "predict_proba"):
         reads = not np.array_equal(estimator.predict_proba(as_it_is), estimator.predict_proba(swapped))

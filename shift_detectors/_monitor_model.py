@@ -9,6 +9,7 @@ from sklearn.base import is_classifier
 
 from ._errors import InputError
 from ._labels import read_labels
+from ._models import answers_of
 from ._monitor_views import settled
 
 SHOWN = 8  # classes and outputs that are watched one by one
@@ -56,7 +57,9 @@ class Model:
             return np.column_stack([np.ones(n), linear]) @ self.weights
         proba = self.classes is not None and hasattr(self.estimator, "predict_proba")
         try:
-            outputs = np.asarray((self.estimator.predict_proba if proba else self.estimator.predict)(X))
+            outputs = np.asarray(self.estimator.predict_proba(X)) if proba else answers_of(self.estimator, X)
+        except InputError:
+            raise
         except Exception as error:  # the user's model, the user's rows: the message belongs to them
             raise InputError(
                 f"the estimator cannot predict these rows ({type(error).__name__}: {error})",
@@ -71,12 +74,7 @@ class Model:
                 "numbers, one row per row",
                 "Pass the model that is in use, fitted, with the columns it takes.",
             )
-        outputs = outputs.reshape(n, -1).astype(float)
-        if self.classes is None and outputs.shape[1] > 1:
-            raise InputError(
-                f"the estimator predicts {outputs.shape[1]} values per row", "one", "Monitor a model of one of them."
-            )
-        return outputs
+        return outputs.reshape(n, -1).astype(float)
 
     @property
     def watched(self) -> list[int]:

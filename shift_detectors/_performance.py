@@ -35,7 +35,7 @@ from ._columns import row_count
 from ._errors import InputError
 from ._influence import Part, degrees_of, rows_worth, share_of, variance_of, weighted_mean
 from ._model_loss import Loss, loss_of
-from ._models import predictions
+from ._models import answers_of, predictions
 from ._prior import PriorFit, proportion_interval
 from ._results import Effect, Impact, PerformanceEstimate
 from ._table import chose_labels
@@ -375,7 +375,7 @@ def measure_impact(
     target = p_x = p_y_given_x = None
     if mask.any():
         on_labelled = {name: None if given is None else np.asarray(given)[mask] for name, given in on_target.items()}
-        predicted = np.asarray(predictions(estimator, X_target, "X_target"))[mask]
+        predicted = predictions(estimator, X_target, "X_target")[mask]
         values_target = _values(predicted, np.asarray(y_target)[mask], loss)
         target = observed_performance(values_target, metric, "observed labels", "", *on_labelled.values())
         if propensity is not None:
@@ -567,10 +567,10 @@ def _confidence_estimates(
     source, target = calibrated_confidence(
         classes,
         estimator.predict_proba(X_source),
-        estimator.predict(X_source),
+        answers_of(estimator, X_source),
         y_source,
         estimator.predict_proba(X_target),
-        estimator.predict(X_target),
+        answers_of(estimator, X_target),
         rows["sample_weight"],
     )
     others = {name: given for name, given in rows.items() if name != "sample_weight"}
@@ -581,10 +581,9 @@ def _confidence_estimates(
     ]
 
 
-def _values(predicted: Any, y: np.ndarray, loss: Loss | None) -> np.ndarray:
+def _values(predicted: np.ndarray, y: np.ndarray, loss: Loss | None) -> np.ndarray:
     """Correct (0/1), or the loss of a regressor, shape (n,)."""
-    predicted = np.asarray(predicted)
-    return (predicted == y).astype(float) if loss is None else loss(predicted.ravel(), y)
+    return (predicted == y).astype(float) if loss is None else loss(predicted, y)
 
 
 def observed_performance(

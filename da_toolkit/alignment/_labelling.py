@@ -10,6 +10,7 @@ from sklearn.base import is_classifier
 
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
+from shift_detectors._models import answers_of
 
 from .._domains import Domains
 from .._model import fit_weighted, weight_parameter
@@ -101,7 +102,7 @@ class Labelling:
     def answers(self, model: Any) -> np.ndarray:
         """What the model says about each target row, shape (n_target, k): values, or probabilities of classes."""
         if self.classes is None:
-            return np.reshape(model.predict(self.Z_target), (-1, 1))
+            return answers_of(model, self.Z_target)[:, None]
         return class_probabilities(model, self.Z_target, self.classes)
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.base import is_classifier
 
 from shift_detectors._errors import InputError
+from shift_detectors._models import answers_of
 
 from .._classes import spread
 from .._decision import class_shares, scores_classes
@@ -42,14 +43,14 @@ def class_probabilities(model: Any, X: Any, classes: np.ndarray) -> np.ndarray:
     elif scores_classes(model, X):
         own = class_shares(model.decision_function(X))
     else:
-        return (model.predict(X)[:, None] == classes).astype(float)
+        return (answers_of(model, X)[:, None] == classes).astype(float)
     return spread(own, model.classes_, classes)
 
 
 def memberships(model: Any, Z: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Class probabilities of the rows, 0 or 1 where the model gives only labels; shape (n_rows, n_classes)."""
     if not hasattr(model, "predict_proba"):
-        return indicators(model.predict(Z), classes, len(Z))
+        return indicators(answers_of(model, Z), classes, len(Z))
     return class_probabilities(model, Z, classes)
 
 

@@ -9,6 +9,7 @@ from sklearn.base import is_classifier
 
 from shift_detectors._columns import take_rows
 from shift_detectors._learners import make_folds
+from shift_detectors._models import answers_of
 from shift_detectors._warnings import ignored
 
 from .._model import fit_weighted, weight_parameter
@@ -43,7 +44,7 @@ def much_lost(
             train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
             with ignored():
                 model = fit_weighted(head, take_rows(table, train), y[train], None if passed is None else passed[train])
-                answers[test] = model.predict(take_rows(table, test))
+                answers[test] = answers_of(model, take_rows(table, test))
         if classification:
             right.append((answers == y).astype(float))
         else:

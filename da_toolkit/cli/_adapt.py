@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from shift_detectors._errors import InputError, MissingDependencyError
+from shift_detectors._models import answers_of
 from shift_detectors._text import some
 
 from .._files import check_format, check_model_name, write_model, write_table
@@ -102,7 +103,7 @@ def predict(options: argparse.Namespace) -> int:
     if options.proba and not hasattr(model, "predict_proba"):
         raise InputError("the model has no probabilities", "a classifier with predict_proba", "Leave out --proba.")
     try:
-        columns: dict[str, Any] = {"prediction": np.asarray(model.predict(X))}
+        columns: dict[str, Any] = {"prediction": answers_of(model, X)}
         if options.proba:
             probabilities = np.asarray(model.predict_proba(X))
             columns |= {f"p({name})": p for name, p in zip(model.classes_, probabilities.T, strict=True)}

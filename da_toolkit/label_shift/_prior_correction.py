@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from shift_detectors._calibration import fit_calibration
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
+from shift_detectors._models import answers_of
 from shift_detectors._prior import among, correct_proba, counted, widen, widen_interval
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import warn
@@ -204,7 +205,7 @@ class PriorCorrection(BaseAdapter):
     def _respond(self, method: str, X: Any, domain: str) -> np.ndarray:
         check_is_fitted(self)
         if domain == "target" and self.refit:
-            return getattr(self.target_model_, method)(self._check_rows(X))
+            return answers_of(self.target_model_, self._check_rows(X), method)
         if domain == "source" or (method == "predict" and not self.changed_):
             return super()._respond(method, X, domain)
         proba = self.calibration_(super()._respond("predict_proba", X, domain))
@@ -315,8 +316,8 @@ class PriorCorrection(BaseAdapter):
             return  # too few rows for cross-fitting
         held_out = classes[self._out_of_fold(model, X, y, None, groups, rng, X[:0])[0].argmax(axis=1)] == y
         again: Any = clone(model)
-        fitted = again.fit(X, y).predict(X) == y
-        own = self.head_.predict(X) == y
+        fitted = answers_of(again.fit(X, y), X) == y
+        own = answers_of(self.head_, X) == y
         difference = own.astype(float) - held_out
         threshold = held_out.mean() + 0.9 * (fitted.mean() - held_out.mean())
         if own.mean() >= threshold and difference.mean() > 3 * difference.std() / np.sqrt(len(y)):

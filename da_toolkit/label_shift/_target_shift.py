@@ -12,6 +12,7 @@ from sklearn.preprocessing import SplineTransformer
 
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
+from shift_detectors._models import answers_of
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import warn
 
@@ -139,10 +140,10 @@ class TargetShiftWeighting(BaseAdapter):
         for fold, (train, test) in enumerate(splits):
             weight = None if domains.sample_weight is None else domains.sample_weight[train]
             model = fit_weighted(head, take_rows(Z, train), domains.y[train], weight, rng)
-            source[test] = model.predict(take_rows(Z, test))
+            source[test] = answers_of(model, take_rows(Z, test))
             rows = np.flatnonzero(part == fold)
             if len(rows):
-                target[rows] = model.predict(take_rows(Z_target, rows))
+                target[rows] = answers_of(model, take_rows(Z_target, rows))
         return source, target
 
     def _check_options(self) -> None:

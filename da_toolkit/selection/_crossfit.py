@@ -12,6 +12,7 @@ from sklearn.base import is_classifier
 from shift_detectors._calibration import fit_calibration
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError, MissingDependencyError
+from shift_detectors._models import answers_of
 from shift_detectors._warnings import ignored
 
 from .._base import BaseAdapter
@@ -75,9 +76,9 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
         if dropped:  # a gain by it would not be one over the shift
             raise InputError(dropped)
         answers: dict[str, Any] = {
-            "on_source": model.predict(X_test),
+            "on_source": answers_of(model, X_test),
             "own_source": model.predict_source(X_test),
-            "on_target": model.predict(T_test),
+            "on_target": answers_of(model, T_test),
         }
         of_scores = not hasattr(model, "predict_proba")
         if not of_scores or (is_classifier(model) and scores_classes(model, X_test, "_source")):
@@ -98,7 +99,7 @@ def run_fold(adapter: Any, domains: Domains, source_rows, target_rows, circular:
             reverse = reverse_model(model, T_train, X_train, domains.y[source_rows])
             # a collapsed model predicts one class, and so does what is trained on it
             answers["circular"] = (
-                np.full(len(test), model.predict(T_train)[0]) if reverse is None else reverse.predict(X_test)
+                np.full(len(test), answers_of(model, T_train)[0]) if reverse is None else answers_of(reverse, X_test)
             )
     seconds = time.perf_counter() - started
     return {"answers": answers, "of_scores": of_scores, "warnings": set(texts), "seconds": seconds}

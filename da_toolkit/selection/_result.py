@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shift_detectors._models import answers_of
 from shift_detectors._report import ShiftReport
 from shift_detectors._results import Effect, PerformanceEstimate, to_plain
 from shift_detectors._whole_files import write_text
@@ -114,7 +115,7 @@ class AdaptationResult:
 
     def predict(self, X):
         """Predict target rows with the returned model."""
-        return self.estimator.predict(X)
+        return answers_of(self.estimator, X)
 
     def predict_proba(self, X):
         """Class probabilities of target rows, when the model has them."""

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
+from shift_detectors._models import answers_of
 
 from .._base import BaseAdapter
 from .._domains import Domains
@@ -179,4 +180,4 @@ class FeatureExtraction(BaseAdapter):
         check_form(X, "X", self._input, "fit")
         Z = self.embedding_._transform(X, domain, "X")
         suffix = "_source" if domain == "source" and isinstance(self.head_, BaseAdapter) else ""
-        return getattr(self.head_, method + suffix)(Z)
+        return answers_of(self.head_, Z, method + suffix)

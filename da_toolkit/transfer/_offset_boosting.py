@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._learners import make_folds
+from shift_detectors._models import answers_of
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored
 
@@ -183,7 +184,7 @@ class OffsetBoosting(BaseAdapter):
     def _offset(self, Z: Any) -> np.ndarray:
         """What the source model says, shape (n_rows, n_outputs): one output in regression and for two classes."""
         if not is_classifier(self.head_):
-            return np.asarray(self.head_.predict(Z), float)[:, None]
+            return answers_of(self.head_, Z).astype(float)[:, None]
         logits = _logits(self.head_, Z, self._method) / self._temperature
         return logits[:, 1:] - logits[:, :1] if logits.shape[1] == 2 else log_softmax(logits, axis=1)
 

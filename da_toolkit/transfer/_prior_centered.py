@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
+from shift_detectors._models import answers_of, as_answers
 from shift_detectors._random import check_random_state
 
 from .._base import BaseAdapter
@@ -251,7 +252,7 @@ class PriorCentered(BaseAdapter):
         correction = self._features(Z) @ self.coef_ + self.intercept_
         share, constant = self.source_share_, self._constant
         if not is_classifier(self.head_):
-            own = self.head_.predict(Z)
+            own = answers_of(self.head_, Z)
             return not_below(share * own + (1 - share) * constant + correction, own, self._floor)
         logits = share * _logits(self.head_, Z, self._method) / self._temperature + (1 - share) * constant + correction
         if method == "predict_proba":
@@ -274,13 +275,13 @@ class _Regression:
     method = "predict"
 
     def __init__(self, model, head, Z, domains: Domains, fold, Z_known, y, U, s):
-        fitted = model.predict(Z) if fold is None else cross_fitted(head, Z, domains, fold, "predict")
+        fitted = answers_of(model, Z) if fold is None else cross_fitted(head, Z, domains, fold, "predict")
         noise = np.average((domains.y - fitted) ** 2, weights=domains.sample_weight)
         noise = max(float(noise), 1e-12 * float(np.var(np.append(domains.y, y))), np.finfo(float).tiny)
         self.constant = float(np.average(domains.y, weights=domains.sample_weight))
         variance = float(np.average((domains.y - self.constant) ** 2, weights=domains.sample_weight))
         self.noises = np.r_[noise, np.geomspace(noise, max(noise, variance), len(NOISE_BELIEF) - 1)]
-        self.offset, self.y, self.U, self.s = model.predict(Z_known), y, U, s
+        self.offset, self.y, self.U, self.s = answers_of(model, Z_known), y, U, s
 
     def log_likelihood(self) -> float:
         """Of the unchanged source model."""
@@ -372,7 +373,7 @@ def floor_of(model: Any, Z: Any, Z_target: Any, domains: Domains) -> float:
     """The least that is known of a quantity that is never negative, zero aside where the model avoids it; else -inf."""
     known = [] if domains.y_target is None else domains.y_target[domains.labelled]
     labels = np.append(domains.y, known).astype(float)
-    least = min(float(np.min(model.predict(rows))) for rows in (Z, Z_target))
+    least = min(float(answers_of(model, rows).min()) for rows in (Z, Z_target))
     if min(least, labels.min()) < 0:
         return -np.inf
     return min(least, float(labels[labels > 0].min(initial=np.inf)))
@@ -391,7 +392,8 @@ def cross_fitted(head: Any, Z: Any, domains: Domains, fold: list, method: str) -
         weighted = domains.sample_weight is not None and parameter is not None
         params = {parameter: domains.sample_weight} if weighted else None
         with config_context(enable_metadata_routing=False):  # passed by name, as in `fit_weighted`
-            return cross_val_predict(spelt_out(clone(head)), Z, domains.y, cv=fold, method=method, params=params)
+            given = cross_val_predict(spelt_out(clone(head)), Z, domains.y, cv=fold, method=method, params=params)
+        return as_answers(given, len(domains.y), head) if method == "predict" else given
 
     once = getattr(head, "_once", None)  # a model that is shared remembers
     return answers() if once is None else once((Z, domains.y, domains.sample_weight, fold, method), answers)

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
 
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
+from shift_detectors._models import answers_of
 
 from .._base import BaseAdapter
 from .._domains import Domains
@@ -119,7 +120,7 @@ class TrAdaBoost(BaseAdapter):
         for _ in range(self.n_rounds):
             weight *= len(weight) / weight.sum()
             model = fit_weighted(head, rows, y, weight, self.random_state)
-            wrong = model.predict(rows) != y
+            wrong = answers_of(model, rows) != y
             error = float(np.average(wrong[~source], weights=weight[~source]))
             error = min(max(error, LEAST_ERROR), 1 - LEAST_ERROR)
             vote = np.log((1 - error) * (len(classes) - 1) / error)  # ln 1 / beta_t
@@ -154,7 +155,7 @@ class Vote(ClassifierMixin, BaseEstimator):
         """Shares of the vote, shape (n_rows, n_classes)."""
         share = np.zeros((X.shape[0], len(self.classes)))
         for model, vote in zip(self.models, self.votes, strict=True):
-            share += vote * (model.predict(X)[:, None] == self.classes)
+            share += vote * (answers_of(model, X)[:, None] == self.classes)
         return share / self.votes.sum()
 
     def predict(self, X: Any) -> np.ndarray:

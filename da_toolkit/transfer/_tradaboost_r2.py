@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, is_classifier
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._learners import make_folds
+from shift_detectors._models import answers_of
 from shift_detectors._random import check_random_state
 
 from .._base import BaseAdapter
@@ -149,7 +150,7 @@ class TrAdaBoostR2(BaseAdapter):
             errors.append(squares.mean())
             boosted.append(self._boost(head, rows, y, weight, n))
             if step < self.n_steps - 1:
-                error = np.abs(y - fit_weighted(head, rows, y, weight, self._seed).predict(rows))
+                error = np.abs(y - answers_of(fit_weighted(head, rows, y, weight, self._seed), rows))
                 share = start + (step + 1) / (self.n_steps - 1) * (1 - start)
                 weight = forget(weight, error / max(error.max(), np.finfo(float).tiny), n, share)
         self.cv_errors_ = np.array(errors)
@@ -162,7 +163,7 @@ class TrAdaBoostR2(BaseAdapter):
         models, votes = [], []
         for _ in range(self.n_rounds):
             model = fit_weighted(head, rows, y, weight * (len(weight) / weight.sum()), self._seed)
-            error = np.abs(y - model.predict(rows))[n:]
+            error = np.abs(y - answers_of(model, rows))[n:]
             largest = error.max()
             epsilon = float(np.average(error / largest, weights=weight[n:])) if largest > 0 else 0.0
             if epsilon >= 0.5:
@@ -215,7 +216,7 @@ class WeightedMedian(RegressorMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Smallest answer that has half of the votes at or below it."""
-        answers = np.array([model.predict(X) for model in self.models])
+        answers = np.array([answers_of(model, X) for model in self.models])
         order = answers.argsort(axis=0)
         below = self.votes[order].cumsum(axis=0)
         median = (below >= 0.5 * self.votes.sum()).argmax(axis=0)

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError
 from shift_detectors._learners import make_folds
+from shift_detectors._models import answers_of
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import warn
 
@@ -270,7 +271,7 @@ class TransferStack(BaseAdapter):
     def _noise(self, model: Any, Z: Any, domains: Domains, held: dict, y: np.ndarray, seed: int) -> float:
         """Noise variance that makes a difference of squared errors one of Student log likelihoods."""
         if is_frozen(model):
-            fitted = model.predict(Z)
+            fitted = answers_of(model, Z)
         else:
             folds = PriorCentered(model, random_state=seed)._folds(model, domains)  # those its fits are remembered for
             fitted = cross_fitted(model, Z, domains, folds, "predict")
@@ -397,7 +398,7 @@ def check_answers(model: Any, X: Any, estimator: Any) -> None:
 def _answer(model: Any, X: Any, classes: np.ndarray | None = None) -> np.ndarray:
     """Predictions, or probabilities, shape (n_rows, n_classes), of the model's own classes or of those given."""
     if not is_classifier(model):
-        return np.array(model.predict(X), float)
+        return answers_of(model, X).astype(float)
     if hasattr(model, "predict_proba"):
         proba = np.array(model.predict_proba(X), float)
     else:
@@ -434,7 +435,7 @@ class _TargetOnly(BaseAdapter):
 
     def _respond(self, method: str, X: Any, domain: str) -> np.ndarray:
         if not is_classifier(self.estimator):
-            return self.head_.predict(X)
+            return answers_of(self.head_, X)
         proba = np.ones((X.shape[0], 1)) if len(self._classes) == 1 else _answer(self.head_, X)
         return _as_method(method, proba, self._classes)
 

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from shift_detectors._errors import InputError
+from shift_detectors._models import answers_of
 from shift_detectors._performance import calibrated_confidence
 from shift_detectors._results import PerformanceEstimate
 
@@ -110,7 +111,8 @@ def check_labels(X: Any, y: Any) -> np.ndarray:
 
 def on_source(estimator: Any, X: Any, method: str = "predict") -> np.ndarray:
     """Answer for source rows, which of an adapter take the source's own path."""
-    return np.asarray(getattr(estimator, f"{method}_source", getattr(estimator, method))(X))
+    own = f"{method}_source"
+    return np.asarray(answers_of(estimator, X, own if hasattr(estimator, own) else method))
 
 
 def metric_of(estimator: Any) -> str:
@@ -156,7 +158,7 @@ def confidences(
         predicted,
         y,
         proba_target,
-        estimator.predict(X_target),
+        answers_of(estimator, X_target),
         weight,
     )
     return source, (predicted == y).astype(float), target

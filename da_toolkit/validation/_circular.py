@@ -10,6 +10,8 @@ from sklearn.base import clone, is_classifier
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import check_scoring
 
+from shift_detectors._models import answers_of
+
 from ._base import TargetScore
 
 PRIORS = ("prior", "class_prior", "target_prior")  # parameters that name the class frequencies of the target
@@ -62,7 +64,7 @@ class CircularScore(TargetScore):
         reverse = reverse_model(estimator, X_target, X, y)
         if reverse is None:  # one class for every target row: only that class can come back
             classes = np.asarray(estimator.classes_)
-            only = estimator.predict(X_target)[0]
+            only = answers_of(estimator, X_target)[0]
             reverse = DummyClassifier(strategy="constant", constant=only).fit(classes[:, None], classes)
         return check_scoring(reverse, scoring=self.scoring)(reverse, X, y)
 
@@ -74,7 +76,7 @@ def reverse_model(model: Any, X_target: Any, X_source: Any, y_source: Any) -> An
     learns to leave alone. Class frequencies of the target that the model was told are on the way back those of
     `y_source`. None when a classifier gave every target row the same class.
     """
-    predicted = model.predict(X_target)
+    predicted = answers_of(model, X_target)
     reverse: Any = clone(model)
     if is_classifier(model):
         answered = np.unique(predicted)

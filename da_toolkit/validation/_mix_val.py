@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn.base import is_classifier
 
 from shift_detectors._errors import InputError
+from shift_detectors._models import answers_of
 from shift_detectors._random import check_random_state
 
 from .._numeric_columns import NumericColumns
@@ -68,9 +69,9 @@ class MixValScore(TargetScore):
             raise InputError(f"mix={self.mix!r}", "a number between 0.5 and 1")
         if not is_classifier(estimator):
             raise InputError(f"MixValScore was given {type(estimator).__name__}, which is no classifier", "classes")
-        predicted = np.asarray(estimator.predict(X_target))
+        predicted = answers_of(estimator, X_target)
         partner = check_random_state(self.random_state).permutation(len(predicted))
-        right = np.asarray(estimator.predict(_mixed(X_target, partner, self.mix))) == predicted
+        right = answers_of(estimator, _mixed(X_target, partner, self.mix)) == predicted
         alike = predicted == predicted[partner]
         shares = {
             "intra": right[alike].mean() if alike.any() else 0.0,

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from shift_detectors._columns import take_rows
 from shift_detectors._errors import InputError, ShiftWarning
 from shift_detectors._learners import Inputs, expansion
+from shift_detectors._models import answers_of
 from shift_detectors._random import check_random_state
 from shift_detectors._warnings import ignored, warn
 
@@ -229,9 +230,9 @@ def _folds(domains: Domains, classification: bool, rng: np.random.RandomState) -
 def _loss(model: Any, X: Any, y: np.ndarray) -> np.ndarray:
     """Loss of every row: log-loss with probabilities, else 0-1 loss; a regressor's own, see `loss_of`."""
     if not is_classifier(model):
-        return loss_of(model)(np.asarray(model.predict(X)), y)
+        return loss_of(model)(answers_of(model, X), y)
     if not hasattr(model, "predict_proba"):
-        return (y != model.predict(X)).astype(float)
+        return (y != answers_of(model, X)).astype(float)
     column = np.minimum(np.searchsorted(model.classes_, y), len(model.classes_) - 1)
     known = model.classes_[column] == y
     p = np.where(known, model.predict_proba(X)[np.arange(len(y)), column], 0.0)
