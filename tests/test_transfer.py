@@ -6,19 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from scipy.special import expit
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import GammaRegressor, LogisticRegression, Perceptron, Ridge
+from sklearn.linear_model import GammaRegressor, LinearRegression, LogisticRegression, Perceptron, Ridge
 from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from da_toolkit._domains import read_domains
 from da_toolkit._target import Target
 from da_toolkit.transfer import OffsetBoosting, PriorCentered, TransferStack
+from da_toolkit.transfer._prior_centered import bounds_of, within
 from shift_detectors._errors import InputError
 
 MODELS = {"regression": Ridge(), "classification": LogisticRegression()}
@@ -223,6 +226,40 @@ def test_a_positive_regressor_stays_positive(adapter):
     assert model.predict(X_target).min() > 0 and model.predict(10 * X_target).min() > 0
     below = adapter(Ridge(), random_state=0).fit(X, y - 8, X_target, few - 8)  # nothing is known of a floor
     assert below.predict(X_target).min() < -8
+
+
+@pytest.mark.parametrize("adapter", [PriorCentered, TransferStack, OffsetBoosting])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_proportion_stays_one(adapter, sign):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(400, 3)), rng.normal(size=(400, 3)) + [0.5 * sign, 0, 0]
+    p, p_target = expit(sign + 2 * X[:, 0]), expit(3 * sign + 2 * X_target[:, 0])
+    y, y_target = (rng.beta(5 * mean, 5 * (1 - mean)) for mean in (p, p_target))
+    few = np.where(np.arange(400) < 60, y_target, np.nan)
+    forest = RandomForestRegressor(20, min_samples_leaf=5, random_state=0)
+    model = adapter(forest, random_state=0).fit(X, y, X_target, few)
+    for rows in (X_target, 10 * X_target):
+        assert 0 <= model.predict(rows).min() and model.predict(rows).max() <= 1
+    beyond = adapter(forest, random_state=0).fit(X, y, X_target, np.where(np.arange(400) == 7, 1.01, few))
+    assert sign < 0 or beyond.predict(X_target).max() > 1  # no proportion
+
+
+def test_bounds_are_those_of_labels_and_answers():
+    X = np.linspace(0, 1, 50)[:, None]
+    for y, few, expected in (
+        (X[:, 0] ** 2, 0.5, (0.0, 1.0)),
+        (X[:, 0] ** 2, 1.5, (0.0, np.inf)),
+        (X[:, 0] ** 2 - 0.1, 0.5, (-np.inf, np.inf)),
+        (X[:, 0] * 3, 0.5, (0.0, np.inf)),
+    ):
+        domains = read_domains(X, y, X, np.where(np.arange(50) == 3, few, np.nan), classification=False)
+        model = KNeighborsRegressor(1).fit(X, y)
+        assert bounds_of(model, X, X, domains) == expected
+    own = LinearRegression().fit(X, 1.1 * X[:, 0])  # exceeds 1 itself
+    assert bounds_of(own, X, X, read_domains(X, X[:, 0], X, classification=False))[1] == np.inf
+    np.testing.assert_array_equal(
+        within(np.array([-1.0, 2.0, 2.0, 0.5]), np.array([0.5, 0.5, 1.2, 0.5]), (0.1, 1.0)), [0.1, 1.0, 1.2, 0.5]
+    )
 
 
 def test_a_model_that_is_not_corrected_keeps_its_smallest_predictions():

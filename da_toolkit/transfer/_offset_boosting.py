@@ -25,7 +25,7 @@ from .._classes import positions
 from .._decision import decide
 from .._domains import Domains
 from .._numeric_columns import NumericColumns
-from ._prior_centered import PriorCentered, _logits, not_below
+from ._prior_centered import PriorCentered, _logits, within
 
 LEAF_PENALTY = 1.0  # added to the curvature of a leaf: as if it held one more row that asks for no change
 PATIENCE = 5  # trees without a fall of the held-out loss after which no more are tried
@@ -56,7 +56,7 @@ class OffsetBoosting(BaseAdapter):
 
     **Fails** with fewer than about twenty labels (the trees then hardly split; `PriorCentered` and
     `TransferStack` make more of them) and for a smooth change along many features. A regressor's correction is added,
-    with the floor of `PriorCentered`: where the change is a factor, correct the logarithm.
+    within the bounds of `PriorCentered`: where the change is a factor, correct the logarithm.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ class OffsetBoosting(BaseAdapter):
         start._remember_columns(domains.X)
         start._fit(domains)
         self.front_, self.head_, self._temperature = start.front_, start.head_, start._temperature
-        self._method, self._floor = start._method, start._floor
+        self._method, self._bounds = start._method, start._bounds
 
         known = np.flatnonzero(domains.labelled)
         Z = self._front(take_rows(domains.X_target, known))
@@ -260,7 +260,7 @@ class OffsetBoosting(BaseAdapter):
         rows = self._features(Z, own)
         F = own + sum((_values(tree, rows) for tree in self.trees_), np.zeros_like(own))
         if not is_classifier(self.head_):
-            return not_below(F[:, 0], own[:, 0], self._floor)
+            return within(F[:, 0], own[:, 0], self._bounds)
         if method == "decision_function":
             return F[:, 0] if F.shape[1] == 1 else F
         proba = _softmax(F)

@@ -29,6 +29,7 @@ from .._unfitted import spelt_out
 
 STRENGTHS = 10.0 ** np.arange(-4, 2.01, 0.5)  # times the number of features: strengths that "auto" weighs
 SOURCE_BELIEF = 0.9  # probability, before any target label is seen, that the source model is right
+ROUNDING = 1e-6  # by which the mean of ones may exceed 1
 NOISE_ROWS = 4.0  # target rows that the noise seen on the source counts for (regression)
 NOISE_BELIEF = np.r_[0.9, np.full(25, 0.1 / 25)]  # in the source's noise, and in levels from it to the variance of y
 
@@ -70,7 +71,7 @@ class PriorCentered(BaseAdapter):
     correction is added: where the change is a factor (all stays last twice as long) correct the logarithm, with
     ``np.log`` of both y and ``np.exp`` of the predictions. Where no label and no prediction of the source model is
     negative, no corrected one is: it ends at the smallest of these (at one above zero, if the model predicts none
-    that is zero).
+    that is zero). Where all of these lie between 0 and 1, as proportions do, no corrected one exceeds 1.
 
     Parameters
     ----------
@@ -195,7 +196,7 @@ class PriorCentered(BaseAdapter):
         regression = not is_classifier(self.head_)
         self.coef_ = coef[:, 0] if regression else coef
         self.intercept_ = float(intercept[0]) if regression else intercept
-        self._floor = floor_of(self.head_, Z, Z_target, domains) if regression else -np.inf
+        self._bounds = bounds_of(self.head_, Z, Z_target, domains) if regression else (-np.inf, np.inf)
 
     def _standardize(self, Z: Any, Z_target: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of every feature over the rows of both domains."""
@@ -253,7 +254,7 @@ class PriorCentered(BaseAdapter):
         share, constant = self.source_share_, self._constant
         if not is_classifier(self.head_):
             own = answers_of(self.head_, Z)
-            return not_below(share * own + (1 - share) * constant + correction, own, self._floor)
+            return within(share * own + (1 - share) * constant + correction, own, self._bounds)
         logits = share * _logits(self.head_, Z, self._method) / self._temperature + (1 - share) * constant + correction
         if method == "predict_proba":
             return softmax(logits, axis=1)
@@ -369,19 +370,26 @@ def _temperature(logits: np.ndarray, labels: np.ndarray, weight: np.ndarray | No
     return float(spread * np.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded").x))
 
 
-def floor_of(model: Any, Z: Any, Z_target: Any, domains: Domains) -> float:
-    """The least that is known of a quantity that is never negative, zero aside where the model avoids it; else -inf."""
+def bounds_of(model: Any, Z: Any, Z_target: Any, domains: Domains) -> tuple[float, float]:
+    """Where a quantity that is never negative ends below, and one that is a proportion, too, above; else infinite.
+
+    Labels and the model's own answers say which it is. Below it is the least of them, zero aside where the model avoids
+    it, since a deviance has no value there. Above it is 1: where that is the bound, no answer gets worse by it, and if
+    the labels kept below 1 by chance, one row of the target in m + 1 exceeds the m of them.
+    """
     known = [] if domains.y_target is None else domains.y_target[domains.labelled]
     labels = np.append(domains.y, known).astype(float)
-    least = min(float(answers_of(model, rows).min()) for rows in (Z, Z_target))
-    if min(least, labels.min()) < 0:
-        return -np.inf
-    return min(least, float(labels[labels > 0].min(initial=np.inf)))
+    answers = np.concatenate([answers_of(model, rows) for rows in (Z, Z_target)])
+    if min(answers.min(), labels.min()) < 0:
+        return -np.inf, np.inf
+    low = min(float(answers.min()), float(labels[labels > 0].min(initial=np.inf)))
+    return low, 1.0 if max(answers.max(), labels.max()) <= 1 + ROUNDING else np.inf
 
 
-def not_below(corrected: np.ndarray, own: np.ndarray, floor: float) -> np.ndarray:
-    """A correction that is added ends at the floor, or at what the model itself answers where that lies below."""
-    return np.maximum(corrected, np.minimum(own, floor))
+def within(corrected: np.ndarray, own: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    """A correction that is added ends at the bounds, or at what the model itself answers where that lies beyond."""
+    low, high = bounds
+    return np.clip(corrected, np.minimum(own, low), np.maximum(own, high))
 
 
 def cross_fitted(head: Any, Z: Any, domains: Domains, fold: list, method: str) -> np.ndarray:
