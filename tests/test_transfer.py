@@ -11,7 +11,14 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import GammaRegressor, LinearRegression, LogisticRegression, Perceptron, Ridge
+from sklearn.linear_model import (
+    GammaRegressor,
+    LinearRegression,
+    LogisticRegression,
+    Perceptron,
+    PoissonRegressor,
+    Ridge,
+)
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
@@ -244,6 +251,19 @@ def test_a_proportion_stays_one(adapter, sign):
     assert sign < 0 or beyond.predict(X_target).max() > 1  # no proportion
 
 
+@pytest.mark.parametrize("adapter", [PriorCentered, TransferStack, OffsetBoosting])
+def test_counts_may_become_rarer_than_the_source_model_answers_them(adapter):
+    rng = np.random.default_rng(0)
+    X, X_target = rng.normal(size=(2, 400, 3))
+    y, y_target = rng.poisson(np.exp(0.5 + 0.3 * X[:, 0])), rng.poisson(np.exp(-1.5 + 0.3 * X_target[:, 0]))
+    few = np.where(np.arange(400) < 60, y_target, np.nan)
+    source = PoissonRegressor().fit(X, y)
+    assert source.predict(X_target).min() > 0.5  # which no rate of the target is
+    model = adapter(PoissonRegressor(), random_state=0).fit(X, y, X_target, few)
+    answers = model.predict(X_target)
+    assert 0 < answers.min() and abs(answers.mean() - y_target.mean()) < 0.25
+
+
 def test_bounds_are_those_of_labels_and_answers():
     X = np.linspace(0, 1, 50)[:, None]
     for y, few, expected in (
@@ -251,10 +271,13 @@ def test_bounds_are_those_of_labels_and_answers():
         (X[:, 0] ** 2, 1.5, (0.0, np.inf)),
         (X[:, 0] ** 2 - 0.1, 0.5, (-np.inf, np.inf)),
         (X[:, 0] * 3, 0.5, (0.0, np.inf)),
+        (np.round(4 * X[:, 0]), 1.0, (0.0, np.inf)),  # the model answers zeros
     ):
         domains = read_domains(X, y, X, np.where(np.arange(50) == 3, few, np.nan), classification=False)
         model = KNeighborsRegressor(1).fit(X, y)
         assert bounds_of(model, X, X, domains) == expected
+    counts = read_domains(X, np.round(4 * X[:, 0]), X, np.where(np.arange(50) < 5, 2.0, np.nan), classification=False)
+    assert bounds_of(KNeighborsRegressor(1).fit(X, 0.5 + X[:, 0]), X, X, counts) == (pytest.approx(1 / 10), np.inf)
     own = LinearRegression().fit(X, 1.1 * X[:, 0])  # exceeds 1 itself
     assert bounds_of(own, X, X, read_domains(X, X[:, 0], X, classification=False))[1] == np.inf
     np.testing.assert_array_equal(

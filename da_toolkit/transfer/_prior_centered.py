@@ -70,8 +70,9 @@ class PriorCentered(BaseAdapter):
     whose noise exceeds the spread of y may still pull the model anywhere. A regressor's
     correction is added: where the change is a factor (all stays last twice as long) correct the logarithm, with
     ``np.log`` of both y and ``np.exp`` of the predictions. Where no label and no prediction of the source model is
-    negative, no corrected one is: it ends at the smallest of these (at one above zero, if the model predicts none
-    that is zero). Where all of these lie between 0 and 1, as proportions do, no corrected one exceeds 1.
+    negative, no corrected one is: it ends at the smallest of these (if that is a label of zero and the model predicts
+    none, at half of the smallest above zero, divided by the number of target labels). Where all of these lie between
+    0 and 1, as proportions do, no corrected one exceeds 1.
 
     Parameters
     ----------
@@ -373,16 +374,21 @@ def _temperature(logits: np.ndarray, labels: np.ndarray, weight: np.ndarray | No
 def bounds_of(model: Any, Z: Any, Z_target: Any, domains: Domains) -> tuple[float, float]:
     """Where a quantity that is never negative ends below, and one that is a proportion, too, above; else infinite.
 
-    Labels and the model's own answers say which it is. Below it is the least of them, zero aside where the model avoids
-    it, since a deviance has no value there. Above it is 1: where that is the bound, no answer gets worse by it, and if
-    the labels kept below 1 by chance, one row of the target in m + 1 exceeds the m of them.
+    Labels and the model's own answers say which it is. Below it is the least of them. Where that is a label of zero and
+    the model avoids zero, of which a deviance has no value, it is half of the smallest label above zero in m labelled
+    rows: a rate of counts as low as they can tell it (the mean by Jeffreys' prior where all m are zero). Above it is 1:
+    where that is the bound, no answer gets worse by it, and if the labels kept below 1 by chance, one row of the target
+    in m + 1 exceeds the m of them.
     """
     known = [] if domains.y_target is None else domains.y_target[domains.labelled]
     labels = np.append(domains.y, known).astype(float)
     answers = np.concatenate([answers_of(model, rows) for rows in (Z, Z_target)])
     if min(answers.min(), labels.min()) < 0:
         return -np.inf, np.inf
-    low = min(float(answers.min()), float(labels[labels > 0].min(initial=np.inf)))
+    least = float(labels[labels > 0].min(initial=np.inf))
+    if labels.min() == 0:
+        least /= 2 * max(len(known), 1)
+    low = min(float(answers.min()), least)
     return low, 1.0 if max(answers.max(), labels.max()) <= 1 + ROUNDING else np.inf
 
 
