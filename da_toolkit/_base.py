@@ -31,7 +31,7 @@ from shift_detectors._warnings import said_once, warn
 from ._decision import other_decisions
 from ._domains import Domains, cast_labels, read_domains
 from ._loss import refuse_quantile
-from ._model import classifies, frozen_classes, is_frozen
+from ._model import classifies, frozen_classes, is_frozen, untagged
 from ._rows import as_rows, check_columns, column_names, in_form_of, remember_names, without_rows
 from ._unfitted import spelt_out
 
@@ -260,13 +260,4 @@ def refuse_adapter_step(estimator: Any) -> None:
         if isinstance(last, BaseAdapter)
         else "Scale the rows of both domains before, as in StandardScaler().fit(X_source), or in the module "
         "(nn.BatchNorm1d as its first layer).",
-    )
-
-
-def untagged(name: str) -> InputError:
-    """The error of a model of that class, which does not say what it predicts."""
-    return InputError(
-        f"{name} does not say whether it is a classifier or a regressor",
-        "a model whose scikit-learn tags say it",
-        "Let its class inherit from ClassifierMixin or RegressorMixin of sklearn.base, and then from BaseEstimator.",
     )

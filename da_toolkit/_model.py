@@ -32,8 +32,22 @@ ENSEMBLES = (StackingClassifier, StackingRegressor, VotingClassifier, VotingRegr
 
 def classifies(estimator: Any) -> bool | None:
     """Whether the model predicts classes; None where only its labels tell, as of a network before its fit."""
-    kind = get_tags(estimator).estimator_type
+    try:
+        kind = get_tags(estimator).estimator_type
+    except AttributeError:  # scikit-learn asks for a BaseEstimator, here or in what it wraps
+        while hasattr(estimator, "__sklearn_tags__") and hasattr(estimator, "estimator"):
+            estimator = estimator.estimator
+        raise untagged(type(estimator).__name__) from None
     return None if kind is None else kind == "classifier"
+
+
+def untagged(name: str) -> InputError:
+    """The error of a model of that class, which does not say what it predicts."""
+    return InputError(
+        f"{name} does not say whether it is a classifier or a regressor",
+        "a model whose scikit-learn tags say it",
+        "Let its class inherit from ClassifierMixin or RegressorMixin of sklearn.base, and then from BaseEstimator.",
+    )
 
 
 def tag_task(tags: Any, task: Any) -> Any:

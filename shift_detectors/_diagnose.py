@@ -14,7 +14,7 @@ from ._data_digest import digest_of, names_digest
 from ._domains import is_large, many_rows
 from ._errors import InputError
 from ._examine import Findings, Settings, examine
-from ._models import predictions, reads_columns, task_of
+from ._models import predictions, reads_columns, refuse_other_answers, task_of
 from ._next_steps import next_steps
 from ._out_of_core import Rows, read_large
 from ._overlap import depends_on_y, importance_weights, separators, unmeasured
@@ -157,7 +157,9 @@ def diagnose(
         judged = estimator is not None and problem.task is not None
         if judged:  # before the tests, which take their time
             for X, name in zip(model_rows, ("X_source", "X_target"), strict=True):
-                predictions(estimator, take_rows(X, np.arange(2)), name)
+                answers = predictions(estimator, take_rows(X, np.arange(2)), name)
+                if problem.task == "classification":
+                    refuse_other_answers(estimator, answers, problem.y_source)
         evidence = rows.evidence
         if evidence is not None:
             problem = problem.with_new_classes(evidence.absent(problem.new_classes))

@@ -66,6 +66,25 @@ def predictions(estimator: Any, X: Any, name: str) -> np.ndarray:
     return as_answers(given, row_count(X), estimator)
 
 
+def refuse_other_answers(estimator: Any, answers: np.ndarray, y: np.ndarray) -> None:
+    """Raise where labels are classes and a model that names no classes of its own answers something else.
+
+    A regressor that does not say that it is one would be right about never.
+    """
+    if len(getattr(estimator, "classes_", ())):
+        return
+    classes = set(y.tolist())
+    other = next((answer for answer in answers.tolist() if answer not in classes), None)
+    if other is not None:
+        said = f"{other:.4g}" if isinstance(other, float) else repr(other)
+        some = ", ".join(map(repr, sorted(classes)[:8])) + ", ..." * (len(classes) > 8)
+        raise InputError(
+            f"{type(estimator).__name__}.predict gave {said}, and y_source is read as the classes {some}",
+            "a model that answers one of the classes, or names its own in classes_",
+            'Pass a classifier of these classes, or task="regression" if y is a quantity.',
+        )
+
+
 def reads_columns(
     estimator: Any, X_source: Any, X_target: Any, names: Sequence[str], random_state: int = 0
 ) -> tuple[bool, float]:

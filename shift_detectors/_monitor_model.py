@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier
 
 from ._errors import InputError
 from ._labels import read_labels
-from ._models import answers_of
+from ._models import answers_of, task_of
 from ._monitor_views import settled
 
 SHOWN = 8  # classes and outputs that are watched one by one
@@ -38,7 +37,7 @@ class Model:
                 raise InputError(
                     f"estimator is a {type(estimator).__name__} without predict", "a fitted scikit-learn estimator"
                 )
-            classes = np.asarray(getattr(estimator, "classes_", [])) if is_classifier(estimator) else None
+            classes = np.asarray(getattr(estimator, "classes_", [])) if task_of(estimator) == "classification" else None
             return cls(estimator, classes, np.zeros((linear.shape[1] + 1, 0)))
         if y is None:
             return cls(None, None, np.zeros((linear.shape[1] + 1, 0)))

@@ -35,7 +35,7 @@ from ._columns import row_count
 from ._errors import InputError
 from ._influence import Part, degrees_of, rows_worth, share_of, variance_of, weighted_mean
 from ._model_loss import Loss, loss_of
-from ._models import answers_of, predictions
+from ._models import answers_of, predictions, refuse_other_answers
 from ._prior import PriorFit, proportion_interval
 from ._results import Effect, Impact, PerformanceEstimate
 from ._table import chose_labels
@@ -350,7 +350,10 @@ def measure_impact(
     loss = None if classification else loss_of(estimator)
     metric = "accuracy" if loss is None else loss.name
     y_source = np.asarray(y_source)
-    values = _values(predictions(estimator, X_source, "X_source"), y_source, loss)
+    answers = predictions(estimator, X_source, "X_source")
+    if classification:
+        refuse_other_answers(estimator, answers, y_source)
+    values = _values(answers, y_source, loss)
     notes = ["The source score is that of the given source rows; it flatters a model trained on them."]
 
     on_source = {"sample_weight": sample_weight, "groups": groups}

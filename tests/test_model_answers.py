@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,9 +17,11 @@ from da_toolkit import _registry, adapt
 from da_toolkit.selection._averaged import Averaged
 from da_toolkit.transfer import FeatureAugmentation
 from da_toolkit.validation import CBPEScore, CircularScore, ImportanceWeightedScore, MixValScore, cross_validate
+from da_toolkit.weighting import ImportanceWeighting
 from shift_detectors import ShiftMonitor, diagnose
 from shift_detectors._errors import InputError
 from shift_detectors._models import answers_of
+from shift_detectors._performance import measure_impact
 
 QUICK = {"TrAdaBoostR2": {"n_steps": 2, "n_rounds": 2, "n_folds": 2}, "TrAdaBoost": {"n_rounds": 3}}
 
@@ -175,6 +178,59 @@ def test_several_outputs_and_missing_answers_are_refused(model, said):
         lambda: answers_of(fitted, X),
     ):
         with pytest.raises(InputError, match=said):
+            use()
+
+
+class Own:
+    """A regressor of one's own that does not say that it is one, and answers no further than y goes."""
+
+    def fit(self, X, y):
+        self.model_ = LinearRegression().fit(X, y)
+        self.range_ = y.min(), y.max()
+        return self
+
+    def predict(self, X):
+        return np.clip(self.model_.predict(X), *self.range_)
+
+
+def test_answers_that_are_no_classes_are_not_judged_as_such():
+    """Whole numbers are read as classes unless the model or the caller says otherwise."""
+    X, y, X_target, _ = problem(Classifier)
+    for y_read in (y, y.astype(int), np.array(["low", "middle", "top"])[y.astype(int)]):
+        for model, task in ((Own(), "auto"), (Own(), "classification"), (LinearRegression(), "classification")):
+            fitted = model.fit(X, y)
+            for function in (partial(measure_impact, fitted, X, y_read, X_target), None):
+                with pytest.raises(InputError, match=r"predict gave .*read as the classes .*classes_.*if y is a quant"):
+                    function() if function else diagnose(X, y_read, X_target, estimator=fitted, task=task)
+    fitted = Own().fit(X, y)
+    # quantities, by what is asked for or by y itself
+    for y_read, task in ((y, "regression"), (y + 0.1 * X[:, 1], "auto")):
+        impact = diagnose(X, y_read, X_target, estimator=fitted, task=task, random_state=0).impact
+        assert impact.metric == "mean squared error"
+        assert impact.source.value == pytest.approx(np.mean((fitted.predict(X) - y_read) ** 2))
+
+
+def test_a_classifier_that_names_no_classes_is_judged_where_it_answers_those_of_y():
+    class Rule:
+        def predict(self, X):
+            return np.digitize(X[:, 0], [-0.5, 0.8])
+
+    X, y, X_target, _ = problem(Classifier)
+    impact = diagnose(X, y, X_target, estimator=Rule(), random_state=0).impact
+    assert impact.metric == "accuracy" and impact.source.value == np.mean(Rule().predict(X) == y)
+
+
+def test_a_model_without_tags_is_monitored_as_a_regressor_and_adapted_by_nothing():
+    X, y, X_target, few = problem(Classifier)
+    assert ShiftMonitor(X, y, estimator=Own().fit(X, y), task="regression").update(X_target).n_rows == 200
+    with pytest.raises(InputError, match="is a regressor and the task is classification"):
+        ShiftMonitor(X, y, estimator=Own().fit(X, y))
+    for use in (
+        lambda: adapt(Own(), X, y, X_target),
+        lambda: ImportanceWeighting(Own()).fit(X, y, X_target),
+        lambda: cross_validate(Own(), X, y, X_target),
+    ):
+        with pytest.raises(InputError, match="Own does not say whether it is a classifier or a regressor"):
             use()
 
 
