@@ -84,7 +84,8 @@ def diagnose(
         Missing values (None, NaN) mark unlabelled rows; labels are assumed to be missing at random. Fewer
         than 10 labels are not used for tests; they enter the estimates of class frequencies and impact.
     estimator : fitted estimator, optional
-        Adds its estimated target performance to the report, that of a regressor by the loss that it minimises.
+        Adds its estimated target performance to the report, that of a regressor by its squared error (of a
+        model of a quantile: its own loss).
     task : {"auto", "classification", "regression"}
         "auto": that of the `estimator`, if there is one; else text, booleans and up to 20 distinct whole numbers are
         classes, other numbers quantities.

@@ -1,6 +1,6 @@
-"""The loss by which a regressor is judged: its own.
+"""The loss by which a regressor is judged: the one that is least where it answers what it is trained for.
 
-One that is trained for something else than the mean of y is judged by that: quantiles as quantiles.
+Quantiles are judged as quantiles, the mean of y by the squared error, also where a Poisson or gamma deviance fits it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Loss:
 
 
 def loss_of(estimator: Any) -> Loss:
-    """The loss that a regressor minimises, if that is a quantile's; the squared error for all others.
+    """The loss that a regressor minimises, if that is a quantile's; the squared error for all others, which fit means.
 
     Known are sklearn's quantile and absolute-error models, and those of LightGBM and XGBoost by their ``objective``;
     the last step counts of a Pipeline, the inner model of what wraps one.

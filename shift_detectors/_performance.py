@@ -340,9 +340,10 @@ def measure_impact(
     Returns
     -------
     Impact
-        Classifiers are judged by their accuracy, regressors by the loss that they minimise: the pinball loss of
-        quantile models, the absolute error of those fitted to it, the squared error of all others. `p_x_part` and
-        `p_y_given_x_part` are changes of the loss (of a classifier the error rate): positive is worse on the target.
+        Classifiers are judged by their accuracy, regressors by the squared error, which is least at the mean whatever
+        fits it (a Poisson deviance, too); quantile models by their pinball loss, those fitted to the absolute error by
+        that. `p_x_part` and `p_y_given_x_part` are changes of the loss (of a classifier the error rate): positive is
+        worse on the target.
     """
     if task not in ("classification", "regression"):
         raise InputError(f"task={task!r}", "'classification' or 'regression'")

@@ -286,7 +286,8 @@ class Impact:
     Attributes
     ----------
     metric : str
-        ``"accuracy"``; of a regressor the mean of the loss that it minimises, such as ``"mean pinball loss at 0.9"``.
+        ``"accuracy"``; of a regressor ``"mean squared error"``, of one of a quantile ``"mean absolute error"`` or such
+        as ``"mean pinball loss at 0.9"``.
     source : PerformanceEstimate
         On the given source rows: it flatters a model that was trained on them, as a note says.
     target : PerformanceEstimate or None

@@ -119,9 +119,10 @@ def adapt(
         False deploys the best candidate even where no gain can be shown (status "unverified").
     scoring : str, optional
         What a gain is: "accuracy" (the default), "neg_log_loss" or "neg_brier_score" of a classifier, which judge its
-        probabilities and so what it says of rare classes; "neg_mean_squared_error" (the default, but for models that
-        minimise another loss), "neg_mean_absolute_error", "neg_mean_poisson_deviance" or "neg_mean_gamma_deviance" of
-        a regressor; the last two keep large quantities from outweighing all others, and need positive answers.
+        probabilities and so what it says of rare classes; "neg_mean_squared_error" (the default, but for models of
+        quantiles, which are judged by theirs), "neg_mean_absolute_error", "neg_mean_poisson_deviance" or
+        "neg_mean_gamma_deviance" of a regressor; the last two keep large quantities from outweighing all others, and
+        need positive answers.
         Heuristics, which speak where no assumption and no label does, know accuracy alone.
     groups, sample_weight, source_domain : array-like of shape (n_source,), optional
         Rows that belong together are folded together; weights say what the rows represent, as in a survey. The

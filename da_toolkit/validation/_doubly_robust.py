@@ -18,8 +18,8 @@ from ._base import PerformanceScore, metric_of, ratio_weights, values_of
 class DoublyRobustScore(PerformanceScore):
     """Estimate the performance on the target from weighted source rows and a regression of their values.
 
-    With w(x) = p_target(x) / p_source(x), v the value of an answer (right or not; minus the loss that a regressor
-    minimises) and m(x) a cross-fitted regression of v on x::
+    With w(x) = p_target(x) / p_source(x), v the value of an answer (right or not; minus the loss of a
+    regressor) and m(x) a cross-fitted regression of v on x::
 
         mean over source rows of w (v - m) / mean w  +  mean over target rows of m
 

@@ -17,8 +17,8 @@ class ImportanceWeightedScore(PerformanceScore):
 
         sum_i w(x_i) v_i / sum_i w(x_i)
 
-    estimates the target's mean of v: 1 where the prediction is right (classification), minus the loss that the model
-    minimises (regression: the squared error, of quantile models the pinball loss). An adapter is asked through
+    estimates the target's mean of v: 1 where the prediction is right (classification), minus the loss
+    (regression: the squared error, of quantile models the pinball loss). An adapter is asked through
     ``predict_source``, since source rows follow the source's path.
 
     Assumes covariate shift: p(y|x) is the same in both domains and the source covers the target. Fails without
