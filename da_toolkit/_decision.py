@@ -17,6 +17,7 @@ from shift_detectors._errors import InputError
 from shift_detectors._models import answers_of
 
 from ._classes import positions
+from ._unfitted import ask_for_probabilities
 
 NOISE = 0.01  # share of rows that may be answered otherwise: ties, rounding
 ROWS = 2000  # at most, on which answers are compared
@@ -136,7 +137,7 @@ def no_scores(model: Any) -> InputError:
     return InputError(
         f"{name} has decision values that are not those of its classes" if others else f"{name} predicts labels only",
         "a classifier with predict_proba, or with a decision_function that has a value for every class",
-        'Set decision_function_shape="ovr".' if others else "Wrap it in CalibratedClassifierCV.",
+        'Set decision_function_shape="ovr".' if others else f"{ask_for_probabilities(model)}.",
     )
 
 

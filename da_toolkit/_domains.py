@@ -115,7 +115,13 @@ def _per_row(values: Any, name: str, n: int) -> np.ndarray:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.shape != (n,):
-        raise InputError(f"{name} has shape {array.shape}", f"shape ({n},), one value per row", "Check the rows.")
+        several = array.ndim == 2 and len(array) == n
+        advice = "Several outputs are adapted one at a time." if name in ("y", "y_target") else "Pass one column."
+        raise InputError(
+            f"{name} has shape {array.shape}",
+            f"shape ({n},), one value per row",
+            advice if several else "Check the rows.",
+        )
     return array
 
 

@@ -1,4 +1,4 @@
-"""By what answers are judged: classes by being right, probabilities by a proper loss, numbers by the model's own."""
+"""By what answers are judged: classes by being right, probabilities by a proper loss, numbers by `loss_of`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.special import xlogy
 from shift_detectors._errors import InputError
 from shift_detectors._model_loss import Loss, loss_of
 
-from ._unfitted import will_have
+from ._unfitted import ask_for_probabilities, will_have
 
 FLOOR = 1e-4
 
@@ -96,17 +96,22 @@ def judged_by(scoring: str | None, estimator: Any, task: str) -> AnyLoss | None:
         return loss_of(estimator) if task == "regression" else None
     known = SCORINGS[task]
     if not isinstance(scoring, str) or scoring not in known:
-        hint = "A ranking such as roc_auc has no value of a single row; neg_log_loss counts it, and calibration too."
+        hint = (
+            "A score of all rows at once (balanced accuracy, F1, kappa, a ranking such as roc_auc) has no value of a "
+            "single row; neg_log_loss counts what these say of rare classes and ranks, and calibration too."
+        )
         raise InputError(
             f"scoring={scoring!r}",
             f"None or one of {', '.join(known)} in {task}",
-            hint if task == "classification" else "None takes the loss that the model minimises.",
+            hint
+            if task == "classification"
+            else "None takes the squared error, as R2 and its root do, or the quantile loss that the model minimises.",
         )
     if isinstance(known[scoring], ProbabilityLoss) and not will_have(estimator, "predict_proba"):
         raise InputError(
             f"scoring={scoring!r} for a {type(estimator).__name__}, which has no predict_proba",
             "a classifier that gives probabilities",
-            "Wrap it in CalibratedClassifierCV, or leave scoring out.",
+            f"{ask_for_probabilities(estimator)}, or leave scoring out.",
         )
     return known[scoring]
 

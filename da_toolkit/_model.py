@@ -25,6 +25,7 @@ from shift_detectors._random import check_random_state
 from shift_detectors._warnings import warn
 
 from ._domains import Domains
+from ._unfitted import will_have
 
 # pass sample_weight on to all their models, which their signature does not say
 ENSEMBLES = (StackingClassifier, StackingRegressor, VotingClassifier, VotingRegressor)
@@ -65,6 +66,12 @@ def is_frozen(estimator: Any) -> bool:
     if isinstance(estimator, Pipeline):
         return is_frozen(estimator.steps[-1][1])
     return isinstance(estimator, FrozenEstimator)
+
+
+def can_be_calibrated(estimator: Any) -> bool:
+    """Whether a `CalibratedClassifierCV` around the model can be fitted."""
+    scores = will_have(estimator, "predict_proba") or will_have(estimator, "decision_function")
+    return scores and not is_frozen(estimator)
 
 
 def frozen_classes(estimator: Any) -> Any:

@@ -14,6 +14,13 @@ def will_have(estimator: Any, method: str) -> bool:
     return hasattr(estimator, method) or hasattr(spelt_out(estimator), method)
 
 
+def ask_for_probabilities(estimator: Any) -> str:
+    """What to do about a classifier without them; only decision values can be calibrated, labels cannot."""
+    if will_have(estimator, "decision_function"):
+        return "Wrap it in CalibratedClassifierCV"
+    return 'It gives labels alone, which nothing can calibrate: take one with predict_proba (of a vote, voting="soft")'
+
+
 def spelt_out(estimator: Any) -> Any:
     """The model with the default of ``final_estimator`` named in its stacks, which have no ``predict`` before the fit.
 

@@ -124,7 +124,7 @@ def _one_dimensional(y: Any, argument: str) -> np.ndarray:
     if isinstance(y, (list, tuple)):  # np.asarray would turn [1, "a"] and [True, None] into something else
         array = np.empty(len(y), dtype=object)
         if any(isinstance(value, (list, tuple, np.ndarray)) for value in y):
-            array = np.empty((len(y), 1), dtype=object)
+            array = np.empty((len(y), max(np.size(value) for value in y)), dtype=object)  # to be refused
         else:
             array[:] = y
             array = pd.Series(array, dtype=object).infer_objects().to_numpy()

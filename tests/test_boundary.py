@@ -622,6 +622,7 @@ def test_labels_that_cannot_be_used():
     refuses("y_target has 39 labels", "40", y_source=CLASSES, y_target=TARGET_CLASSES[:39])
     refuses("y_source has shape (60, 2)", "one at a time", y_source=np.c_[CLASSES, CLASSES])
     refuses("y_source has shape", "one label per row", y_source=[[c] for c in CLASSES])
+    refuses("y_source has shape (60, 2)", "one at a time", y_source=[[c, c] for c in CLASSES])
     refuses("y_source has shape (60, 2)", y_source=pd.DataFrame({"y": CLASSES, "z": CLASSES}))
     refuses("y_source is a dict", "Pass an array", y_source={"y": CLASSES})
     refuses("one class only (1)", y_source=np.ones(N, int))

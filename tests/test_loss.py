@@ -1,4 +1,4 @@
-"""Regressors are judged by the loss that they minimise, class probabilities by a proper one on request."""
+"""Regressors are judged by the squared error or a quantile's loss, class probabilities by a proper one on request."""
 
 from __future__ import annotations
 
@@ -137,6 +137,11 @@ def test_a_scoring_that_cannot_be_used_is_refused():
         judged_by("roc_auc", LogisticRegression(), "classification")
     with pytest.raises(InputError, match="no predict_proba.*CalibratedClassifierCV"):
         judged_by("neg_log_loss", LinearSVC(), "classification")
+    for scoring in ("balanced_accuracy", "f1_macro", "matthews_corrcoef"):
+        with pytest.raises(InputError, match="of all rows at once.*balanced accuracy, F1"):
+            judged_by(scoring, LogisticRegression(), "classification")
+    with pytest.raises(InputError, match="None takes the squared error, as R2 and its root do"):
+        judged_by("r2", Ridge(), "regression")
     with pytest.raises(InputError, match="accepted: None or one of neg_mean_squared_error"):
         judged_by("neg_log_loss", Ridge(), "regression")
     assert judged_by("neg_mean_absolute_error", Ridge(), "regression") == Loss(0.5)

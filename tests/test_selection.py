@@ -28,7 +28,7 @@ from scipy.stats import norm
 from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -213,6 +213,10 @@ def test_recommendations_fit_the_model(report_of):
     assert names(recommend(report_of("label"), estimator=LinearSVC())) == ["PriorCorrection", "SourceOnly"]
     assert "CalibratedClassifierCV" in recommend(report_of("label"), estimator=LinearSVC())[0].reason
     assert "CalibratedClassifierCV" in recommend(report_of("label"), estimator=FrozenEstimator(LinearSVC()))[0].reason
+    vote = VotingClassifier([("line", LogisticRegression())])  # gives labels alone
+    assert names(recommend(report_of("label"), estimator=vote)) == ["SourceOnly"]
+    assert 'voting="soft"' in recommend(report_of("label"), estimator=vote)[0].reason
+    assert "PriorCorrection" in names(recommend(report_of("label"), estimator=clone(vote).set_params(voting="soft")))
     frozen = FrozenEstimator(LogisticRegression())
     advice = recommend(report_of("covariate"), estimator=frozen)
     assert names(advice) == ["SourceOnly"] and "frozen" in advice[0].reason
@@ -436,6 +440,9 @@ def test_a_model_of_decision_values_is_adapted_like_one_with_probabilities():
     assert aligned.estimator.score(pair.X_target, pair.y_target) > base.score(pair.X_target, pair.y_target) + 0.1
 
     pair = make_label_shift(400, 400, random_state=1)
+    vote = VotingClassifier([("line", LogisticRegression())])
+    left = adapt(vote, *pair.seen, candidates=["PriorCorrection"], random_state=0)
+    assert left.status == "unchanged" and "labels alone, which nothing can calibrate" in left.explanation
     corrected = adapt(model, *pair.seen, random_state=0)
     assert (corrected.adapter, corrected.status) == ("PriorCorrection", "verified")
     assert isinstance(corrected.estimator.estimator, CalibratedClassifierCV)

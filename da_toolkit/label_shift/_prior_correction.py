@@ -26,7 +26,7 @@ from .._decision import decide
 from .._domains import Domains
 from .._model import fit_weighted, is_frozen, refuse_frozen
 from .._parameters import check_counts, check_prior, read_prior
-from .._unfitted import will_have
+from .._unfitted import ask_for_probabilities, will_have
 from ._mlls import MLLS
 
 MIN_CLASS_ROWS = 4  # of a class, for two folds
@@ -240,7 +240,7 @@ class PriorCorrection(BaseAdapter):
             raise InputError(
                 f"{name} has no predict_proba",
                 "a classifier with predict_proba",
-                "Wrap it: CalibratedClassifierCV(estimator).",
+                f"{ask_for_probabilities(self.estimator)}.",
             )
 
     def _rare(self, y: np.ndarray, weight: np.ndarray | None, groups: np.ndarray | None) -> np.ndarray:

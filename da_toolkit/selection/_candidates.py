@@ -13,7 +13,7 @@ from shift_detectors._errors import InputError, MissingDependencyError
 from shift_detectors._report import ShiftReport
 
 from .. import _registry
-from .._model import is_frozen
+from .._model import can_be_calibrated, is_frozen
 from .._source_only import SourceOnly
 from .._unfitted import will_have
 from ._crossfit import Trial
@@ -122,7 +122,7 @@ def _make(row: _registry.Row, estimator: Any, task: str | None, candidate: Any) 
         if row.slot is not None:
             return adapter.set_params(loss=method())
         return adapter if adapter.loss is not None else adapter.set_params(loss=_registry.find("DANN").load()())
-    if row.name == "PriorCorrection" and not (will_have(estimator, "predict_proba") or is_frozen(estimator)):
+    if row.name == "PriorCorrection" and not will_have(estimator, "predict_proba") and can_be_calibrated(estimator):
         estimator = CalibratedClassifierCV(estimator, ensemble=False)
     options = {} if row.slot is None else {row.slot.partition(".")[2]: method()}
     made = _registry.find(row.holder).load()(estimator, **options)

@@ -11,8 +11,8 @@ from shift_detectors._report import ShiftReport
 from shift_detectors._verdict import UNREACHED, uncovered_share
 
 from .._loss import loss_of
-from .._model import is_frozen
-from .._unfitted import will_have
+from .._model import can_be_calibrated, is_frozen
+from .._unfitted import ask_for_probabilities, will_have
 from ._result import Recommendation
 
 MIN_LABELS = 10  # labelled target rows from which on adapters can be compared on them
@@ -157,7 +157,7 @@ def _able(name: str, report: ShiftReport, estimator: Any) -> bool:
     if is_deep(estimator) and not name.startswith(("DeepAdapter", "FineTuning")):
         return False
     if name == "PriorCorrection":
-        calibrated = estimator is None or will_have(estimator, "predict_proba") or not is_frozen(estimator)
+        calibrated = estimator is None or will_have(estimator, "predict_proba") or can_be_calibrated(estimator)
         return report.task == "classification" and calibrated
     if name in ("ImportanceWeighting", "TargetShiftWeighting", "FeatureAugmentation"):
         return not is_frozen(estimator)
@@ -190,7 +190,7 @@ def _nothing(report: ShiftReport, estimator: Any) -> str:
             "corrects a fitted one, on source rows that it was not trained on."
         )
     if kind == "label":
-        return "Correcting class frequencies needs predict_proba: wrap the model in CalibratedClassifierCV."
+        return f"Correcting class frequencies needs predict_proba. {ask_for_probabilities(estimator)}."
     if is_frozen(estimator):
         return "The adapter for this shift refits the model, and the model is frozen."
     return "No adapter addresses what was found."

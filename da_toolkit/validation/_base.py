@@ -21,6 +21,7 @@ from .._loss import loss_of
 from .._parameters import check_ratio
 from .._rows import as_rows
 from .._target import Target
+from .._unfitted import ask_for_probabilities
 from ..weighting import ClassifierRatio
 
 
@@ -89,7 +90,7 @@ class PerformanceScore(TargetScore):
     """
 
     def estimate(self, estimator: Any, X: Any, y: Any) -> PerformanceEstimate:
-        """Estimated accuracy, or mean loss that a regressor minimises, on the target, with interval."""
+        """Estimated accuracy, or mean loss of a regressor, on the target, with interval."""
         return self._estimate(estimator, X, check_labels(X, y), self._target())
 
     def _estimate(self, estimator: Any, X: Any, y: np.ndarray, X_target: Any) -> PerformanceEstimate:
@@ -134,7 +135,7 @@ def probabilities(estimator: Any, X_target: Any, score: str) -> np.ndarray:
         raise InputError(
             f"{score} was given {type(estimator).__name__}, which has no predict_proba",
             "a classifier with probabilities",
-            "Wrap the model in CalibratedClassifierCV, or use CircularScore.",
+            f"{ask_for_probabilities(estimator)}, or use CircularScore.",
         )
     return np.asarray(estimator.predict_proba(X_target), float)
 
