@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from shift_detectors._errors import InputError, MissingDependencyError
-from shift_detectors._models import answers_of
 from shift_detectors._text import some
 
 from .._files import check_format, check_model_name, write_model, write_table
@@ -83,6 +82,8 @@ def _require_fit(model: Any, X: pd.DataFrame, y: pd.Series) -> None:
 
 def predict(options: argparse.Namespace) -> int:
     """Predict the rows of a table with a saved model."""
+    from shift_detectors._models import answers_of
+
     if options.out is not None:
         check_format(options.out)
         check_outputs((options.model, options.table), None, options.out)
