@@ -49,6 +49,33 @@ ASSUMPTION = "label shift: p(x|y) is the same in source and target"
 
 
 @dataclass(frozen=True)
+class Influence:
+    """What every row adds to the error of an estimated prior.
+
+    Attributes
+    ----------
+    on_source : tuple of (float, ndarray of shape (n_source, n_classes))
+        Shares that sum to 1, and terms: the source's part of the covariance is the mixture of theirs.
+    on_target : ndarray of shape (n_target, n_classes)
+    rest : ndarray of shape (n_classes, n_classes)
+        Covariance that comes from no row.
+    """
+
+    on_source: tuple[tuple[float, np.ndarray], ...]
+    on_target: np.ndarray
+    rest: np.ndarray
+
+    def variance_with(self, direction: np.ndarray, on_source: Part, on_target: Part) -> float:
+        """Variance of direction @ prior plus a sum with these terms, which are of the same rows."""
+        target = replace(on_target, terms=on_target.terms + self.on_target @ direction)
+        total = float(direction @ self.rest @ direction)
+        for share, terms in self.on_source:
+            source = replace(on_source, terms=on_source.terms + terms @ direction)
+            total += share * variance_of(source, target, shares=False)
+        return total
+
+
+@dataclass(frozen=True)
 class PriorFit:
     """Estimated class prior of the target.
 
@@ -75,6 +102,8 @@ class PriorFit:
     calibration : Calibration
         Fitted on the held-out source rows.
     n_source, n_target, n_labelled : int
+    influence : Influence or None
+        Of the maximum-likelihood target prior; None where classes were added to those that were estimated.
     """
 
     classes: np.ndarray
@@ -90,6 +119,7 @@ class PriorFit:
     n_source: int
     n_target: int
     n_labelled: int = 0
+    influence: Influence | None = field(default=None, repr=False)
 
     def moved(self, least: float = 0.0) -> bool:
         """Whether the interval of some class leaves out all within `least` of its frequency in the source."""
@@ -119,6 +149,7 @@ class PriorFit:
             ci=widen_interval(self.ci, columns, source),
             covariance=covariance,
             calibration=self.calibration.widened(columns, len(classes)),
+            influence=None,
         )
 
     def correct(self, proba: np.ndarray) -> np.ndarray:
@@ -213,7 +244,10 @@ def estimate_prior(
         q /= q.sum()
     mixture = [(1 - corrected, on_source), (corrected, instead)]
     covariance, degrees = sandwich(on_target, mixture, y, rows.groups, rows.groups_target)
-    covariance = covariance + corrected * (1 - corrected) * np.outer(step, step) + blind
+    rest = corrected * (1 - corrected) * np.outer(step, step) + blind
+    covariance = covariance + rest
+    by_source = tuple((share, terms / len(y)) for share, terms in mixture if share > 0)
+    influence = Influence(by_source, on_target / len(on_target), rest)
     n_effective = float(len(w_target) ** 2 / (w_target @ w_target))
     ci = np.array(
         [
@@ -245,6 +279,7 @@ def estimate_prior(
         len(proba_source),
         len(proba_target),
         int(labelled.sum()),
+        influence,
     )
 
 

@@ -282,6 +282,35 @@ def test_gain_under_label_shift_covers_the_truth():
     assert covered / 200 >= 0.91
 
 
+def test_the_error_of_a_gain_under_label_shift_counts_each_row_once():
+    """The rows that say how frequent the classes are say what is gained, too: of log loss both err together."""
+
+    def posterior(x, share):
+        return (
+            np.column_stack([1 - share, share])
+            * norm.pdf(x[:, None], [-1, 1])
+            / ((1 - share) * norm.pdf(x, -1) + share * norm.pdf(x, 1))[:, None]
+        )
+
+    def sample(n, share, rng):
+        y = (rng.random(n) < share).astype(int)
+        x = rng.normal(2.0 * y - 1, 1.0)
+        return y, posterior(x, 0.5), np.log(posterior(x, 0.85) / posterior(x, 0.5))
+
+    y, _, d = sample(1_000_000, 0.85, np.random.default_rng(1000))
+    truth = d[np.arange(len(y)), y].mean()
+    gains = []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        (y, proba, d), (_, proba_target, d_target) = sample(400, 0.5, rng), sample(400, 0.85, rng)
+        prior = estimate_prior(proba, y, proba_target, [0, 1])
+        m = (prior.correct(proba) * d).sum(axis=1), (prior.correct(proba_target) * d_target).sum(axis=1)
+        gains.append(under_label_shift(d[np.arange(len(y)), y], y, prior, *m, classes=False))
+    error, se = np.array([g.value for g in gains]) - truth, np.array([g.se for g in gains])
+    assert abs(error.mean()) < 0.01 and 0.9 < error.std() / se.mean() < 1.08
+    assert np.mean([g.effect().ci[0] <= truth <= g.effect().ci[1] for g in gains]) > 0.92
+
+
 def test_three_wins_to_nothing_prove_nothing():
     d = np.zeros(1000)
     d[:3] = 1

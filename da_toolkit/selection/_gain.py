@@ -13,8 +13,9 @@ function               formula                                          right wh
 
 w is the density ratio, q the estimated class prior of the target, and m(x) any guess of E[d | x]: it leaves the
 estimate right and takes variance away (for the first it also makes up for wrong weights). The variance is that of
-the influence function, summed over groups where rows belong together, plus that of q. Of classes, one more row in
-favour of either side is counted (Agresti and Min 2005): a model that wins 3 : 0 has shown nothing.
+the influence function, summed over groups where rows belong together; a row's part in q is added to its own. Of
+classes, one more row in favour of either side is counted (Agresti and Min 2005): a model that wins 3 : 0 has shown
+nothing.
 """
 
 from __future__ import annotations
@@ -86,7 +87,11 @@ def under_label_shift(
     groups: np.ndarray | None = None,
     groups_target: np.ndarray | None = None,
 ) -> Gain:
-    """Mean of d over the target, from source rows weighted by q_y / p_y."""
+    """Mean of d over the target, from source rows weighted by q_y / p_y.
+
+    `prior` was estimated on the rows of `y` and `m_target`: where they mislead about q they mislead about d, too.
+    """
+    assert prior.influence is not None
     own = np.ones(len(y)) if weight is None else weight
     codes = np.searchsorted(prior.classes, y)
     mass = np.bincount(codes, weights=own, minlength=len(prior.classes))
@@ -95,7 +100,7 @@ def under_label_shift(
     means = np.bincount(codes, weights=own * residual, minlength=len(mass)) / mass
     expected, on_target = weighted_mean(m_target, groups=groups_target)
     on_source = Part(w * (residual - means[codes]), w, groups)
-    variance = variance_of(on_source, on_target, shares=False) + float(means @ prior.covariance @ means)
+    variance = prior.influence.variance_with(means, on_source, on_target)
     if classes:
         variance += 2 * float((w**2).mean())
     return Gain(float(prior.prior @ means) + expected, float(np.sqrt(variance)), effective_rows(w, groups))
